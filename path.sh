@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# The environment: makes .venv from pyproject.toml the first time, then activates it.
+# Source it (`. ./path.sh`) before running a step by hand; run.sh does so itself.
+
+timbre_root=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")" && pwd)
+
+# Builds .venv and writes .venv/.complete last, with the checksum of pyproject.toml: an interrupted
+# set-up has no .complete and is remade, a changed pyproject.toml is installed anew into the same .venv.
+timbre_setup() (
+  set -euo pipefail
+  cd "$timbre_root"
+  wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
+  [ "$(cat .venv/.complete 2>/dev/null)" = "$wanted" ] && exit 0
+  exec 9> .venv.lock
+  if ! flock -n 9; then
+    echo "path.sh: another process is setting .venv up; waiting for it" >&2
+    flock 9
+    [ "$(cat .venv/.complete 2>/dev/null)" = "$wanted" ] && exit 0
+  fi
+  if [ ! -f .venv/.complete ]; then
+    [ -e .venv ] && echo "path.sh: .venv is not complete; making it again" >&2
+    rm -rf .venv
+    python=${PYTHON:-python3}
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+      { echo "path.sh: Python 3.11 or newer is needed ($python is $("$python" -V 2>&1)); set PYTHON to one" >&2; exit 1; }
+    echo "path.sh: making .venv and installing torch and the rest into it (about two minutes, once)" >&2
+    "$python" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+  else
+    echo "path.sh: pyproject.toml has changed; bringing .venv up to date" >&2
+    rm .venv/.complete
+  fi
+  VIRTUAL_ENV=$timbre_root/.venv .venv/bin/uv pip install --quiet -e '.[dev]'
+  echo "$wanted" > .venv/.complete
+)
+
+if timbre_setup; then
+  # shellcheck disable=SC1091
+  . "$timbre_root/.venv/bin/activate"
+  export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
+  unset PYTHONPATH
+else
+  echo "path.sh: setting up .venv failed; mend what is said above and run this again" >&2
+  return 1 2>/dev/null || exit 1
+fi

@@ -1,0 +1,1 @@
+"""What every step uses: errors, atomic files, jobs, command lines. Imports nothing else of the project."""
