@@ -41,5 +41,6 @@ if timbre_setup; then
   unset PYTHONPATH
 else
   echo "path.sh: setting up .venv failed; mend what is said above and run this again" >&2
+  # shellcheck disable=SC2317
   return 1 2>/dev/null || exit 1
 fi

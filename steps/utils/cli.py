@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from jsonargparse import auto_cli
 
@@ -15,20 +16,31 @@ def run_step(step: Callable[..., Any]) -> None:
     """Parses the command line from STEP's signature and docstring (jsonargparse) and runs it.
 
     Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2.
+    With TIMBRE_LOG set (run.sh does, when stderr is a terminal), log lines and errors go to that file too.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    name = os.path.basename(sys.argv[0])  # noqa: PTH119
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if log := os.environ.get("TIMBRE_LOG"):
+        handlers.append(logging.FileHandler(log, encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     try:
         auto_cli(step)
     except DataError as error:
-        sys.exit(f"{name}: error: {error}")
+        _fail(str(error))
     except BrokenPipeError:  # `step | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"{name}: error: {where}{error.strerror or error}")
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except MemoryError:
-        sys.exit(f"{name}: error: out of memory")
+        _fail("out of memory")
     except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted")
+        _fail("interrupted", status=130)
+
+
+def _fail(message: str, status: int = 1) -> NoReturn:
+    line = f"{Path(sys.argv[0]).name}: error: {message}"
+    if log := os.environ.get("TIMBRE_LOG"):
+        with Path(log).open("a", encoding="utf-8") as file:
+            print(line, file=file)
+    print(line, file=sys.stderr)
+    sys.exit(status)

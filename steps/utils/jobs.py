@@ -51,7 +51,11 @@ def run_jobs(
             return results
     # spawn, not fork: a forked child of a process that has used torch's threads can hang
     context = multiprocessing.get_context("spawn")
-    with progress, _one_thread(), ProcessPoolExecutor(min(nj, len(jobs)), context, initializer=_ignore_interrupt) as pool:
+    with (
+        progress,
+        _one_thread(),
+        ProcessPoolExecutor(min(nj, len(jobs)), context, initializer=_ignore_interrupt) as pool,
+    ):
         futures = {pool.submit(function, job): index for index, job in enumerate(jobs)}
         done: dict[int, Result] = {}
         try:

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Timbre: from a corpus to error rates and DET curves, in numbered stages. ./run.sh --help tells the options.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=steps/utils/stages.sh
+. steps/utils/stages.sh
+
+# Options: --some-name sets some_name, and --help prints the comments
+corpus=synth                             # corpus to run on: synth (made here), kaldi or folder (local/prepare_CORPUS.py)
+corpus_dir=                              # where the corpus lies on disk (not for synth)
+corpus_conf=                             # YAML with options for local/prepare_CORPUS.py
+name=                                    # name of the run, whose files go to exp/NAME (default: CORPUS_NETWORK)
+features=fbank                           # features: fbank, mfcc or spectrogram
+feats_conf=                              # YAML with their options (default: conf/feats/FEATURES.yaml)
+audio_conf=                              # YAML for steps/preprocess_audio.py: resample, band-pass (default: audio as it is)
+vad_conf=conf/feats/vad.yaml             # YAML with the options of the energy VAD
+egs_conf=conf/egs/default.yaml           # YAML with the options of the training examples
+network=conf/network/ecapa128.yaml       # YAML of the network
+objective=conf/objective/aam.yaml        # YAML of the objective
+train_conf=conf/train/cpu.yaml           # YAML with the options of training
+lda_dim=128                              # number: dimension that LDA leaves before PLDA
+top_n=300                                # number: cohort scores that AS-norm keeps
+nj=$(nproc)                              # number: jobs at once
+ngpu=                                    # GPUs to train on (default: 1 where there is one, else 0)
+stage=0                                  # number: first stage to run
+stop_stage=9                             # number: last stage to run
+force=false                              # true/false: run the stages even if they are up to date, and train from the start
+plan=false                               # true/false: only say what would run, and why
+test=false                               # true/false: run the tests instead
+# End of options
+
+print_help() {
+  cat << 'END'
+Usage: ./run.sh [options]
+
+Stages: 0 data   1 audio   2 features   3 egs   4 train   5 fine-tune (none yet)
+        6 embed   7 back-end   8 score   9 results
+Each stage is skipped when what it makes is there and neither its inputs nor its options have changed.
+Results: exp/NAME/RESULTS.md, exp/NAME/results.json, exp/NAME/plots/. Logs: exp/NAME/log/.
+
+Options (--config FILE reads any of them as lines `some-option=value`):
+END
+  print_options
+}
+
+declare_options run.sh
+parse_options "$@"
+[ "$corpus" = synth ] || [ -n "$corpus_dir" ] || die "--corpus $corpus needs --corpus-dir DIR"
+[ -f "local/prepare_$corpus.py" ] || die "--corpus $corpus: there is no local/prepare_$corpus.py"
+case "$features" in fbank | mfcc | spectrogram) ;; *) die "--features $features: not fbank, mfcc or spectrogram" ;; esac
+feats_conf=${feats_conf:-conf/feats/$features.yaml}
+corpus_conf=${corpus_conf:-$([ "$corpus" != synth ] || echo conf/synth/default.yaml)}
+ngpu=${ngpu:-$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)}
+name=${name:-${corpus}_$(basename "$network" .yaml)}
+for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" ${corpus_conf:+"$corpus_conf"} \
+  ${audio_conf:+"$audio_conf"}; do
+  [ -f "$file" ] || die "$file: no such file"
+done
+
+. ./path.sh
+[ "$test" = false ] || exec pytest
+
+exp=exp/$name
+data=data/$corpus                                           # as the corpus has it
+audio=$data${audio_conf:+/$(basename "$audio_conf" .yaml)}  # after pre-processing
+feats=$audio/$(basename "$feats_conf" .yaml)                # with features
+egs=$feats/egs_$(basename "$egs_conf" .yaml)
+start_run "$@"
+
+if stage 0 data "$data" in ${corpus_dir:+"$corpus_dir"} ${corpus_conf:+"$corpus_conf"} out "$data/train/wav.scp" \
+  with "corpus $corpus"; then
+  "local/prepare_$corpus.py" ${corpus_dir:+"$corpus_dir"} "$data" ${corpus_conf:+--config "$corpus_conf"} --nj "$nj"
+fi
+eval_sets=$(find "$data" -mindepth 1 -maxdepth 1 -name 'eval*' -printf '%f\n' 2> /dev/null | sort || true)
+sets="train $eval_sets"
+
+if [ -n "$audio_conf" ] && stage 1 audio "$audio" in "$data/%/wav.scp" "$audio_conf" \
+  out "$audio/%/wav.scp"; then
+  for set in $sets; do
+    steps/preprocess_audio.py "$data/$set" "$audio/$set" --config "$audio_conf" --nj "$nj"
+  done
+fi
+
+if stage 2 features "$feats" in "$audio/%/wav.scp" "$feats_conf" "$vad_conf" \
+  out "$feats/%/feats.scp" "$feats/%/vad.scp"; then
+  for set in $sets; do
+    steps/copy_data_dir.py "$audio/$set" "$feats/$set"
+    "steps/make_$features.py" "$feats/$set" "--$features" "$feats_conf" --nj "$nj"
+    steps/compute_vad.py "$feats/$set" --vad "$vad_conf" --nj "$nj"
+  done
+fi
+
+if stage 3 egs "$egs" in "$feats/train/feats.scp" "$feats/train/vad.scp" "$egs_conf" out "$egs/manifest.json"; then
+  steps/get_egs.py "$feats/train" "$egs" --egs "$egs_conf" --nj "$nj"
+fi
+
+if stage 4 train "$exp/model" in "$egs/manifest.json" "$network" "$objective" "$train_conf" \
+  out "$exp/model/final.pt" with "ngpu $ngpu"; then
+  [ "$force" = false ] || rm -rf "$exp/model"
+  launch steps/train.py "$egs" "$exp/model" --network "$network" --objective "$objective" --train "$train_conf"
+  steps/plot_training.py "$exp/model"
+fi
+
+if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/%/feats.scp" \
+  out "$exp/embeddings/%/xvector.scp" "$exp/embeddings/%/statistics.scp"; then
+  for set in $sets; do
+    steps/extract_embeddings.py "$exp/model" "$feats/$set" "$exp/embeddings/$set/xvector" --nj "$nj"
+    steps/extract_statistics.py "$feats/$set" "$exp/embeddings/$set/statistics" --nj "$nj"
+  done
+fi
+
+if stage 7 back-end "$exp/backend" in "$exp/embeddings/train/xvector.scp" out "$exp/backend/plda" with "lda-dim $lda_dim"; then
+  steps/train_plda.py "$exp/embeddings/train/xvector.scp" "$data/train/utt2spk" "$exp/backend" --lda-dim "$lda_dim"
+  steps/train_lda.py "$exp/embeddings/train/statistics.scp" "$data/train/utt2spk" "$exp/backend/statistics"
+fi
+
+if stage 8 score "$exp/scores" in "$exp/backend/plda" "$exp/embeddings/%/xvector.scp" \
+  out "$exp/scores" with "top-n $top_n"; then
+  for set in $eval_sets; do
+    steps/score_set.py "$data/$set" "$exp" --top-n "$top_n"
+  done
+fi
+
+if stage 9 results "$exp" in "$exp/scores" out "$exp/results.json" "$exp/RESULTS.md"; then
+  steps/make_results.py "$exp" --data "$data"
+fi
+end_stage

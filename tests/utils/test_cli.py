@@ -1,0 +1,57 @@
+"""Bad input is one line and a non-zero exit, never a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = '''
+from pathlib import Path
+from steps.utils.cli import run_step
+from steps.utils.errors import DataError
+
+def step(data_dir: Path, scale: float = 1.0) -> None:
+    """Does something.
+
+    Args:
+        data_dir: a folder
+        scale: a factor
+    """
+    if scale == 2:
+        raise DataError("is bad", data_dir, 3)
+    if scale == 3:
+        open(data_dir / "absent")
+    print(scale)
+
+if __name__ == "__main__":
+    run_step(step)
+'''
+
+
+def run(tmp_path: Path, *args: str) -> tuple[int, str, str]:
+    script = tmp_path / "step.py"
+    script.write_text(PROGRAM)
+    done = subprocess.run([sys.executable, script, *args], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_good(tmp_path: Path) -> None:
+    assert run(tmp_path, "data", "--scale", "1.5") == (0, "1.5\n", "")
+
+
+def test_bad_data_is_one_line(tmp_path: Path) -> None:
+    assert run(tmp_path, "data", "--scale", "2") == (1, "", "step.py: error: data:3: is bad\n")
+
+
+def test_missing_file_is_one_line(tmp_path: Path) -> None:
+    assert run(tmp_path, "data", "--scale", "3") == (1, "", "step.py: error: data/absent: No such file or directory\n")
+
+
+def test_wrong_options(tmp_path: Path) -> None:
+    for args in (["data", "--scal", "x"], ["data", "--scale", "x"], []):
+        status, _, stderr = run(tmp_path, *args)
+        assert status == 2 and "Traceback" not in stderr
+
+
+def test_help_documents_arguments(tmp_path: Path) -> None:
+    status, stdout, _ = run(tmp_path, "--help")
+    assert status == 0 and "a factor" in stdout and "a folder" in stdout

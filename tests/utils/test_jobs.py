@@ -1,0 +1,62 @@
+"""Jobs give the same results in the same order however many run at once, and their errors reach the caller."""
+
+import os
+import time
+
+import pytest
+
+from steps.utils.errors import DataError
+from steps.utils.jobs import run_jobs, split_jobs
+
+
+def square(number: int) -> int:
+    time.sleep(0.01 * (3 - number % 3))
+    return number * number
+
+
+def threads(_: int) -> str | None:
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+def fail(number: int) -> None:
+    if number == 2:
+        raise DataError("bad line", "data/wav.scp", 7)
+
+
+def die(_: int) -> None:
+    os._exit(9)
+
+
+def test_results_in_order_for_any_nj() -> None:
+    assert run_jobs(square, range(7), 1, "") == run_jobs(square, range(7), 3, "") == [n * n for n in range(7)]
+
+
+def test_workers_use_one_thread_and_the_parent_keeps_its_own() -> None:
+    before = os.environ.get("OMP_NUM_THREADS")
+    assert run_jobs(threads, [0, 1], 2, "") == ["1", "1"]
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_the_error_of_a_job_is_raised(nj: int) -> None:
+    with pytest.raises(DataError, match=r"^data/wav.scp:7: bad line$"):
+        run_jobs(fail, range(4), nj, "")
+
+
+def test_a_killed_job_is_told() -> None:
+    with pytest.raises(DataError, match="a job died"):
+        run_jobs(die, [0, 1], 2, "features")
+
+
+def test_zero_jobs_at_once_is_refused() -> None:
+    with pytest.raises(DataError, match="at least 1"):
+        run_jobs(square, [1], 0, "")
+
+
+@pytest.mark.parametrize("num_items, num_jobs", [(0, 3), (1, 4), (10, 3), (7, 7)])
+def test_split(num_items: int, num_jobs: int) -> None:
+    parts = split_jobs(range(num_items), num_jobs)
+    assert [item for part in parts for item in part] == list(range(num_items))
+    assert len(parts) == min(num_items, num_jobs)
+    sizes = [len(part) for part in parts]
+    assert not sizes or max(sizes) - min(sizes) <= 1
