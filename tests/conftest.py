@@ -1,4 +1,4 @@
-"""Where the tests find reference data: a small part of it in the clone, the whole of it when it lies beside the project."""
+"""Where the tests find reference data: a part of it in the clone, the whole when it lies beside the project."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The one exception for bad input: its text is meant for the person at the terminal. Raised everywhere, caught in cli.py."""
+"""The one exception for bad input, told to the person at the terminal. Raised everywhere, caught in cli.py."""
 
 from pathlib import Path
 

@@ -46,7 +46,7 @@ def digest(path: Path) -> str | None:
 def _files_below(folder: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (os.path.join(parent, name) for name in names if not name.startswith("."))  # noqa: PTH118
+        yield from (os.path.join(parent, name) for name in names if not name.startswith("."))
 
 
 def _files_named(table: Path) -> set[str]:
@@ -62,7 +62,7 @@ def _files_named(table: Path) -> set[str]:
 
 def _stat_line(name: str) -> bytes:
     try:
-        status = os.stat(name)  # noqa: PTH116
+        status = os.stat(name)
     except OSError:
         return f"{name} absent\n".encode("utf-8", "surrogateescape")
     return f"{name} {status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "surrogateescape")

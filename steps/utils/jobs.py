@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -21,7 +22,7 @@ def split_jobs(items: Sequence[Job], num_jobs: int) -> list[Sequence[Job]]:
     """ITEMS in at most NUM_JOBS contiguous parts whose sizes differ by one at most; no part is empty."""
     num_jobs = min(max(num_jobs, 1), len(items))
     bounds = [len(items) * job // num_jobs for job in range(num_jobs + 1)] if num_jobs else []
-    return [items[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [items[start:end] for start, end in pairwise(bounds)]
 
 
 def run_jobs(
