@@ -69,7 +69,7 @@ start_run "$@"
 
 if stage 0 data "$data" in ${corpus_dir:+"$corpus_dir"} ${corpus_conf:+"$corpus_conf"} out "$data/train/wav.scp" \
   with "corpus $corpus"; then
-  "local/prepare_$corpus.py" ${corpus_dir:+"$corpus_dir"} "$data" ${corpus_conf:+--config "$corpus_conf"} --nj "$nj"
+  "local/prepare_$corpus.py" ${corpus_dir:+"$corpus_dir"} "$data" ${corpus_conf:+"--$corpus" "$corpus_conf"} --nj "$nj"
 fi
 eval_sets=$(find "$data" -mindepth 1 -maxdepth 1 -name 'eval*' -printf '%f\n' 2> /dev/null | sort || true)
 sets="train $eval_sets"

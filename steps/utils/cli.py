@@ -23,7 +23,7 @@ def run_step(step: Callable[..., Any]) -> None:
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     try:
-        auto_cli(step)
+        auto_cli(step, args=[_underscored(word) for word in sys.argv[1:]])
     except DataError as error:
         _fail(str(error))
     except BrokenPipeError:  # `step | head`
@@ -35,6 +35,12 @@ def run_step(step: Callable[..., Any]) -> None:
         _fail("out of memory")
     except KeyboardInterrupt:
         _fail("interrupted", status=130)
+
+
+def _underscored(word: str) -> str:
+    """--some-option=a-b as --some_option=a-b: options may be written Kaldi's way too."""
+    name, equals, value = word.partition("=")
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:

@@ -9,13 +9,16 @@ from pathlib import Path
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 
-def step(data_dir: Path, scale: float = 1.0) -> None:
+def step(data_dir: Path, scale: float = 1.0, some_option: str = "") -> None:
     """Does something.
 
     Args:
         data_dir: a folder
         scale: a factor
+        some_option: a word
     """
+    if some_option:
+        print(some_option)
     if scale == 2:
         raise DataError("is bad", data_dir, 3)
     if scale == 3:
@@ -36,6 +39,11 @@ def run(tmp_path: Path, *args: str) -> tuple[int, str, str]:
 
 def test_good(tmp_path: Path) -> None:
     assert run(tmp_path, "data", "--scale", "1.5") == (0, "1.5\n", "")
+
+
+def test_options_with_dashes(tmp_path: Path) -> None:
+    for args in (["--some-option=a-b_c"], ["--some-option", "a-b_c"], ["--some_option", "a-b_c"]):
+        assert run(tmp_path, "data", *args) == (0, "a-b_c\n1.0\n", "")
 
 
 def test_bad_data_is_one_line(tmp_path: Path) -> None:

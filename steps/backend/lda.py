@@ -1,0 +1,39 @@
+"""Linear discriminant analysis, numerically Kaldi's ivector-compute-lda. Called by train_lda.py and train_plda.py."""
+
+import numpy as np
+
+from steps.backend.speaker_stats import SpeakerStats
+from steps.backend.vectors import Floats
+from steps.utils.errors import DataError
+
+
+def compute_lda(stats: SpeakerStats, dim: int, total_covariance_factor: float = 0.0, floor: float = 1e-6) -> Floats:
+    """The affine transform that makes the within-speaker covariance the identity and spreads the speakers' means most.
+
+    Args:
+        stats: of embeddings (N, D)
+        dim: dimension K to reduce to
+        total_covariance_factor: weight of the total covariance in what becomes the identity
+        floor: of the eigenvalues of that covariance, relative to the largest
+
+    Returns:
+        (K, D + 1), the last column an offset that removes the mean; rows of any sign
+
+    Raises:
+        DataError: K is more than there are dimensions, or than speakers less one can tell apart
+    """
+    limit, reason = min(
+        (len(stats.mean), "their dimension"), (stats.num_speakers - 1, "the number of speakers less one")
+    )
+    if not 1 <= dim <= limit:
+        raise DataError(f"LDA to {dim} dimensions: these embeddings allow 1 to {limit}, {reason}")
+    centered = (stats.means - stats.mean) * np.sqrt(stats.counts)[:, None]
+    within = stats.scatter / stats.num_utts
+    between = centered.T @ centered / stats.num_utts
+    eigenvalues, vectors = np.linalg.eigh(within + total_covariance_factor * between)
+    if eigenvalues[-1] <= 0:
+        raise DataError("LDA of embeddings that never vary within a speaker")
+    whiten = (vectors / np.sqrt(np.maximum(eigenvalues, floor * eigenvalues[-1]))).T
+    _, directions = np.linalg.eigh(whiten @ between @ whiten.T)
+    linear = directions[:, : -dim - 1 : -1].T @ whiten
+    return np.column_stack([linear, -linear @ stats.mean])

@@ -1,0 +1,172 @@
+"""Error rates of scored trials: EER, ROCCH-EER, minDCF, actDCF, Cllr. Called by results.py, bootstrap.py and the plots.
+
+Errors are counted in integers and equal scores are one operating point: no result depends on the order of the trials.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from steps.utils.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+PRIORS = (0.05, 0.01, 0.001)  # of a target: the operating points of VoxCeleb and of the NIST evaluations
+
+
+@dataclass(frozen=True)
+class Roc:
+    """The corners of a ROC curve in counts (or weights) of errors, thresholds ascending, reject-all last.
+
+    Corner k accepts scores >= thresholds[k], the k-th distinct target score. From there the curve goes through
+    (misses[k + 1], false_alarms_above[k]), straight there if non-targets tie with the targets, and on to corner k + 1
+    along a line of equal misses: every other threshold is no better than these corners.
+
+    thresholds: (K + 1,), the last is +inf; misses, false_alarms: (K + 1,); false_alarms_above: (K,), non-targets whose
+    score is strictly above; num_target, num_nontarget: the totals.
+    """
+
+    thresholds: Floats
+    misses: Ints
+    false_alarms: Ints
+    false_alarms_above: Ints
+    num_target: int
+    num_nontarget: int
+
+    def eer(self) -> float:
+        """Equal error rate as a fraction, by linear interpolation of the curve where it crosses miss = false alarm."""
+        corner = self._eer_corner()
+        if corner == 0:
+            return 0.0  # a threshold without any error
+        before, after = int(self.misses[corner - 1]), int(self.misses[corner])
+        excess_before = int(self._excess(self.misses[corner - 1], self.false_alarms[corner - 1]))
+        excess_after = int(self._excess(self.misses[corner], self.false_alarms_above[corner - 1]))
+        if excess_after <= 0:
+            return after / self.num_target
+        return self._crossing(before, after, excess_before, excess_after)
+
+    def eer_threshold(self) -> float:
+        """A score at which misses and false alarms are about as frequent: the first target score with enough misses."""
+        return float(self.thresholds[self._eer_corner()])
+
+    def rocch_eer(self) -> float:
+        """EER of the ROC curve's convex hull: the highest Bayes error over all priors, never above the EER."""
+        excess = self._excess(self.misses, self.false_alarms)
+        first, last = 0, len(excess) - 1
+        if excess[0] >= 0:
+            return 0.0
+        while True:  # the hull's edge under the diagonal: replace the end of an edge by the farthest corner below it
+            miss_weight = self.false_alarms[first] - self.false_alarms[last]
+            false_alarm_weight = self.misses[last] - self.misses[first]
+            span = slice(first, last + 1)
+            cost = miss_weight * self.misses[span] + false_alarm_weight * self.false_alarms[span]
+            lowest = int(np.argmin(cost))
+            if cost[lowest] == cost[0]:
+                break
+            if excess[first + lowest] <= 0:
+                first += lowest
+            else:
+                last = first + lowest
+        return self._crossing(int(self.misses[first]), int(self.misses[last]), int(excess[first]), int(excess[last]))
+
+    def min_dcf(self, prior: float) -> float:
+        """Minimum normalised detection cost (both costs 1) at a target PRIOR; reject-all included, so at most 1."""
+        return float(self._costs(prior).min() / min(prior, 1 - prior))
+
+    def min_dcf_corner(self, prior: float) -> int:
+        """The corner at which min_dcf is reached."""
+        return int(self._costs(prior).argmin())
+
+    def _eer_corner(self) -> int:
+        """The first corner with at least as high a miss rate as false-alarm rate."""
+        return int(np.searchsorted(self._excess(self.misses, self.false_alarms), 0))
+
+    def _costs(self, prior: float) -> Floats:
+        return self.misses * (prior / self.num_target) + self.false_alarms * ((1 - prior) / self.num_nontarget)
+
+    def _excess(self, misses: Ints, false_alarms: Ints) -> Ints:
+        """Miss rate minus false-alarm rate, times both totals: an integer that grows along the curve."""
+        return misses * self.num_nontarget - false_alarms * self.num_target
+
+    def _crossing(self, before: int, after: int, excess_before: int, excess_after: int) -> float:
+        part = -excess_before / (excess_after - excess_before)
+        return (before + part * (after - before)) / self.num_target
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Where the corners of a Roc lie in the sorted scores of each class, whatever the trials weigh.
+
+    thresholds: (K,) distinct target scores; first: (K,) index of the first target with that score; below, upto: (K,)
+    numbers of non-targets whose score is < and <= it.
+    """
+
+    thresholds: Floats
+    first: Ints
+    below: Ints
+    upto: Ints
+
+    @classmethod
+    def find(cls, targets: Floats, nontargets: Floats) -> "Corners":
+        """Corners of ascending TARGETS and ascending NONTARGETS."""
+        first = np.flatnonzero(np.append(True, targets[1:] != targets[:-1]))
+        thresholds = targets[first]
+        below = np.searchsorted(nontargets, thresholds, side="left")
+        upto = np.searchsorted(nontargets, thresholds, side="right")
+        return cls(thresholds, first, below, upto)
+
+    def roc(self, cumulative_target: Ints, cumulative_nontarget: Ints) -> Roc:
+        """The curve, from the total weight of the first k trials of each class in sorted order, k from 0 to all."""
+        num_target, num_nontarget = cumulative_target[-1], cumulative_nontarget[-1]
+        return Roc(
+            thresholds=np.append(self.thresholds, np.inf),
+            misses=np.append(cumulative_target[self.first], num_target),
+            false_alarms=np.append(num_nontarget - cumulative_nontarget[self.below], 0),
+            false_alarms_above=num_nontarget - cumulative_nontarget[self.upto],
+            num_target=int(num_target),
+            num_nontarget=int(num_nontarget),
+        )
+
+
+def roc(scores: Floats, target: Bools) -> Roc:
+    """The ROC curve of SCORES (N,) whose trials are TARGET (N,) or not.
+
+    Raises:
+        DataError: a score is not a number, or a class has no trial
+    """
+    targets, nontargets = split(scores, target)
+    targets.sort()
+    nontargets.sort()
+    corners = Corners.find(targets, nontargets)
+    return corners.roc(np.arange(len(targets) + 1), np.arange(len(nontargets) + 1))
+
+
+def split(scores: Floats, target: Bools) -> tuple[Floats, Floats]:
+    """Copies of the target scores and the non-target scores.
+
+    Raises:
+        DataError: a score is not a number, or a class has no trial
+    """
+    if np.isnan(scores).any():
+        raise DataError(f"score of trial {int(np.isnan(scores).argmax()) + 1} is not a number")
+    targets, nontargets = scores[target], scores[~target]
+    for name, part in (("target", targets), ("nontarget", nontargets)):
+        if not len(part):
+            raise DataError(f"none of the {len(scores)} trials is a {name}: error rates need both kinds")
+    return targets, nontargets
+
+
+def act_dcf(targets: Floats, nontargets: Floats, prior: float) -> float:
+    """Normalised detection cost at the Bayes threshold of log-likelihood ratios: what minDCF is without an oracle."""
+    threshold = np.log((1 - prior) / prior)
+    cost = prior * np.mean(targets < threshold) + (1 - prior) * np.mean(nontargets >= threshold)
+    return float(cost / min(prior, 1 - prior))
+
+
+def cllr(targets: Floats, nontargets: Floats) -> float:
+    """Cost of log-likelihood ratios in bits (Bruemmer and du Preez 2006); 1 is what a useless system reaches."""
+    miss, false_alarm = np.logaddexp(0, -targets).mean(), np.logaddexp(0, nontargets).mean()
+    return float((miss + false_alarm) / (2 * np.log(2)))

@@ -1,0 +1,109 @@
+"""Scoring as matrix algebra: every back-end's score is a product of two vectors plus a term of each side.
+
+backends.py makes the vectors and terms of cosine and PLDA; here they are multiplied, in blocks, on several threads.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from steps.backend.vectors import Floats, Ints, Vectors
+
+Integers = npt.NDArray[np.integer]
+
+_CHUNK = 1 << 16  # listed trials a job
+_GATHER = 512  # listed trials whose vectors are gathered at a time: 1 MB at dim 256, within a core's cache
+_BLOCK = 1 << 22  # scores in a block of the full matrix: 16 MB
+_DENSE = 40  # a score of the full matrix costs about this much less than one of a listed trial
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Scores of all pairs in factored form: score(e, t) = left[e] . right[t] + left_bias[e] + right_bias[group[e], t].
+
+    left: (E, D), right: (T, D) float32; left_bias: (E,), right_bias: (G, T) float64; group: (E,) int64, because the
+    test side's term of PLDA depends on the number of enrolment utterances.
+    """
+
+    left: Vectors
+    right: Vectors
+    left_bias: Floats
+    right_bias: Floats
+    group: Ints
+
+    @classmethod
+    def dot(cls, left: Vectors, right: Vectors) -> "Factors":
+        """Scores that are dot products and nothing more."""
+        return cls(left, right, np.zeros(len(left)), np.zeros((1, len(right))), np.zeros(len(left), np.int64))
+
+
+def score_pairs(factors: Factors, enroll: Integers, test: Integers, nj: int = 1) -> Floats:
+    """Scores (N,) of the pairs (ENROLL[i], TEST[i]), on at most NJ threads.
+
+    A sparse list is scored from gathered rows; one that covers much of the matrix is picked from blocks of all scores.
+    """
+    order = np.argsort(enroll, kind="stable")  # each enrolment vector comes into the cache once
+    rows, columns = enroll[order].astype(np.int64), test[order].astype(np.int64)
+    in_order = factors.left_bias[rows] + factors.right_bias[factors.group[rows], columns]
+    if len(factors.left) * len(factors.right) < _DENSE * len(order):
+
+        def pick(part: slice, block: Vectors) -> None:
+            begin, end = np.searchsorted(rows, (part.start, part.stop))
+            in_order[begin:end] += block[rows[begin:end] - part.start, columns[begin:end]]
+
+        map_products(factors, pick, nj)
+    else:
+
+        def multiply(begin: int) -> None:
+            part = slice(begin, begin + _CHUNK)
+            in_order[part] += _gathered_dot(factors, rows[part], columns[part])
+
+        _on_threads(multiply, range(0, len(order), _CHUNK), nj)
+    scores = np.empty(len(order))
+    scores[order] = in_order
+    return scores
+
+
+def map_products(factors: Factors, function: Callable[[slice, Vectors], None], nj: int = 1) -> None:
+    """FUNCTION(rows, left[rows] @ right.T) for all rows in blocks, on at most NJ threads; it may overwrite the block."""
+    num_left, num_right = len(factors.left), len(factors.right)
+    height = min(num_left, max(64, _BLOCK // num_right))
+    buffers = threading.local()
+
+    def multiply(begin: int) -> None:
+        rows = slice(begin, min(begin + height, num_left))
+        if not hasattr(buffers, "block"):
+            buffers.block = np.empty((height, num_right), np.float32)
+        block: Vectors = buffers.block[: rows.stop - rows.start]
+        np.matmul(factors.left[rows], factors.right.T, out=block)
+        function(rows, block)
+
+    _on_threads(multiply, range(0, num_left, height), nj)
+
+
+def _gathered_dot(factors: Factors, enroll: Ints, test: Ints) -> Vectors:
+    products = np.empty(len(enroll), np.float32)
+    left = np.empty((_GATHER, factors.left.shape[1]), np.float32)
+    right = np.empty_like(left)
+    for begin in range(0, len(enroll), _GATHER):
+        part = slice(begin, begin + _GATHER)
+        size = len(enroll[part])
+        # mode clip: in the default mode numpy gathers through one more buffer
+        np.take(factors.left, enroll[part], axis=0, out=left[:size], mode="clip")
+        np.take(factors.right, test[part], axis=0, out=right[:size], mode="clip")
+        np.einsum("nd,nd->n", left[:size], right[:size], out=products[part])
+    return products
+
+
+def _on_threads(function: Callable[[int], None], jobs: Iterable[int], nj: int) -> None:
+    """FUNCTION of each job on at most NJ threads, with the linear algebra underneath kept to one thread each."""
+    nj = max(1, min(nj, len(os.sched_getaffinity(0))))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(nj) as pool:
+        for _ in pool.map(function, jobs):
+            pass

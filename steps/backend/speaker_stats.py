@@ -1,0 +1,64 @@
+"""What LDA and PLDA keep of their training data: one pass over the embeddings, in bounded memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from steps.backend.vectors import Floats, Ints, Vectors, double_blocks, group_means
+from steps.utils.errors import DataError
+
+
+@dataclass(frozen=True)
+class SpeakerStats:
+    """Sufficient statistics of labelled embeddings.
+
+    means: (S, D) of each speaker's utterances; counts: (S,) utterances; scatter: (D, D) sum of outer products around
+    the speakers' means.
+    """
+
+    means: Floats
+    counts: Ints
+    scatter: Floats
+
+    @classmethod
+    def collect(cls, vectors: Vectors, speakers: Sequence[str]) -> "SpeakerStats":
+        """Statistics of VECTORS (N, D) whose speakers are SPEAKERS (N,).
+
+        Raises:
+            DataError: there is one speaker only, or no speaker has two utterances
+        """
+        names, numbers = np.unique(np.asarray(speakers, object), return_inverse=True)
+        if len(names) < 2:
+            raise DataError(f"training needs at least two speakers, there is only '{names[0]}'")
+        counts = np.bincount(numbers)
+        if counts.max() < 2:
+            raise DataError(
+                f"training needs speakers with several utterances; each of the {len(names)} speakers has one"
+            )
+        means = group_means(vectors, np.argsort(numbers, kind="stable"), counts)
+        scatter = np.zeros((vectors.shape[1], vectors.shape[1]))
+        for rows, block in double_blocks(vectors):
+            residual = block - means[numbers[rows]]
+            scatter += residual.T @ residual
+        return cls(means, counts, scatter)
+
+    @property
+    def num_utts(self) -> int:
+        """Number of utterances."""
+        return int(self.counts.sum())
+
+    @property
+    def num_speakers(self) -> int:
+        """Number of speakers."""
+        return len(self.counts)
+
+    @property
+    def mean(self) -> Floats:
+        """Mean of all utterances, (D,)."""
+        mean: Floats = self.counts @ self.means / self.num_utts
+        return mean
+
+    def shifted(self, offset: Floats) -> "SpeakerStats":
+        """Statistics of the embeddings minus OFFSET (D,)."""
+        return SpeakerStats(self.means - offset, self.counts, self.scatter)

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Mean and variance statistics of a data directory, as Kaldi's compute_cmvn_stats.sh."""
+
+from pathlib import Path
+
+import numpy as np
+
+from steps.datadir.ark import ArkWriter, read_mat
+from steps.datadir.datadir import DataDir
+from steps.datadir.tables import write_table
+from steps.feats.cmvn import cmvn_stats
+from steps.utils.cli import run_step
+from steps.utils.errors import DataError
+
+
+def compute_cmvn(data_dir: Path, per_utt: bool = False) -> None:
+    """Write cmvn.scp, for every speaker of DATA_DIR the sum of the frames, their squares and their count.
+
+    Args:
+        data_dir: Kaldi data directory with features
+        per_utt: statistics of every utterance instead of every speaker
+    """
+    data = DataDir.read(data_dir)
+    feats = data.table("feats.scp")
+    groups = {utt: [utt] for utt in data.utts} if per_utt else data.spk2utt()
+    with ArkWriter(data_dir / "arks" / "cmvn.ark") as writer:
+        for name, utts in groups.items():
+            stats = [cmvn_stats(read_mat(feats[utt])) for utt in utts if utt in feats]
+            if not stats:
+                raise DataError(f"no utterance of '{name}' has features", data_dir / "feats.scp")
+            if len({array.shape for array in stats}) > 1:
+                raise DataError(f"the utterances of '{name}' differ in dimension", data_dir / "feats.scp")
+            writer.write(name, np.sum(stats, axis=0))
+    write_table(data_dir / "cmvn.scp", writer.scp)
+
+
+if __name__ == "__main__":
+    run_step(compute_cmvn)

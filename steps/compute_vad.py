@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""Energy-based voice activity detection of a data directory, as Kaldi's compute_vad_decision.sh."""
+
+from pathlib import Path
+
+from steps.datadir.datadir import DataDir
+from steps.feats.dump_vad import dump_vad
+from steps.feats.vad import VadOptions
+from steps.utils.cli import run_step
+
+
+def compute_vad(data_dir: Path, vad: VadOptions = VadOptions(), nj: int = 4) -> None:
+    """Write vad.scp, a vector of 0 and 1 (one a frame) for every utterance of DATA_DIR.
+
+    An utterance without any voiced frame keeps all its frames and is named in a warning.
+
+    Args:
+        data_dir: Kaldi data directory with features (their log energy in column 0, or in energy.scp)
+        vad: the options of Kaldi's compute-vad, or a YAML file of them
+        nj: number of jobs
+    """
+    dump_vad(DataDir.read(data_dir), vad, nj)
+
+
+if __name__ == "__main__":
+    run_step(compute_vad)

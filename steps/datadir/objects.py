@@ -1,0 +1,130 @@
+"""One Kaldi matrix or vector out of an open file, with every length checked before it is believed; for ark.py.
+
+kaldiio decodes the compressed formats. It is not asked to read whole entries, since it takes a cut vector for a whole
+one and unpickles what a file tells it to.
+"""
+
+import math
+import os
+import struct
+from io import BytesIO
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from kaldiio import matio
+
+from steps.utils.errors import DataError
+
+_DTYPES = {b"FV": "<f4", b"FM": "<f4", b"DV": "<f8", b"DM": "<f8"}
+_INT32 = np.dtype([("size", "u1"), ("value", "<i4")])
+_TEXT = b"["
+
+
+class Header(NamedTuple):
+    """What a binary object says of itself before its values: kind, shape, bytes to come, and the codec's own header."""
+
+    kind: bytes
+    shape: tuple[int, ...]
+    nbytes: int
+    codec: bytes = b""
+
+
+class Source:
+    """An open file that stands at an object. PATH and NAME (the entry's) are for the message."""
+
+    def __init__(self, file: IO[bytes], path: Path | str, name: str) -> None:
+        self.file, self.path, self.name = file, path, name
+
+    def error(self, problem: str) -> DataError:
+        return DataError(f"{self.name} {problem}", self.path)
+
+    def take(self, count: int) -> bytes:
+        self.need(count)
+        return self.file.read(count)
+
+    def need(self, count: int) -> None:
+        """Before memory is asked for: a damaged size may be of terabytes."""
+        if os.fstat(self.file.fileno()).st_size - self.file.tell() < count:
+            raise self.error("is cut short")
+
+    def size(self) -> int:
+        """An int32 as Kaldi writes it, behind a byte with its own size."""
+        mark, value = struct.unpack("<bi", self.take(5))
+        if mark != 4 or value < 0:
+            raise self.error("is damaged: its header has no size")
+        return int(value)
+
+
+def read_object(source: Source) -> np.ndarray:
+    """The object at SOURCE, which is left behind it: FM, FV, DM, DV, CM, CM2, CM3, int32 vector, or text.
+
+    Raises:
+        DataError: cut short, or something else
+    """
+    header = read_header(source)
+    if header.kind == _TEXT:
+        return _read_text(source)
+    data = bytearray(source.take(header.nbytes))  # a bytearray makes an array that can be written to
+    if header.kind == b"\4":
+        return np.frombuffer(data, _INT32)["value"].copy()
+    if header.kind in _DTYPES:
+        return np.frombuffer(data, _DTYPES[header.kind]).reshape(header.shape)
+    if 0 in header.shape:
+        # Kaldi writes 20 bytes for an empty matrix but reads 16. No key starts with NUL, so the other 4 can be told
+        if (rest := source.file.read(4)) != bytes(4):
+            source.file.seek(-len(rest), os.SEEK_CUR)
+        return np.empty((0, 0), np.float32)
+    coded = BytesIO(b"\0B" + header.kind + b" " + header.codec + data)
+    return np.ascontiguousarray(matio.read_matrix_or_vector(coded), np.float32)
+
+
+def read_header(source: Source) -> Header:
+    """The header of the object at SOURCE, which is left at its values; DataError when the file cannot hold them."""
+    if (mark := source.file.read(2)) != b"\0B":
+        source.file.seek(-len(mark), os.SEEK_CUR)
+        return Header(_TEXT, (), 0)
+    kind = source.take(1)
+    if kind == b"\4":  # an int32 vector has no name
+        source.file.seek(-1, os.SEEK_CUR)
+        count = source.size()
+        header = Header(kind, (count,), _INT32.itemsize * count)
+    else:
+        while not kind.endswith(b" ") and len(kind) < 4:
+            kind += source.take(1)
+        header = _read_float_header(source, kind.rstrip(b" "))
+    source.need(header.nbytes)
+    return header
+
+
+def _read_float_header(source: Source, kind: bytes) -> Header:
+    if kind in _DTYPES:
+        shape = (source.size(),) if kind.endswith(b"V") else (source.size(), source.size())
+        return Header(kind, shape, math.prod(shape) * np.dtype(_DTYPES[kind]).itemsize)
+    if kind not in (b"CM", b"CM2", b"CM3"):
+        raise source.error("is not a matrix or a vector")
+    codec = source.take(16)  # float minimum and range, int32 rows and columns
+    rows, cols = struct.unpack("<8xii", codec)
+    if rows < 0 or cols < 0:
+        raise source.error("is damaged: its header has no size")
+    return Header(
+        kind, (rows, cols), {b"CM": (rows + 8) * cols, b"CM2": 2 * rows * cols, b"CM3": rows * cols}[kind], codec
+    )
+
+
+def _read_text(source: Source) -> np.ndarray:
+    """ " [ 1 2 3 ]", or a matrix with a row a line."""
+    lines = [source.file.readline().lstrip()]
+    if not lines[0].startswith(_TEXT):
+        raise source.error("is not a matrix or a vector")
+    while b"]" not in lines[-1]:
+        lines.append(source.file.readline())
+        if not lines[-1]:
+            raise source.error("is cut short")
+    lines[0] = lines[0].removeprefix(_TEXT)
+    lines[-1] = lines[-1].partition(b"]")[0]
+    try:
+        rows = np.array([[float(value) for value in line.split()] for line in lines if line.strip()], np.float32)
+    except ValueError:  # not numbers, or rows of different lengths
+        raise source.error("is not a matrix or a vector") from None
+    return rows if len(lines) > 1 else rows.reshape(-1)

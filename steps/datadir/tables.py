@@ -1,0 +1,143 @@
+"""Kaldi's text tables, "key rest-of-line" in UTF-8, sorted as LC_ALL=C sorts: the one parser of them all."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_write
+
+BLANKS = " \t\v\f"  # what Kaldi splits on; never str.split(), which also splits on Unicode spaces
+CRLF = "Windows line end (CRLF); convert with dos2unix"
+_ODD = ("\t", "\v", "\f", "\r", "  ", " \n", "\n ", "\n\n")  # text without any of these needs no careful parsing
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table, and what is wrong with it (None: nothing); key and value are what can be made of it."""
+
+    number: int
+    key: str
+    value: str
+    problem: str | None
+
+
+def read_table(path: Path | str, *, ordered: bool = False) -> dict[str, str]:
+    """The table PATH as {key: rest of the line}, in file order; an empty file is an empty table.
+
+    Args:
+        path: the file
+        ordered: refuse keys that are not sorted
+
+    Raises:
+        DataError: no such file, or the first line that is empty, not UTF-8, CRLF, lacks a value or repeats a key
+    """
+    data = read_bytes(path)
+    table = _parse_plain(data)
+    if table is None:
+        table = {}
+        for line in parse_lines(data):
+            if line.problem:
+                raise DataError(line.problem, path, line.number)
+            table[line.key] = line.value
+    if ordered and (unsorted := first_unsorted(list(table))):
+        raise DataError(_unsorted_problem(*unsorted[1:]), path, unsorted[0] + 1)
+    return table
+
+
+def write_table(path: Path | str, table: Mapping[str, str]) -> None:
+    """Writes TABLE sorted by key; the file appears under its name only when complete."""
+    with atomic_write(path) as file:
+        file.writelines(f"{key} {table[key]}\n" for key in sorted(table))  # code points sort as UTF-8 bytes do
+
+
+def read_lists(path: Path | str) -> dict[str, list[str]]:
+    """A table whose values are lists, such as spk2utt: {key: items}. Raises as `read_table`."""
+    return {key: split_blanks(value) for key, value in read_table(path).items()}
+
+
+def write_lists(path: Path | str, lists: Mapping[str, list[str]]) -> None:
+    """Writes {key: items} such as spk2utt, sorted by key."""
+    write_table(path, {key: " ".join(items) for key, items in lists.items()})
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """The whole file; DataError when it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror or error}", path) from error
+
+
+def parse_lines(data: bytes) -> Iterator[Line]:
+    """Every line of a table's DATA, the bad ones with their problem. A line that repeats a key is a problem."""
+    first_seen: dict[str, int] = {}
+    for number, raw in enumerate(split_lines(data), start=1):
+        problem = None
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            problem, text = "not UTF-8", raw.decode(errors="replace")
+        if text.endswith("\r"):
+            problem, text = problem or CRLF, text.rstrip("\r")
+        key, value = split_key(text)
+        if not key:
+            problem = problem or "empty line"
+        elif not value:
+            problem = problem or f"'{key}' has no value"
+        elif key in first_seen:
+            problem = problem or f"'{key}' is already on line {first_seen[key]}"
+        first_seen.setdefault(key, number)
+        yield Line(number, key, value, problem)
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    """Lines of DATA at LF only, without it; a last line without LF counts."""
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def split_key(line: str) -> tuple[str, str]:
+    """("key", "rest of the line") at the first run of blanks, both stripped of blanks."""
+    key, *rest = re.split(f"[{BLANKS}]+", line.strip(BLANKS), maxsplit=1)
+    return key, "".join(rest)
+
+
+def split_blanks(text: str) -> list[str]:
+    """Fields of TEXT between runs of Kaldi's blanks (Unicode spaces are part of a field)."""
+    if not text.isascii():
+        return [field.decode() for field in text.encode().split()]
+    return text.split()
+
+
+def first_unsorted(keys: list[str]) -> tuple[int, str, str] | None:
+    """(index, key, the greater key before it) of the first key out of C order, or None."""
+    if keys == sorted(keys):
+        return None
+    return next((i, key, keys[i - 1]) for i, key in enumerate(keys) if i and key < keys[i - 1])
+
+
+def _unsorted_problem(key: str, before: str) -> str:
+    return f"not sorted (LC_ALL=C): '{key}' comes after '{before}'"
+
+
+def _parse_plain(data: bytes) -> dict[str, str] | None:
+    """The table when every line is "key value" without anything odd; None: it needs parse_lines."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    text = text.removesuffix("\n")
+    if not text:
+        return None if data else {}
+    if text[0] in BLANKS + "\n" or text[-1] in BLANKS + "\n" or any(odd in text for odd in _ODD):
+        return None
+    lines = text.split("\n")
+    try:
+        table = dict(line.split(" ", 1) for line in lines)
+    except ValueError:  # a line without a value
+        return None
+    return table if len(table) == len(lines) else None

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Embeddings of the utterances of a data directory by a trained network."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from steps.datadir.ark import write_vectors
+from steps.datadir.datadir import DataDir
+from steps.nnet.utterances import check_failures, list_utterances, read_utterances
+from steps.utils.cli import run_step
+
+
+def extract_embeddings(
+    model_dir: Path,
+    data_dir: Path,
+    out_stem: Path,
+    device: str = "cpu",
+    batch_frames: int = 12000,
+    max_frames: int = 12000,
+    bf16: bool = False,
+    allow_missing: int = 0,
+    nj: int = 2,
+) -> None:
+    """Write OUT_STEM.ark and OUT_STEM.scp, one vector for every utterance of DATA_DIR.
+
+    Features are normalised as they were in training. Utterances shorter than the network's context are repeated up to
+    it. Utterances without features or with an embedding that is not finite are listed, and make the step fail.
+
+    Args:
+        model_dir: what steps/train.py wrote
+        data_dir: Kaldi data directory with feats.scp, and vad.scp if the network was trained on voiced frames
+        out_stem: where to write, without .ark
+        device: cpu, cuda or cuda:N
+        batch_frames: frames in a batch, padding included; less needs less memory
+        max_frames: longer utterances are cut into equal windows of at most this many frames, and their embedding is
+            the average of the windows'
+        bf16: bfloat16 autocast: faster on a GPU, less exact
+        allow_missing: go on, without them, when at most this many utterances have no embedding
+        nj: threads that read and normalise features ahead of the network
+    """
+    from steps.nnet.extract import ExtractOptions, extract_embeddings  # torch takes seconds: not for --help
+    from steps.nnet.model import load_model
+
+    options = ExtractOptions(batch_frames, max_frames, bf16)
+    network, normalization = load_model(model_dir, device)
+    utterances = list_utterances(DataDir.read(data_dir), normalization)
+    result = extract_embeddings(network, read_utterances(utterances, nj), options, total=len(utterances))
+    if result.repeated:
+        count, shortest = len(result.repeated), network.min_frames
+        logging.warning("%d utterances shorter than %d frames, repeated: %s", count, shortest, _some(result.repeated))
+    if result.windowed:
+        count = len(result.windowed)
+        logging.info("%d utterances longer than %d frames, in windows: %s", count, max_frames, _some(result.windowed))
+    check_failures(result.failures, allow_missing, len(utterances), "embedding")
+    ids = sorted(result.vectors)
+    write_vectors(out_stem, ids, np.stack([result.vectors[utt] for utt in ids]))
+
+
+def _some(utts: list[str]) -> str:
+    return " ".join(utts[:10]) + (" ..." if len(utts) > 10 else "")
+
+
+if __name__ == "__main__":
+    run_step(extract_embeddings)

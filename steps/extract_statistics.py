@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Mean and standard deviation of the features of each utterance: the embedding that any network has to beat."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steps.datadir.ark import write_vectors
+from steps.datadir.datadir import DataDir
+from steps.feats.normalize import NormalizeOptions
+from steps.nnet.utterances import Utterance, check_failures, list_utterances, read_utterances
+from steps.utils.cli import run_step
+from steps.utils.jobs import run_jobs
+
+
+def extract_statistics(
+    data_dir: Path,
+    out_stem: Path,
+    normalize: NormalizeOptions = NormalizeOptions(cmn="none"),
+    allow_missing: int = 0,
+    nj: int = 2,
+) -> None:
+    """Write OUT_STEM.ark and OUT_STEM.scp: for every utterance of DATA_DIR the means, then the standard deviations.
+
+    Args:
+        data_dir: Kaldi data directory with feats.scp, and vad.scp if voiced frames are to be selected
+        out_stem: where to write, without .ark
+        normalize: mean normalisation (none by default: the means are half of the statistics) and selection of frames
+        allow_missing: go on, without them, when at most this many utterances have no features
+        nj: number of jobs
+    """
+    utterances = list_utterances(DataDir.read(data_dir), normalize)
+    parts = [utterances[start : start + 500] for start in range(0, len(utterances), 500)]
+    results = [item for part in run_jobs(_statistics, parts, nj, "statistics", "500 utts") for item in part]
+    failures = {utt: found for utt, found in results if isinstance(found, str)}
+    vectors = {utt: found for utt, found in results if not isinstance(found, str)}
+    check_failures(failures, allow_missing, len(utterances), "statistics")
+    write_vectors(out_stem, list(vectors), np.stack(list(vectors.values())))
+
+
+def _statistics(utterances: list[Utterance]) -> list[tuple[str, NDArray[np.float32] | str]]:
+    """(utterance, its vector or why it has none)."""
+    results: list[tuple[str, NDArray[np.float32] | str]] = []
+    for utt, feats in read_utterances(utterances, 1):
+        if not isinstance(feats, np.ndarray):
+            results.append((utt, str(feats)))
+            continue
+        vector = np.concatenate((feats.mean(0, np.float64), feats.std(0, np.float64))).astype(np.float32)
+        results.append((utt, vector if np.isfinite(vector).all() else "features have NaN or infinite values"))
+    return results
+
+
+if __name__ == "__main__":
+    run_step(extract_statistics)

@@ -1,0 +1,88 @@
+"""VAD decisions of a whole data directory, in jobs: vad.scp with its arks. Called by compute_vad.py."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steps.datadir.ark import ArkWriter, read_mat
+from steps.datadir.datadir import DataDir
+from steps.datadir.tables import write_table
+from steps.feats.vad import VadOptions, energy_vad
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_path
+from steps.utils.jobs import run_jobs, split_jobs
+
+_JOB_SIZE = 1000  # utterances; the same for every nj, so that the arks are too
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    energies: Sequence[tuple[str, str]]
+    options: VadOptions
+    ark: Path
+
+
+@dataclass(frozen=True)
+class _Result:
+    scp: dict[str, str]
+    unvoiced: list[str]
+    num_voiced: int
+    num_frames: int
+
+
+def dump_vad(data: DataDir, options: VadOptions, nj: int) -> None:
+    """Writes vad.scp: a vector of 0 and 1, one a frame, for every utterance, with the arks under arks/vad/.
+
+    The energy is that of energy.scp where there is one, and column 0 of the features otherwise. An utterance without any
+    voiced frame keeps all its frames: each is listed in a warning.
+
+    Raises:
+        DataError: no features, an ark that cannot be read, an utterance without frames
+    """
+    table = data.table("energy.scp" if data.has("energy.scp") else "feats.scp")
+    arks = data.path / "arks" / "vad"
+    with atomic_path(arks) as directory:
+        directory.mkdir(parents=True)
+        parts = split_jobs(sorted(table.items()), -(-len(table) // _JOB_SIZE))
+        jobs = [_Job(part, options, directory / f"vad.{number}.ark") for number, part in enumerate(parts, start=1)]
+        results = run_jobs(_compute, jobs, nj, f"vad {data.path}")
+        (data.path / "vad.scp").unlink(missing_ok=True)
+    scp = {
+        utt: str(arks) + place.removeprefix(str(directory)) for result in results for utt, place in result.scp.items()
+    }
+    write_table(data.path / "vad.scp", scp)
+    for utt in [utt for result in results for utt in result.unvoiced]:
+        log.warning("%s: no frame of '%s' is voiced; all of them are kept", data.path, utt)
+    num_frames = sum(result.num_frames for result in results)
+    share = sum(result.num_voiced for result in results) / num_frames
+    log.info("%s: %d utterances, %.1f %% of %d frames are voiced", data.path, len(scp), 100 * share, num_frames)
+
+
+def _compute(job: _Job) -> _Result:
+    unvoiced, num_voiced, num_frames = [], 0, 0
+    with ArkWriter(job.ark) as writer:
+        for utt, place in job.energies:
+            log_energy = _first_column(read_mat(place), utt, place)
+            voiced = energy_vad(log_energy, job.options)
+            num_voiced += int(voiced.sum())
+            num_frames += len(voiced)
+            if not voiced.any():
+                unvoiced.append(utt)
+                voiced[:] = True
+            writer.write(utt, voiced.astype(np.float32))
+    return _Result(writer.scp, unvoiced, num_voiced, num_frames)
+
+
+def _first_column(array: NDArray[np.float32], utt: str, place: str) -> NDArray[np.float32]:
+    if array.size == 0:
+        raise DataError(f"utterance '{utt}' has no frames", place)
+    column = array if array.ndim == 1 else array[:, 0]
+    if not np.isfinite(column).all():
+        raise DataError(f"the energy of utterance '{utt}' is NaN or infinite", place)
+    return column

@@ -1,0 +1,206 @@
+"""Writes egs: normalised voiced features cut into chunks, shuffled into arks. Called by steps/get_egs.py."""
+
+import dataclasses
+import hashlib
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from steps.datadir.ark import ArkWriter, read_shape
+from steps.datadir.datadir import DataDir
+from steps.datadir.tables import write_table
+from steps.datadir.trials import Trials, write_trials
+from steps.feats.egs_format import VERSION, Compression, EgsArk, Manifest, empty_records, encode, record_dtype
+from steps.feats.egs_plan import ArkPlan, EgsOptions, Ints, plan_arks, plan_valid, split_utterances
+from steps.feats.egs_source import Utterance, count_frames, list_utterances
+from steps.feats.normalize import NormalizeOptions
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_write
+from steps.utils.jobs import run_jobs
+
+# of the held-out speakers: enough for a stable EER, little enough to be embedded often
+TRIAL_UTTS = 12  # of each speaker
+TRIAL_FRAMES = 1000  # of each utterance
+TRIAL_NONTARGETS = 20_000
+
+log = logging.getLogger(__name__)
+
+
+def write_egs(
+    data: DataDir, out_dir: Path, options: EgsOptions, normalization: NormalizeOptions, nj: int, seed: int
+) -> Manifest:
+    """Writes egs.N.ark, valid.N.ark (each with .spk), spk2int, valid_utts.ark, valid_trials, too_short, manifest.json.
+
+    Args:
+        data: has feats.scp and, if the normalisation selects voiced frames, vad.scp
+        out_dir: egs that were there before are removed first
+        options: sizes and amounts
+        normalization: of whole utterances, before they are cut
+        nj: number of jobs; does not change what is written
+        seed: of everything random
+
+    Raises:
+        DataError: features or VAD are missing or do not fit, or too little is left to train on
+    """
+    utterances = list_utterances(data, normalization)
+    dim = read_shape(utterances[0].feats)[1]
+    frames = count_frames(utterances, nj)
+    usable = np.flatnonzero(frames >= options.shortest)
+    if not len(usable):
+        raise DataError(f"none of {len(frames)} utterances has {options.shortest} voiced frames", data.path)
+    spk_names, speakers = np.unique([data.utt2spk[one.utt] for one in utterances], return_inverse=True)
+    rng = np.random.default_rng(seed)
+    train, valid, trial = (usable[part] for part in split_utterances(speakers[usable], options, rng))
+    trained = np.unique(speakers[train])
+    if len(trained) < 2:
+        raise DataError(f"{len(trained)} speaker is left to train on; a network needs 2 or more", data.path)
+
+    train_plans = plan_arks(train, frames, speakers, dim, options, rng)
+    valid_plans = plan_valid(valid, frames, options)
+    names = [f"egs.{number}" for number in range(1, len(train_plans) + 1)]
+    names += [f"valid.{number}" for number in range(1, len(valid_plans) + 1)]
+    labels = np.searchsorted(trained, speakers)  # of no meaning for held-out speakers, which are in no plan
+    _clear(out_dir)
+    jobs = [
+        _FillJob.of(out_dir / f"{name}.ark", plan, utterances, frames, labels, dim, options.compression)
+        for name, plan in zip(names, [*train_plans, *valid_plans], strict=True)
+    ]
+    arks = run_jobs(_fill, jobs, nj, "egs", unit="ark")
+    train_arks, valid_arks = arks[: len(train_plans)], arks[len(train_plans) :]
+
+    write_table(out_dir / "spk2int", {spk_names[spk]: str(number) for number, spk in enumerate(trained)})
+    _write_too_short(out_dir / "too_short", utterances, frames, options)
+    _write_trials(out_dir, utterances, trial, speakers, rng)
+    manifest = Manifest(
+        version=VERSION,
+        data_dir=str(data.path),
+        seed=seed,
+        options=dataclasses.asdict(options),
+        normalize=dataclasses.asdict(normalization),
+        feat_dim=dim,
+        num_speakers=len(trained),
+        num_examples=sum(ark.examples for ark in train_arks),
+        num_frames=sum(ark.examples * ark.frames for ark in train_arks),
+        num_utterances=len(utterances),
+        num_too_short=len(utterances) - len(usable),
+        valid_utts=[utterances[utt].utt for utt in valid],
+        valid_speakers=[str(name) for name in spk_names[np.unique(speakers[trial])]],
+        train=train_arks,
+        valid=valid_arks,
+    )
+    manifest.write(out_dir)
+    return manifest
+
+
+@dataclass(frozen=True)
+class _FillJob:
+    """An ark to write, and the utterances it needs: plan.utt are indices into these."""
+
+    path: Path
+    plan: ArkPlan
+    utterances: list[Utterance]
+    frames: Ints
+    labels: Ints
+    dim: int
+    compression: Compression
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        plan: ArkPlan,
+        utterances: list[Utterance],
+        frames: Ints,
+        labels: Ints,
+        dim: int,
+        compression: Compression,
+    ) -> "_FillJob":
+        """The job of PLAN, whose utterances are indices into all of UTTERANCES, FRAMES and LABELS."""
+        needed, utt = np.unique(plan.utt, return_inverse=True)
+        plan = ArkPlan(plan.frames, utt, plan.start)
+        return cls(path, plan, [utterances[one] for one in needed], frames[needed], labels[needed], dim, compression)
+
+
+def _fill(job: _FillJob) -> EgsArk:
+    """Reads each utterance of an ark once, puts its chunks in their places, then writes the ark and its labels."""
+    plan = job.plan
+    keys = _keys([job.utterances[utt].utt for utt in plan.utt], plan.start)
+    dtype = record_dtype(len(keys[0]), plan.frames, job.dim, job.compression)
+    records = empty_records(keys, dtype, job.compression)
+    by_utt = np.argsort(plan.utt, kind="stable")  # in the order of feats.scp, so mostly that of the disk
+    for utt, examples in itertools.groupby(by_utt, lambda example: int(plan.utt[example])):
+        feats = job.utterances[utt].read()
+        if feats.shape != (job.frames[utt], job.dim):
+            raise DataError(f"utterance {job.utterances[utt].utt} is {feats.shape}, not {(job.frames[utt], job.dim)}")
+        for example in examples:
+            encode(records, example, _chunk(feats, int(plan.start[example]), plan.frames), job.compression)
+    labels = b"".join(key + b" %d\n" % job.labels[utt] for key, utt in zip(keys, plan.utt, strict=True))
+    with atomic_write(job.path, "wb") as file:
+        file.write(records.data)
+    with atomic_write(job.path.with_suffix(".spk"), "wb") as file:
+        file.write(labels)
+    return EgsArk(
+        name=job.path.stem,
+        examples=len(keys),
+        frames=plan.frames,
+        key_bytes=len(keys[0]),
+        num_bytes=records.nbytes,
+        sha256=hashlib.sha256(records.data).hexdigest(),
+        labels_sha256=hashlib.sha256(labels).hexdigest(),
+    )
+
+
+def _chunk(feats: npt.NDArray[np.float32], start: int, frames: int) -> npt.NDArray[np.float32]:
+    """FRAMES frames from START on; where the utterance ends it begins again."""
+    if start + frames <= len(feats):
+        return feats[start : start + frames]
+    return feats[np.arange(start, start + frames) % len(feats)]
+
+
+def _keys(utts: Sequence[str], starts: Ints) -> list[bytes]:
+    """Keys "utt-start-number" of one length; the number makes them unique, and its zeros make up the length."""
+    heads = [f"{utt}-{start}-".encode() for utt, start in zip(utts, starts, strict=True)]
+    width = max(map(len, heads)) + len(str(len(heads)))
+    return [head + b"%0*d" % (width - len(head), number) for number, head in enumerate(heads)]
+
+
+def _clear(out_dir: Path) -> None:
+    """Removes egs, finished or not; the manifest goes first, so that what remains after a kill never looks complete."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "manifest.json").unlink(missing_ok=True)
+    for pattern in ("egs.*", "valid.*", "valid_*", "too_short", "spk2int", ".*.tmp*"):
+        for path in out_dir.glob(pattern):
+            path.unlink()
+
+
+def _write_too_short(path: Path, utterances: list[Utterance], frames: Ints, options: EgsOptions) -> None:
+    short = np.flatnonzero(frames < options.shortest)
+    with atomic_write(path) as file:
+        file.writelines(f"{utterances[utt].utt} {frames[utt]}\n" for utt in short)
+    if len(short):
+        log.warning("%d utterances have fewer than %d voiced frames: see %s", len(short), options.shortest, path)
+
+
+def _write_trials(
+    out_dir: Path, utterances: list[Utterance], trial: Ints, speakers: Ints, rng: np.random.Generator
+) -> None:
+    """valid_utts.ark with features of the held-out speakers, and valid_trials: all target pairs, some of the others."""
+    chosen = [rng.permutation(trial[speakers[trial] == spk])[:TRIAL_UTTS] for spk in np.unique(speakers[trial])]
+    if not chosen:
+        return
+    kept = np.sort(np.concatenate(chosen))
+    with ArkWriter(out_dir / "valid_utts.ark") as writer:
+        for utt in kept:
+            writer.write(utterances[utt].utt, utterances[utt].read()[:TRIAL_FRAMES])
+    enroll, test = np.triu_indices(len(kept), 1)
+    target = speakers[kept[enroll]] == speakers[kept[test]]
+    nontargets = rng.permutation(np.flatnonzero(~target))[:TRIAL_NONTARGETS]
+    pairs = np.sort(np.concatenate([np.flatnonzero(target), nontargets]))
+    ids = [utterances[utt].utt for utt in kept]
+    trials = Trials(ids, ids, enroll[pairs].astype(np.int32), test[pairs].astype(np.int32), target[pairs])
+    write_trials(out_dir / "valid_trials", trials)

@@ -1,0 +1,162 @@
+"""What lies in an egs directory: arks of uniform Kaldi records, their speaker labels, and manifest.json.
+
+Written by steps/feats/egs.py, read by steps/nnet/egs.py.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from steps.feats.normalize import NormalizeOptions
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_write
+
+VERSION = 1
+Compression = Literal["none", "CM2", "CM3"]
+
+
+@dataclass(frozen=True)
+class EgsArk:
+    """NAME.ark holds matrices of one size under keys of one length; NAME.spk their speakers, "key integer" in order.
+
+    So all records are equally long, and example i begins at byte i * num_bytes / examples.
+
+    Attributes:
+        name: of the files, without suffix
+        examples: number of matrices
+        frames: rows of each
+        key_bytes: bytes of each key
+        num_bytes: size of the ark
+        sha256: of the ark
+        labels_sha256: of NAME.spk
+    """
+
+    name: str
+    examples: int
+    frames: int
+    key_bytes: int
+    num_bytes: int
+    sha256: str
+    labels_sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json: what egs were made with, and what there is of them; written last, and egs without it are not whole.
+
+    Attributes:
+        version: of this format
+        data_dir, seed, options, normalize: what steps/get_egs.py was given
+        feat_dim: feature dimension
+        num_speakers: speakers in training
+        num_examples, num_frames: in all training arks
+        num_utterances, num_too_short: of the data directory
+        valid_utts: utterances of training speakers that are in `valid` only
+        valid_speakers: speakers that are in valid_trials only
+        train, valid: the arks
+    """
+
+    version: int
+    data_dir: str
+    seed: int
+    options: dict[str, Any]
+    normalize: dict[str, Any]
+    feat_dim: int
+    num_speakers: int
+    num_examples: int
+    num_frames: int
+    num_utterances: int
+    num_too_short: int
+    valid_utts: list[str]
+    valid_speakers: list[str]
+    train: list[EgsArk]
+    valid: list[EgsArk]
+
+    @property
+    def compression(self) -> Compression:
+        """How the matrices are stored."""
+        compression: Compression = self.options["compression"]
+        return compression
+
+    @property
+    def normalize_options(self) -> NormalizeOptions:
+        """The normalisation of the features, which whoever uses the network has to repeat."""
+        return NormalizeOptions(**self.normalize)
+
+    def write(self, egs_dir: Path) -> None:
+        """Writes EGS_DIR/manifest.json."""
+        with atomic_write(egs_dir / "manifest.json") as file:
+            json.dump(dataclasses.asdict(self), file, indent=1, ensure_ascii=False)
+            file.write("\n")
+
+    @classmethod
+    def read(cls, egs_dir: Path) -> "Manifest":
+        """Reads EGS_DIR/manifest.json.
+
+        Raises:
+            DataError: there is none (get_egs did not finish), or it is not such a manifest
+        """
+        path = egs_dir / "manifest.json"
+        if not path.is_file():
+            raise DataError("no such file: not an egs directory, or steps/get_egs.py did not finish there", path)
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            if fields["version"] != VERSION:
+                raise DataError(f"version {fields['version']} of the egs format; this reads {VERSION}", path)
+            for part in ("train", "valid"):
+                fields[part] = [EgsArk(**ark) for ark in fields[part]]
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"not a manifest of egs: {error}", path) from error
+
+
+def record_dtype(key_bytes: int, frames: int, dim: int, compression: Compression) -> np.dtype[np.void]:
+    r"""One record of an ark as Kaldi writes it: the key, " \0B", and a binary matrix of type FM, CM2 or CM3.
+
+    In CM2 and CM3 a value is low + range * data / 65535 or 255 (Kaldi's kTwoByteAuto and kOneByteAuto).
+    """
+    if compression == "none":  # Kaldi writes the size of an integer, 4, before it
+        header = [("marker", "S6"), ("four", "u1"), ("rows", "<i4"), ("four_too", "u1"), ("cols", "<i4")]
+    else:
+        header = [("marker", "S7"), ("low", "<f4"), ("range", "<f4"), ("rows", "<i4"), ("cols", "<i4")]
+    fields: list[Any] = [("key", f"S{key_bytes}"), *header, ("data", _VALUE[compression], (frames, dim))]
+    return np.dtype(fields)
+
+
+def empty_records(keys: list[bytes], dtype: np.dtype[np.void], compression: Compression) -> npt.NDArray[np.void]:
+    """Records of DTYPE (record_dtype's) under KEYS, still without matrices."""
+    records = np.zeros(len(keys), dtype)
+    records["key"] = keys
+    records["marker"] = b" \0BFM " if compression == "none" else b" \0B" + compression.encode() + b" "
+    records["rows"], records["cols"] = dtype["data"].shape
+    if compression == "none":
+        records["four"] = records["four_too"] = 4
+    return records
+
+
+def encode(
+    records: npt.NDArray[np.void], index: int, matrix: npt.NDArray[np.float32], compression: Compression
+) -> None:
+    """Puts MATRIX (frames, dim) into record INDEX."""
+    if compression == "none":
+        records["data"][index] = matrix
+        return
+    low, high = float(matrix.min()), float(matrix.max())
+    span = high - low if high > low else 1.0 + abs(low)  # as Kaldi does for a constant matrix
+    levels = np.iinfo(_VALUE[compression]).max
+    records["low"][index], records["range"][index] = low, span
+    records["data"][index] = np.clip((matrix - low) * (levels / span) + 0.5, 0, levels)
+
+
+def decode(record: npt.NDArray[np.void], out: npt.NDArray[np.float32], compression: Compression) -> None:
+    """Puts the matrix of a compressed RECORD into OUT (frames, dim)."""
+    np.multiply(record["data"], np.float32(record["range"] / np.iinfo(_VALUE[compression]).max), out=out)
+    out += record["low"]
+
+
+_VALUE: dict[str, str] = {"none": "<f4", "CM2": "<u2", "CM3": "u1"}

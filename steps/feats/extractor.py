@@ -1,0 +1,114 @@
+"""Fbank, MFCC and spectrogram of many signals in one pass, as Kaldi computes them, on CPU or GPU.
+
+Called by dump.py for whole data directories, and by anything that computes features on the fly.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from steps.feats.heads import log_energy, make_head
+from steps.feats.mel import frame_window
+from steps.feats.options import FrameOptions
+
+INT16_SCALE = 32768.0  # audio is read into [-1, 1); Kaldi's features are of samples in the range of int16
+BLOCK = {"cpu": 512, "cuda": 65536}  # frames: on a CPU what its cache holds, on a GPU what fills it
+
+
+class FeatureExtractor:
+    """Features of waveforms, equal to Kaldi's within float32 rounding.
+
+    All signals of a call are laid one after the other into one buffer, each beginning at a whole frame shift, so that
+    every frame of every signal is a row of one strided view. The rows are computed in blocks; a row does not depend on
+    the other rows of its block, so a signal gets the same features in any company.
+
+    Args:
+        options: what to compute
+        device: where to compute it; the results stay there
+    """
+
+    def __init__(self, options: FrameOptions, device: str | torch.device = "cpu") -> None:
+        self.options = options
+        self.device = torch.device(device)
+        self._head = make_head(options, self.device)
+        self._window = torch.tensor(frame_window(options), dtype=torch.float32, device=self.device)
+        self._block = BLOCK.get(self.device.type, BLOCK["cpu"])
+        self._frames = self._empty(self._block, options.length)
+        self._padded = torch.zeros(self._block, options.fft_length, device=self.device)
+        self._spectrum = self._empty(self._block, options.fft_length // 2 + 1, dtype=torch.complex64)
+        self._power = self._empty(self._block, options.fft_length // 2 + 1)
+
+    def __call__(self, waves: Sequence[NDArray[np.float32] | Tensor], seeds: Sequence[int] = ()) -> list[Tensor]:
+        """Features of each signal: (num_frames, dim) float32; no rows where a signal is shorter than a frame.
+
+        Args:
+            waves: (num_samples,) each, in [-1, 1)
+            seeds: one a signal for the dither; 0, 1, 2, ... when there are none
+        """
+        return self.with_energy(waves, seeds)[0]
+
+    def with_energy(
+        self, waves: Sequence[NDArray[np.float32] | Tensor], seeds: Sequence[int] = ()
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Features as above, and the raw log energy of each frame at int16 scale: (num_frames,) each."""
+        options = self.options
+        tensors = [torch.as_tensor(wave, device=self.device) for wave in waves]
+        counts = [options.num_frames(len(wave)) for wave in tensors]
+        # the rows a signal takes: its frames, and those that begin in it but would reach into the next signal
+        rows = [-(-(count * options.shift + options.length) // options.shift) if count else 0 for count in counts]
+        starts = np.concatenate([[0], np.cumsum(rows)])
+        signal = torch.zeros(int(starts[-1]) * options.shift + options.length, device=self.device)
+        for index, (wave, count) in enumerate(zip(tensors, counts, strict=True)):
+            if count:
+                seed = seeds[index] if seeds else index
+                self._lay(wave, signal[int(starts[index]) * options.shift :], count, seed)
+        frames = signal.as_strided((int(starts[-1]), options.length), (options.shift, 1))
+        feats, energies = self._empty(len(frames), options.dim), self._empty(len(frames))
+        for start in range(0, len(frames), self._block):
+            block = slice(start, min(start + self._block, len(frames)))
+            self._compute(frames[block], feats[block], energies[block])
+        parts = [slice(int(start), int(start) + count) for start, count in zip(starts, counts, strict=False)]
+        results = [feats[part] for part in parts]
+        if options.subtract_mean:
+            results = [part - part.mean(0) if len(part) else part for part in results]
+        return results, [energies[part] for part in parts]
+
+    def _lay(self, wave: Tensor, place: Tensor, count: int, seed: int) -> None:
+        """Writes a signal where its frames are cut from, at int16 scale, reflected at its ends where they stick out."""
+        options = self.options
+        if options.dither:
+            noise = torch.randn(len(wave), generator=torch.Generator().manual_seed(seed)).to(self.device)
+            wave = wave + noise * (options.dither / INT16_SCALE)
+        wanted = (count - 1) * options.shift + options.length
+        if options.snip_edges:
+            torch.mul(wave[:wanted], INT16_SCALE, out=place[:wanted])
+            return
+        before = options.length // 2 - options.shift // 2
+        index = torch.arange(-before, wanted - before, device=self.device)
+        period = 2 * len(wave)
+        index = index.remainder(period)
+        torch.mul(wave[torch.minimum(index, period - 1 - index)], INT16_SCALE, out=place[:wanted])
+
+    def _compute(self, raw: Tensor, feats: Tensor, energy: Tensor) -> None:
+        """One block: RAW (n, length) samples -> FEATS (n, dim), raw log ENERGY (n,)."""
+        options, n = self.options, len(raw)
+        frames, padded, power = self._frames[:n], self._padded[:n], self._power[:n]
+        if options.remove_dc_offset:
+            torch.sub(raw, raw.mean(1, keepdim=True), out=frames)
+        else:
+            frames.copy_(raw)
+        energy.copy_(log_energy(frames))
+        signal = padded[:, : options.length]
+        torch.sub(frames[:, 1:], frames[:, :-1], alpha=options.preemphasis_coefficient, out=signal[:, 1:])
+        torch.mul(frames[:, 0], 1 - options.preemphasis_coefficient, out=signal[:, 0])
+        signal.mul_(self._window)
+        spectrum = torch.view_as_real(torch.fft.rfft(padded, out=self._spectrum[:n]))
+        spectrum.square_()
+        torch.add(spectrum[..., 0], spectrum[..., 1], out=power)
+        self._head(power, energy, signal, feats)
+
+    def _empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=self.device)

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Training examples (egs): chunks of normalised voiced features, shuffled into arks."""
+
+import logging
+from pathlib import Path
+
+from steps.datadir.datadir import DataDir
+from steps.feats.egs import write_egs
+from steps.feats.egs_plan import EgsOptions
+from steps.feats.normalize import NormalizeOptions
+from steps.utils.cli import run_step
+
+
+def get_egs(
+    data_dir: Path,
+    out_dir: Path,
+    egs: EgsOptions = EgsOptions(),
+    normalize: NormalizeOptions = NormalizeOptions(),
+    nj: int = 4,
+    seed: int = 0,
+) -> None:
+    """Cut the features of DATA_DIR into shuffled training examples under OUT_DIR.
+
+    OUT_DIR/egs.N.ark and .spk hold examples and speaker numbers, valid.N.ark examples of held-out utterances,
+    valid_utts.ark and valid_trials whole utterances of held-out speakers, spk2int the speaker numbers, too_short the
+    utterances left out with their voiced frames; manifest.json counts it all and comes last.
+
+    Args:
+        data_dir: Kaldi data directory with feats.scp and vad.scp
+        out_dir: where to write; egs that are there are replaced
+        egs: lengths and amounts, for instance conf/egs/default.yaml
+        normalize: mean normalisation and VAD; the trained network keeps them for extraction
+        nj: number of jobs; does not change the result
+        seed: of everything random
+    """
+    manifest = write_egs(DataDir.read(data_dir), out_dir, egs, normalize, nj, seed)
+    logging.info(
+        "%d examples (%.1f h) of %d speakers in %d arks, %d held-out utterances, %d held-out speakers",
+        manifest.num_examples,
+        manifest.num_frames / 360_000,
+        manifest.num_speakers,
+        len(manifest.train),
+        len(manifest.valid_utts),
+        len(manifest.valid_speakers),
+    )
+
+
+if __name__ == "__main__":
+    run_step(get_egs)

@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""Log power spectrograms of a data directory, as Kaldi's compute-spectrogram-feats."""
+
+from pathlib import Path
+
+from steps.datadir.ark import Compression
+from steps.datadir.datadir import DataDir
+from steps.feats.dump import dump_features
+from steps.feats.options import SpectrogramOptions
+from steps.utils.cli import run_step
+
+
+def make_spectrogram(
+    data_dir: Path,
+    spectrogram: SpectrogramOptions = SpectrogramOptions(),
+    nj: int = 4,
+    compression: Compression = "none",
+    device: str = "cpu",
+    allow_missing: int = 0,
+) -> None:
+    """Write feats.scp, and the arks it points into, for every utterance of DATA_DIR.
+
+    Args:
+        data_dir: Kaldi data directory with wav.scp (and segments, if it has them)
+        spectrogram: the options of Kaldi's compute-spectrogram-feats, or a YAML file of them
+        nj: number of jobs
+        compression: of the arks: none, or Kaldi's CM (one byte a value, by column), CM2 (two bytes), CM3 (one byte)
+        device: where to compute: cpu or cuda
+        allow_missing: number of utterances that may fail; they are listed and left out
+    """
+    dump_features(DataDir.read(data_dir), spectrogram, nj, compression, device, allow_missing)
+
+
+if __name__ == "__main__":
+    run_step(make_spectrogram)

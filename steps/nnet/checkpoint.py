@@ -1,0 +1,95 @@
+"""Checkpoints: whole or absent, loaded without running anything stored in them. Used by train.py and average_checkpoints.py."""
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Writes STATE (tensors, numbers, strings and containers of them) to PATH, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What `save` wrote to PATH, with its tensors on DEVICE.
+
+    Raises:
+        DataError: the file is damaged, or is a pickle that would run code
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise DataError("no such file", path) from None
+    except pickle.UnpicklingError as error:
+        raise DataError("refused: it holds more than tensors and numbers, or is damaged", path) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise DataError(f"damaged: {str(error).splitlines()[0]}", path) from error
+    if not isinstance(state, dict):
+        raise DataError(f"a {type(state).__name__}, not a checkpoint", path)
+    return state
+
+
+def checkpoint_path(model_dir: Path, step: int) -> Path:
+    """Where the checkpoint after STEP updates lies."""
+    return model_dir / "checkpoints" / f"step-{step:07d}.pt"
+
+
+def list_checkpoints(model_dir: Path) -> list[Path]:
+    """Checkpoints of MODEL_DIR, oldest first."""
+    return sorted((model_dir / "checkpoints").glob("step-*.pt"), key=lambda path: int(path.stem.split("-")[1]))
+
+
+def load_newest(model_dir: Path) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read, None if there is none; a damaged one is passed over with a warning."""
+    for path in reversed(list_checkpoints(model_dir)):
+        try:
+            return load(path)
+        except DataError as error:
+            log.warning("%s; trying the checkpoint before it", error)
+    return None
+
+
+def prune(model_dir: Path, keep: int) -> None:
+    """Removes all but the KEEP newest checkpoints."""
+    paths = list_checkpoints(model_dir)
+    for path in paths[: max(len(paths) - keep, 0)]:
+        path.unlink()
+
+
+def write_final(paths: list[Path], model_dir: Path) -> None:
+    """Writes MODEL_DIR/final.pt: the mean of the networks in PATHS, and the steps they are from."""
+    network = average(paths)
+    save({"network": network, "steps": [int(path.stem.split("-")[1]) for path in paths]}, model_dir / "final.pt")
+
+
+def average(paths: list[Path]) -> dict[str, Tensor]:
+    """Mean of the networks in the checkpoints PATHS: weights and running statistics in float64, counters from the last.
+
+    Raises:
+        DataError: PATHS is empty, or the networks differ in shape
+    """
+    if not paths:
+        raise DataError("no checkpoint to average")
+    last: dict[str, Tensor] = load(paths[-1])["network"]
+    total = {name: value.double() for name, value in last.items() if value.is_floating_point()}
+    for path in paths[:-1]:
+        network = load(path)["network"]
+        if {name: value.shape for name, value in network.items()} != {
+            name: value.shape for name, value in last.items()
+        }:
+            raise DataError(f"not the same network as {paths[-1]}", path)
+        for name in total:
+            total[name] += network[name]
+    return {
+        name: (total[name] / len(paths)).to(value.dtype) if name in total else value for name, value in last.items()
+    }

@@ -1,0 +1,71 @@
+"""What trunks and poolings are made of: masks over the frames of padded batches, and the affine-ReLU-BatchNorm layer.
+
+Masks are (B, 1, T) bool, True on real frames; None means that every utterance is full length, and then masking costs
+nothing: training goes that way.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def frame_mask(lengths: Tensor | None, num_frames: int) -> Tensor | None:
+    """The mask (B, 1, T) of a batch padded to T = NUM_FRAMES, for LENGTHS (B,)."""
+    if lengths is None:
+        return None
+    return (torch.arange(num_frames, device=lengths.device) < lengths[:, None])[:, None]
+
+
+def zero_padding(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """FRAMES (B, C, T) or (B, C, F, T), zero where MASK is False: what a 'same' convolution finds past the end."""
+    if mask is None:
+        return frames
+    return frames.masked_fill(~(mask if frames.dim() == 3 else mask[:, None]), 0)
+
+
+def masked_mean(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over the real frames of FRAMES (B, C, T) -> (B, C) float32."""
+    if mask is None:
+        return frames.mean(2, dtype=torch.float32)
+    return zero_padding(frames, mask).sum(2, dtype=torch.float32) / mask.sum(2)
+
+
+def mean_and_std(frames: Tensor, mask: Tensor | None, variance_floor: float) -> tuple[Tensor, Tensor]:
+    """Mean and biased standard deviation over the real frames of FRAMES (B, C, T) -> two of (B, C) float32.
+
+    In two passes, since E[x^2] - E[x]^2 loses half of the digits in float32.
+    """
+    mean = masked_mean(frames, mask)
+    variance = masked_mean((frames - mean[:, :, None]).square(), mask)
+    return mean, variance.clamp(min=variance_floor).sqrt()
+
+
+class TdnnLayer(nn.Module):
+    """Affine map of spliced frames, then ReLU, then BatchNorm: a 1-d convolution over time.
+
+    Args:
+        in_channels: channels in
+        out_channels: channels out
+        kernel: number of frames spliced
+        dilation: distance between them, in frames
+        same: zeros around the utterance so that it keeps its length; otherwise dilation * (kernel - 1) frames are lost
+        affine_norm: BatchNorm has a scale and an offset of its own
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        dilation: int = 1,
+        same: bool = False,
+        affine_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel - 1) // 2 if same else 0
+        self.affine = nn.Conv1d(in_channels, out_channels, kernel, dilation=dilation, padding=padding)
+        self.norm = nn.BatchNorm1d(out_channels, affine=affine_norm)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C', T'); with 'same' padding the caller zeroes the frames past the end first."""
+        out: Tensor = self.norm(torch.relu_(self.affine(frames)))
+        return out

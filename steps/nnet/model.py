@@ -1,0 +1,88 @@
+"""A model directory: config.yaml, spk2int, checkpoints/, final.pt, log.jsonl. Written by training, read by extraction."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from steps.feats.normalize import NormalizeOptions
+from steps.nnet import checkpoint
+from steps.nnet.network import SpeakerNetwork, build_network
+from steps.nnet.options import TrainOptions
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_write
+
+
+def make_config(
+    network: dict[str, Any],
+    objective: dict[str, Any],
+    feat_dim: int,
+    num_speakers: int,
+    normalization: dict[str, Any],
+    options: TrainOptions,
+    egs_sha256: str,
+) -> dict[str, Any]:
+    """All that a model was made with, as plain values: what config.yaml holds."""
+    train = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    return {
+        "network": network,
+        "objective": objective,
+        "feat_dim": feat_dim,
+        "num_speakers": num_speakers,
+        "normalize": normalization,
+        "train": train,
+        "egs_sha256": egs_sha256,
+    }
+
+
+def write_config(config: dict[str, Any], model_dir: Path) -> None:
+    """Writes MODEL_DIR/config.yaml."""
+    with atomic_write(model_dir / "config.yaml") as file:
+        yaml.safe_dump(config, file, sort_keys=False)
+
+
+def read_config(model_dir: Path) -> dict[str, Any]:
+    """What MODEL_DIR/config.yaml holds.
+
+    Raises:
+        DataError: there is none, or it is damaged
+    """
+    path = model_dir / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("no such file: not a model directory", path) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from error
+    if not isinstance(config, dict) or not {"network", "feat_dim", "normalize"} <= config.keys():
+        raise DataError("not the configuration of a model: it lacks network, feat_dim or normalize", path)
+    return config
+
+
+def load_model(model_dir: Path, device: torch.device | str = "cpu") -> tuple[SpeakerNetwork, NormalizeOptions]:
+    """The trained network of MODEL_DIR in evaluation mode, and the normalisation of the features it was trained on.
+
+    Raises:
+        DataError: training has not finished there, or a file is damaged or not safe to load
+    """
+    config = read_config(model_dir)
+    path = model_dir / "final.pt"
+    if not path.is_file():
+        raise DataError("no such file: training did not finish there", path)
+    network = build_network(config["network"], config["feat_dim"])
+    load_weights(network, checkpoint.load(path), path)
+    return network.to(device).eval(), NormalizeOptions(**config["normalize"])
+
+
+def load_weights(network: torch.nn.Module, state: dict[str, Any], path: Path) -> None:
+    """Gives NETWORK the weights in STATE["network"].
+
+    Raises:
+        DataError: they are those of another network
+    """
+    try:
+        network.load_state_dict(state["network"])
+    except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise DataError(f"does not fit the network of config.yaml: {str(error).splitlines()[0]}", path) from error

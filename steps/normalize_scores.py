@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""S-norm or AS-norm of a score file."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+from steps.backend.backends import CosineBackend, PldaBackend
+from steps.backend.score_norm import normalize, read_cohort, side_stats
+from steps.backend.speakers import trial_speakers
+from steps.backend.vectors import read_sides
+from steps.datadir.trials import read_scores, read_trials, write_scores
+from steps.utils.cli import run_step
+
+
+def normalize_scores(
+    trials: Path,
+    scores: Path,
+    enroll_scp: Path,
+    test_scp: Path,
+    cohort_scp: Path,
+    out: Path,
+    method: Literal["as-norm", "s-norm"] = "as-norm",
+    top_n: int = 300,
+    cohort_utt2spk: Path | None = None,
+    backend_dir: Path | None = None,
+    mean: Path | None = None,
+    transform: Path | None = None,
+    enroll_spk2utt: Path | None = None,
+    utt2spk: Path | None = None,
+    nj: int = 4,
+) -> None:
+    """Writes OUT: each score minus mean, over standard deviation, of the cohort scores of its two sides, averaged.
+
+    The cohort is scored by the back-end that made SCORES: give the same options here.
+
+    Args:
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        scores: what score_cosine.py or score_plda.py wrote
+        enroll_scp: embeddings of the enrolment side (scp or ark)
+        test_scp: embeddings of the test side, often the same file
+        cohort_scp: embeddings of the cohort, never of the test set; speakers of the trials are left out
+        out: the score file to write
+        method: as-norm takes the top_n cohort scores of each side, s-norm all of them
+        top_n: how many; at most the whole cohort
+        cohort_utt2spk: average the cohort's embeddings by speaker
+        backend_dir: the scores are of score_plda.py with this folder; without it they are cosines
+        mean: as given to score_cosine.py
+        transform: as given to score_cosine.py
+        enroll_spk2utt: as given to score_cosine.py or score_plda.py
+        utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
+        nj: number of threads
+    """
+    trial_list = read_trials(trials)
+    raw = read_scores(scores, trial_list)
+    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
+    speakers = trial_speakers(trials, trial_list, utt2spk)
+    cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*enroll.ids, *test.ids})
+    backend = PldaBackend.read(backend_dir) if backend_dir else CosineBackend.read(mean, transform)
+    size = min(top_n, len(cohort.ids)) if method == "as-norm" else None
+    enroll_stats, test_stats = side_stats(backend, enroll, test, cohort, size, nj)
+    write_scores(out, trial_list, normalize(raw, enroll_stats.at(trial_list.enroll), test_stats.at(trial_list.test)))
+    logging.info("%s: %s, %d of a cohort of %d", out, method, size or len(cohort.ids), len(cohort.ids))
+
+
+if __name__ == "__main__":
+    run_step(normalize_scores)

@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""DET curves of one trial list, several systems in one plot."""
+
+from pathlib import Path
+
+from steps.backend.metrics import roc
+from steps.backend.plots import plot_det as draw
+from steps.backend.plots import plot_paths
+from steps.datadir.trials import read_scores, read_trials
+from steps.utils.cli import run_step
+from steps.utils.errors import DataError
+
+
+def plot_det(trials: Path, scores: Path | list[Path], out: Path, title: str = "") -> None:
+    """Plots miss against false-alarm rate on normal-deviate axes; dots mark EERs, other markers the minDCF points.
+
+    Args:
+        trials: trial list of all the score files
+        scores: a score file, or several as [a.cosine,a.plda]; a curve is named after its file
+        out: the plot, .png, .svg or .pdf; without a suffix OUT.png and OUT.svg are both written
+        title: to stand above the plot
+    """
+    files = scores if isinstance(scores, list) else [scores]
+    if not files:
+        raise DataError("no score file to plot")
+    trial_list = read_trials(trials)
+    curves = {path.name: roc(read_scores(path, trial_list), trial_list.target) for path in files}
+    draw(curves, plot_paths(out), title)
+
+
+if __name__ == "__main__":
+    run_step(plot_det)

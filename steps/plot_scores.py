@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Histograms of target and nontarget scores."""
+
+from pathlib import Path
+
+from steps.backend.plots import plot_paths
+from steps.backend.plots import plot_scores as draw
+from steps.datadir.trials import read_scores, read_trials
+from steps.utils.cli import run_step
+
+
+def plot_scores(trials: Path, scores: Path, out: Path, title: str = "", label: str = "score") -> None:
+    """Plots the densities of target and nontarget scores, with the thresholds of the EER and of each minDCF.
+
+    Args:
+        trials: trial list of the score file
+        scores: "enroll test score" lines
+        out: the plot, .png, .svg or .pdf; without a suffix OUT.png and OUT.svg are both written
+        title: to stand above the plot
+        label: what the scores are, to stand below it
+    """
+    trial_list = read_trials(trials)
+    draw(read_scores(scores, trial_list), trial_list.target, plot_paths(out), title or scores.name, label)
+
+
+if __name__ == "__main__":
+    run_step(plot_scores)

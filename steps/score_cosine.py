@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Cosine scores of a trial list."""
+
+import logging
+from pathlib import Path
+
+from steps.backend.backends import CosineBackend
+from steps.backend.scoring import score_pairs
+from steps.backend.vectors import read_sides
+from steps.datadir.trials import read_trials, write_scores
+from steps.utils.cli import run_step
+
+
+def score_cosine(
+    trials: Path,
+    enroll_scp: Path,
+    test_scp: Path,
+    scores: Path,
+    mean: Path | None = None,
+    transform: Path | None = None,
+    enroll_spk2utt: Path | None = None,
+    nj: int = 4,
+) -> None:
+    """Writes SCORES, "enroll test cosine" a line, in the order of TRIALS.
+
+    Args:
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        enroll_scp: embeddings of the enrolment side (scp or ark)
+        test_scp: embeddings of the test side, often the same file
+        scores: the file to write
+        mean: vector to subtract first, such as the mean.vec of train_lda.py or train_plda.py
+        transform: matrix to apply next, such as the transform.mat of train_lda.py
+        enroll_spk2utt: enrolment ids of the trials are models, listed here with their utterances, which are averaged
+        nj: number of threads
+    """
+    trial_list = read_trials(trials)
+    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
+    factors = CosineBackend.read(mean, transform).factors(enroll, test)
+    write_scores(scores, trial_list, score_pairs(factors, trial_list.enroll, trial_list.test, nj))
+    logging.info("%s: cosine of %d trials", scores, len(trial_list.enroll))
+
+
+if __name__ == "__main__":
+    run_step(score_cosine)

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""PLDA log-likelihood ratios of a trial list."""
+
+import logging
+from pathlib import Path
+
+from steps.backend.backends import PldaBackend
+from steps.backend.scoring import score_pairs
+from steps.backend.vectors import read_sides
+from steps.datadir.trials import read_trials, write_scores
+from steps.utils.cli import run_step
+
+
+def score_plda(
+    trials: Path,
+    enroll_scp: Path,
+    test_scp: Path,
+    backend_dir: Path,
+    scores: Path,
+    enroll_spk2utt: Path | None = None,
+    normalize_length: bool = True,
+    simple_length_normalization: bool = False,
+    smoothing: float = 0.0,
+    nj: int = 4,
+) -> None:
+    """Writes SCORES, "enroll test log-likelihood-ratio" a line, in the order of TRIALS.
+
+    Args:
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        enroll_scp: embeddings of the enrolment side (scp or ark)
+        test_scp: embeddings of the test side, often the same file
+        backend_dir: what train_plda.py wrote, or a folder with Kaldi's mean.vec, transform.mat (optional) and plda
+        scores: the file to write
+        enroll_spk2utt: enrolment ids of the trials are models, listed here with their utterances, which are averaged
+        normalize_length: scale vectors to the length the model expects (ivector-plda-scoring --normalize-length)
+        simple_length_normalization: scale them to the square root of the dimension instead
+        smoothing: add this much of the between-speaker covariance to the within-speaker one (ivector-copy-plda)
+        nj: number of threads
+    """
+    trial_list = read_trials(trials)
+    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
+    backend = PldaBackend.read(backend_dir, normalize_length, simple_length_normalization, smoothing)
+    factors = backend.factors(enroll, test)
+    write_scores(scores, trial_list, score_pairs(factors, trial_list.enroll, trial_list.test, nj))
+    logging.info("%s: PLDA scores of %d trials", scores, len(trial_list))
+
+
+if __name__ == "__main__":
+    run_step(score_plda)

@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""Mean and LDA of training embeddings, for cosine scoring."""
+
+import logging
+from pathlib import Path
+
+from steps.backend.lda import compute_lda
+from steps.backend.model_files import write_object
+from steps.backend.speaker_stats import SpeakerStats
+from steps.backend.vectors import Embeddings
+from steps.utils.cli import run_step
+
+
+def train_lda(
+    train_scp: Path, utt2spk: Path, out_dir: Path, lda_dim: int = 128, total_covariance_factor: float = 0.0
+) -> None:
+    """Writes OUT_DIR/mean.vec and OUT_DIR/transform.mat, which score_cosine.py takes as --mean and --transform.
+
+    Args:
+        train_scp: training embeddings (scp or ark)
+        utt2spk: whose they are
+        out_dir: the folder to write into
+        lda_dim: dimension to reduce to
+        total_covariance_factor: weight of the total covariance, the rest is the within-speaker one, in what is whitened
+    """
+    embeddings = Embeddings.read(train_scp)
+    stats = SpeakerStats.collect(embeddings.matrix, embeddings.speakers(utt2spk))
+    lda = compute_lda(stats.shifted(stats.mean), lda_dim, total_covariance_factor)
+    write_object(out_dir / "mean.vec", stats.mean)
+    write_object(out_dir / "transform.mat", lda)
+    logging.info("%s: LDA to %d dimensions from %d speakers", out_dir, lda_dim, stats.num_speakers)
+
+
+if __name__ == "__main__":
+    run_step(train_lda)
