@@ -11,7 +11,7 @@ corpus_dir=                              # where the corpus lies on disk (not fo
 corpus_conf=                             # YAML with options for local/prepare_CORPUS.py
 name=                                    # name of the run, whose files go to exp/NAME (default: CORPUS_NETWORK)
 features=fbank                           # features: fbank, mfcc or spectrogram
-feats_conf=                              # YAML with their options (default: conf/feats/FEATURES.yaml)
+feats_conf=                              # YAML with their options (default: conf/feats/{fbank80,mfcc30,spectrogram257}.yaml)
 audio_conf=                              # YAML for steps/preprocess_audio.py: resample, band-pass (default: audio as it is)
 vad_conf=conf/feats/vad.yaml             # YAML with the options of the energy VAD
 egs_conf=conf/egs/default.yaml           # YAML with the options of the training examples
@@ -47,21 +47,24 @@ declare_options run.sh
 parse_options "$@"
 [ "$corpus" = synth ] || [ -n "$corpus_dir" ] || die "--corpus $corpus needs --corpus-dir DIR"
 [ -f "local/prepare_$corpus.py" ] || die "--corpus $corpus: there is no local/prepare_$corpus.py"
-case "$features" in fbank | mfcc | spectrogram) ;; *) die "--features $features: not fbank, mfcc or spectrogram" ;; esac
-feats_conf=${feats_conf:-conf/feats/$features.yaml}
-corpus_conf=${corpus_conf:-$([ "$corpus" != synth ] || echo conf/synth/default.yaml)}
+case "$features" in
+  fbank) feats_conf=${feats_conf:-conf/feats/fbank80.yaml} ;;
+  mfcc) feats_conf=${feats_conf:-conf/feats/mfcc30.yaml} ;;
+  spectrogram) feats_conf=${feats_conf:-conf/feats/spectrogram257.yaml} ;;
+  *) die "--features $features: not fbank, mfcc or spectrogram" ;;
+esac
+variant=${corpus_dir:+_$(basename "$corpus_dir")}${corpus_conf:+_$(basename "$corpus_conf" .yaml)}
 ngpu=${ngpu:-$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)}
 name=${name:-${corpus}_$(basename "$network" .yaml)}
-for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" ${corpus_conf:+"$corpus_conf"} \
-  ${audio_conf:+"$audio_conf"}; do
-  [ -f "$file" ] || die "$file: no such file"
+for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf"; do
+  [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
 done
 
 . ./path.sh
 [ "$test" = false ] || exec pytest
 
 exp=exp/$name
-data=data/$corpus                                           # as the corpus has it
+data=data/$corpus$variant                                   # as the corpus has it
 audio=$data${audio_conf:+/$(basename "$audio_conf" .yaml)}  # after pre-processing
 feats=$audio/$(basename "$feats_conf" .yaml)                # with features
 egs=$feats/egs_$(basename "$egs_conf" .yaml)
@@ -69,10 +72,14 @@ start_run "$@"
 
 if stage 0 data "$data" in ${corpus_dir:+"$corpus_dir"} ${corpus_conf:+"$corpus_conf"} out "$data/train/wav.scp" \
   with "corpus $corpus"; then
-  "local/prepare_$corpus.py" ${corpus_dir:+"$corpus_dir"} "$data" ${corpus_conf:+"--$corpus" "$corpus_conf"} --nj "$nj"
+  case "$corpus" in
+    synth) local/prepare_synth.py "$data" ${corpus_conf:+--synth "$corpus_conf"} --nj "$nj" ;;
+    *) "local/prepare_$corpus.py" "$corpus_dir" "$data" ${corpus_conf:+--config "$corpus_conf"} ;;
+  esac
 fi
 eval_sets=$(find "$data" -mindepth 1 -maxdepth 1 -name 'eval*' -printf '%f\n' 2> /dev/null | sort || true)
 sets="train $eval_sets"
+mapfile -t trial_lists < <(for set in $eval_sets; do find "$data/$set" -name 'trials*' | sort; done)
 
 if [ -n "$audio_conf" ] && stage 1 audio "$audio" in "$data/%/wav.scp" "$audio_conf" \
   out "$audio/%/wav.scp"; then
@@ -94,6 +101,7 @@ if stage 3 egs "$egs" in "$feats/train/feats.scp" "$feats/train/vad.scp" "$egs_c
   steps/get_egs.py "$feats/train" "$egs" --egs "$egs_conf" --nj "$nj"
 fi
 
+data_ready
 if stage 4 train "$exp/model" in "$egs/manifest.json" "$network" "$objective" "$train_conf" \
   out "$exp/model/final.pt" with "ngpu $ngpu"; then
   [ "$force" = false ] || rm -rf "$exp/model"
@@ -109,19 +117,36 @@ if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/%/feats.scp"
   done
 fi
 
-if stage 7 back-end "$exp/backend" in "$exp/embeddings/train/xvector.scp" out "$exp/backend/plda" with "lda-dim $lda_dim"; then
-  steps/train_plda.py "$exp/embeddings/train/xvector.scp" "$data/train/utt2spk" "$exp/backend" --lda-dim "$lda_dim"
-  steps/train_lda.py "$exp/embeddings/train/statistics.scp" "$data/train/utt2spk" "$exp/backend/statistics"
+embeddings=$exp/embeddings backend=$exp/backend
+if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/train/statistics.scp" \
+  out "$backend/plda" "$backend/statistics/transform.mat" with "lda-dim $lda_dim"; then
+  steps/train_plda.py "$embeddings/train/xvector.scp" "$data/train/utt2spk" "$backend" --lda-dim "$lda_dim"
+  steps/train_lda.py "$embeddings/train/statistics.scp" "$data/train/utt2spk" "$backend/statistics" --lda-dim 20
 fi
 
-if stage 8 score "$exp/scores" in "$exp/backend/plda" "$exp/embeddings/%/xvector.scp" \
-  out "$exp/scores" with "top-n $top_n"; then
-  for set in $eval_sets; do
-    steps/score_set.py "$data/$set" "$exp" --top-n "$top_n"
+if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform.mat" "$embeddings/%/xvector.scp" \
+  "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n"; then
+  rm -rf "$exp/scores"
+  for trials in "${trial_lists[@]}"; do # DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND
+    set=$(basename "$(dirname "$trials")")
+    scores=$exp/scores/$set${trials##*/trials}
+    xvectors=$embeddings/$set/xvector.scp
+    statistics=$embeddings/$set/statistics.scp
+    common=(--nj "$nj")
+    [ ! -f "$data/$set/enroll.spk2utt" ] || common+=(--enroll-spk2utt "$data/$set/enroll.spk2utt")
+    asnorm=(--cohort-utt2spk "$data/train/utt2spk" --top-n "$top_n" "${common[@]}")
+    steps/score_cosine.py "$trials" "$statistics" "$statistics" "$scores.statistics" "${common[@]}" \
+      --mean "$backend/statistics/mean.vec" --transform "$backend/statistics/transform.mat"
+    steps/score_cosine.py "$trials" "$xvectors" "$xvectors" "$scores.cosine" "${common[@]}" --mean "$backend/mean.vec"
+    steps/score_plda.py "$trials" "$xvectors" "$xvectors" "$backend" "$scores.plda" "${common[@]}"
+    steps/normalize_scores.py "$trials" "$scores.cosine" "$xvectors" "$xvectors" "$embeddings/train/xvector.scp" \
+      "$scores.cosine_asnorm" "${asnorm[@]}" --mean "$backend/mean.vec"
+    steps/normalize_scores.py "$trials" "$scores.plda" "$xvectors" "$xvectors" "$embeddings/train/xvector.scp" \
+      "$scores.plda_asnorm" "${asnorm[@]}" --backend-dir "$backend"
   done
 fi
 
-if stage 9 results "$exp" in "$exp/scores" out "$exp/results.json" "$exp/RESULTS.md"; then
+if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results.json" "$exp/RESULTS.md"; then
   steps/make_results.py "$exp" --data "$data"
 fi
 end_stage

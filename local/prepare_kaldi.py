@@ -17,8 +17,8 @@ def prepare_kaldi(corpus_dir: Path, out_dir: Path, sets: list[str] | None = None
     """Writes OUT_DIR/<set>/ for every set of CORPUS_DIR/data that is a data directory.
 
     `train` is the training set; `eval*` are evaluation sets, and so is every other set that has trials: it is written
-    as eval_<set>. Sets without speakers (no utt2spk), such as noises, are passed over with a line that says so. Relative
-    paths in wav.scp and the other .scp files are taken from CORPUS_DIR and made absolute; commands stay as they are.
+    as eval_<set>. Sets without speakers (no utt2spk), such as noises, are passed over with a line that says so.
+    Relative paths in wav.scp and the other .scp files start at CORPUS_DIR and are made absolute; commands stay.
     Every problem of every set is listed, and nothing is written when there is one.
 
     Args:

@@ -177,8 +177,7 @@ def _record(speaker: Speaker) -> None:
     sessions = {name: Session(_random(speaker, name), synth.rate, synth.session) for name in speaker.sessions.values()}
     with atomic_path(speaker.folder) as folder:
         folder.mkdir()
-        voice_file = folder / "voice"
-        engine = Engine(voice_file)
+        engine = Engine()
         for utt, session in speaker.sessions.items():
             rng = _random(speaker, utt)
             text = sentence(rng)
@@ -187,7 +186,6 @@ def _record(speaker: Speaker) -> None:
             flac = io.BytesIO()  # through memory: a full disk is then an OSError, which soundfile hides
             soundfile.write(flac, np.rint(samples * 32768).astype(np.int16), synth.rate, format="FLAC")
             (folder / speaker.audio(utt).name).write_bytes(flac.getbuffer())
-        voice_file.unlink()
 
 
 def _random(speaker: Speaker, thing: str) -> random.Random:

@@ -88,7 +88,8 @@ class Session:
         noise_gain = _gain(-self._snr + rng.gauss(0, self._options.jitter))
         recording = heard / _rms(heard[before:end]) + noise / _rms(noise) * noise_gain
         level = _gain(self._level + rng.gauss(0, self._options.jitter))
-        return (recording * min(level, 0.95 / np.abs(recording).max())).astype(np.float32)
+        recording *= min(level, 0.95 / np.abs(recording).max())
+        return np.asarray(recording, np.float32)
 
     def _microphone(self, hertz: Array) -> Array:
         """The gain at each frequency: a band with the slopes of Butterworth filters, and peaks in it."""
@@ -113,7 +114,7 @@ def _draw_room(rng: random.Random, rate: int, options: SessionOptions) -> Array:
     response[time < 0.003] = 0  # the first reflection has a metre to go
     response *= _gain(-direct) / math.sqrt(np.sum(response**2))
     response[0] = 1
-    return response
+    return np.asarray(response)
 
 
 def _generator(rng: random.Random) -> np.random.Generator:

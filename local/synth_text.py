@@ -10,7 +10,7 @@ quality: old, young, small, large, quiet, clever, broken, yellow, narrow, heavy,
 quality: curious, gentle, rusty, famous, silver, lonely, crooked, purple, honest, frozen, cheerful, distant, tired
 quality: brave, dusty, foreign, shallow, velvet, favourite, ordinary, empty, nervous, vague, jolly, thirsty, enormous
 person: captain, teacher, baker, farmer, neighbour, doctor, painter, sailor, judge, cousin, violinist, engineer
-person: gardener, student, grandfather, shepherd, queen, plumber, journalist, tailor, pilot, stranger, librarian, chemist
+person: gardener, student, grandfather, shepherd, queen, plumber, journalist, tailor, pilot, stranger, librarian
 thing: box, letter, bicycle, lantern, basket, mirror, clock, guitar, blanket, ladder, telescope, kettle, map, umbrella
 thing: statue, piano, engine, necklace, candle, newspaper, fiddle, hammer, suitcase, photograph, puzzle, shovel, jacket
 did: carried, found, painted, borrowed, repaired, watched, dropped, forgot, measured, polished, offered, noticed

@@ -7,8 +7,10 @@ import ctypes
 import math
 import os
 import random
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -162,16 +164,12 @@ class Engine:
     """espeak-ng in this process. It has hidden state that nothing resets: speech is reproducible only when the same
     texts are spoken in the same order from the process's first call on, so give every speaker a fresh process.
 
-    Args:
-        voice_file: where the engine is to read voices from; written by every `speak`
-
     Raises:
         DataError: espeak-ng is not installed or does not start
     """
 
-    def __init__(self, voice_file: Path) -> None:
+    def __init__(self) -> None:
         self._library, data = _load()
-        self._voice_file = voice_file
         self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(data), _NO_EXIT)
         if self.rate <= 0:
             raise DataError("espeak-ng does not start with this data", data)
@@ -181,17 +179,22 @@ class Engine:
         self._listener = _LISTENER(self._listen)  # kept: ctypes frees a callback that nothing refers to
         self._library.espeak_SetSynthCallback(self._listener)
 
-    def speak(self, text: str, voice: Voice) -> npt.NDArray[np.float32]:
+    def speak(self, text: str, voice: Voice) -> npt.NDArray[Any]:
         """TEXT in VOICE: samples (N,) float32 in [-1, 1) at `rate` Hz."""
-        self._voice_file.write_text(f"{self._accent}\n{voice.lines()}\n", encoding="utf-8")
+        library = self._library
+        with tempfile.TemporaryFile() as voice_file:
+            voice_file.write(f"{self._accent}\n{voice.lines()}\n".encode())
+            voice_file.flush()
+            # espeak-ng lower-cases a voice file's name and cuts it at 60 bytes: a descriptor's survives that
+            failed = library.espeak_SetVoiceByFile(f"/dev/fd/{voice_file.fileno()}".encode())
         self._samples.clear()
         spoken = text.encode()
         failed = (
-            self._library.espeak_SetVoiceByFile(os.fsencode(self._voice_file))
-            or self._library.espeak_SetParameter(_RATE, round(voice.rate), 0)
-            or self._library.espeak_SetParameter(_VOLUME, _QUIET, 0)
-            or self._library.espeak_Synth(spoken, len(spoken) + 1, 0, 0, 0, _UTF8, None, None)
-            or self._library.espeak_Synchronize()
+            failed
+            or library.espeak_SetParameter(_RATE, round(voice.rate), 0)
+            or library.espeak_SetParameter(_VOLUME, _QUIET, 0)
+            or library.espeak_Synth(spoken, ctypes.c_size_t(len(spoken) + 1), 0, 0, 0, _UTF8, None, None)
+            or library.espeak_Synchronize()
         )
         if failed or not self._samples:
             raise DataError(f"espeak-ng does not speak (status {failed}): {text}")
@@ -215,9 +218,6 @@ def _load() -> tuple[ctypes.CDLL, Path]:
     except (ImportError, OSError) as error:
         raise DataError(f"espeak-ng cannot be loaded (pip install espeakng-loader): {error}") from error
     library.espeak_Info.restype = ctypes.c_char_p
-    library.espeak_Synth.argtypes = (
-        [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int] + [ctypes.c_uint] * 2 + [ctypes.c_void_p] * 2
-    )
     return library, Path(espeakng_loader.get_data_path())
 
 

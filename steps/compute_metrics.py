@@ -1,13 +1,10 @@
 #!/usr/bin/env python3
 """EER, minDCF and their intervals of one score file."""
 
-import json as json_format
 from pathlib import Path
 
-from steps.backend.results import measure
-from steps.datadir.trials import read_scores, read_trials
+from steps.backend.results import Evaluation, write_json
 from steps.utils.cli import run_step
-from steps.utils.files import atomic_write
 
 
 def compute_metrics(
@@ -25,35 +22,19 @@ def compute_metrics(
 
     Args:
         trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
-        scores: "enroll test score" lines, in any order; named <trials>.<backend>
+        scores: "enroll test score" lines, in any order; the file is named <name of the trials>.<back-end>
         json: write the record to this file as well
         llr: the scores are log-likelihood ratios: give actDCF and Cllr too
-        utt2spk: whose the utterances are; by default the utt2spk beside TRIALS, otherwise what the target trials tie
+        utt2spk: whose the utterances are; by default the utt2spk beside TRIALS, otherwise what target trials tie
         protocol: how the embeddings were made, for the record
         draws: number of draws of speakers; 0 for no intervals
         seed: of the draws
         nj: number of threads
     """
-    trial_list = read_trials(trials)
-    name, _, backend = scores.name.rpartition(".")
-    record, _ = measure(
-        trials,
-        trial_list,
-        read_scores(scores, trial_list),
-        name=name or trials.name,
-        backend=backend,
-        llr=llr,
-        protocol=protocol,
-        utt2spk=utt2spk,
-        num_draws=draws,
-        seed=seed,
-        nj=nj,
-    )
-    print(record)
+    result = Evaluation(trials, scores, llr, protocol, utt2spk, draws, seed).run(nj)
+    print(result.record)
     if json:
-        with atomic_write(json) as file:
-            json_format.dump(record.as_json(), file, indent=2)
-            file.write("\n")
+        write_json(json, result.record.as_json())
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ def extract_embeddings(
         allow_missing: go on, without them, when at most this many utterances have no embedding
         nj: threads that read and normalise features ahead of the network
     """
-    from steps.nnet.extract import ExtractOptions, extract_embeddings  # torch takes seconds: not for --help
+    from steps.nnet.extract import ExtractOptions, device_named, extract_embeddings  # torch takes seconds: not for --help
     from steps.nnet.model import load_model
 
     options = ExtractOptions(batch_frames, max_frames, bf16)
-    network, normalization = load_model(model_dir, device)
+    network, normalization = load_model(model_dir, device_named(device))
     utterances = list_utterances(DataDir.read(data_dir), normalization)
     result = extract_embeddings(network, read_utterances(utterances, nj), options, total=len(utterances))
     if result.repeated:

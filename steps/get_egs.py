@@ -34,14 +34,16 @@ def get_egs(
         seed: of everything random
     """
     manifest = write_egs(DataDir.read(data_dir), out_dir, egs, normalize, nj, seed)
+    hours = manifest.num_frames / 360_000
+    logging.info("%d examples (%.1f h) of %d speakers", manifest.num_examples, hours, manifest.num_speakers)
     logging.info(
-        "%d examples (%.1f h) of %d speakers in %d arks, %d held-out utterances, %d held-out speakers",
-        manifest.num_examples,
-        manifest.num_frames / 360_000,
-        manifest.num_speakers,
-        len(manifest.train),
+        "of %d utterances %d are too short, %d held out, %d of %d held-out speakers, and no chunk fell on %d",
+        manifest.num_utterances,
+        manifest.num_too_short,
         len(manifest.valid_utts),
+        manifest.num_valid_speaker_utts,
         len(manifest.valid_speakers),
+        manifest.num_unused,
     )
 
 

@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+from steps.backend.metrics import split
 from steps.backend.plots import plot_paths
 from steps.backend.plots import plot_scores as draw
 from steps.datadir.trials import read_scores, read_trials
@@ -20,7 +21,8 @@ def plot_scores(trials: Path, scores: Path, out: Path, title: str = "", label: s
         label: what the scores are, to stand below it
     """
     trial_list = read_trials(trials)
-    draw(read_scores(scores, trial_list), trial_list.target, plot_paths(out), title or scores.name, label)
+    targets, nontargets = split(read_scores(scores, trial_list), trial_list.target)
+    draw(targets, nontargets, plot_paths(out), title or scores.name, label)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Kaldi's own resampler, a windowed sinc, for features that must equal Kaldi's with allow_downsample. Called by feats/dump.py."""
+"""Kaldi's own resampler, a windowed sinc: allow_downsample of the features equals Kaldi's. Called by feats/dump.py."""
 
 import math
 
@@ -12,8 +12,8 @@ _CUTOFF = 0.99  # of the lower of the two Nyquist frequencies
 def kaldi_resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:
     """SAMPLES (num_samples,) at RATE Hz as Kaldi's ResampleWaveform gives them at NEW_RATE Hz.
 
-    Output sample k + n * new_rate / gcd is a fixed weighted sum of the input around it, the same for every n: with those
-    sums as columns of a matrix, the output is one product with a strided view of the input.
+    Output sample k + n * new_rate / gcd is a weighted sum of the input around it, with the same weights for every n:
+    with those as columns of a matrix, the output is one product with a strided view of the input.
     """
     divisor = math.gcd(rate, new_rate)
     step, phases = rate // divisor, new_rate // divisor

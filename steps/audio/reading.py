@@ -1,4 +1,4 @@
-"""Audio of any format, from files and from Kaldi's `command |` pipes, whole or a segment; whatever is wrong is one clear line.
+"""Audio of any format, from files and from Kaldi's `command |` pipes, whole or a segment, with every check it needs.
 
 Called by the feature jobs, by preprocess_audio.py and by everything else that needs samples.
 """
@@ -22,8 +22,8 @@ Samples = NDArray[np.float32]
 _SEEKABLE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "NIST", "AIFF", "AU", "CAF"}
 _MAX_OVERSHOOT = 0.5  # seconds that a segment may end after its recording: extract-segments' default
 _UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe put this or more into the header, or 0
-_SHORTER = re.compile(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)")
-_NO_END = re.compile(r"end-of-stream (?:bit|flag)", re.IGNORECASE)
+_SHORTER = re.compile(r"(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)")
+_NO_END = re.compile(r"(?:lacks an|without an) end-of-stream", re.IGNORECASE)
 
 
 def read_audio(
@@ -101,8 +101,11 @@ class AudioReader:
             raise DataError(f"cut short: {wanted} samples are announced, {len(samples)} are there", name)
         if samples.ndim == 2:
             samples = samples[:, self._pick(audio.channels, name)]
+        if _NO_END.search(audio.extra_info):
+            raise DataError("cut short: the last page of the Ogg stream is missing", name)
         if integer:
-            return np.multiply(samples, np.float32(1 / 32768), dtype=np.float32)
+            scaled: Samples = samples * np.float32(1 / 32768)
+            return scaled
         if not np.isfinite(samples.sum()):
             raise DataError("NaN or infinite samples", name)
         return np.ascontiguousarray(samples, dtype=np.float32)
@@ -148,11 +151,12 @@ def _span(segment: Segment, rate: int, num_samples: int, name: str) -> slice:
 
 def _check_whole(audio: soundfile.SoundFile, source: Path | BytesIO, name: str) -> None:
     """Refuses a file shorter than its header says. libsndfile reads what is there and only notes it in its log."""
-    log = audio.extra_info
-    if (sizes := _SHORTER.search(log)) and 0 < int(sizes[1]) < _UNKNOWN_SIZE and int(sizes[2]) < int(sizes[1]):
-        raise DataError(f"cut short: the header announces {sizes[1]} bytes of samples, {sizes[2]} are there", name)
-    if _NO_END.search(log):
-        raise DataError("cut short: the last page of the Ogg stream is missing", name)
+    if (
+        (sizes := _SHORTER.search(audio.extra_info))
+        and 0 < int(sizes[1]) < _UNKNOWN_SIZE
+        and int(sizes[2]) < int(sizes[1])
+    ):
+        raise DataError(f"cut short: the header announces {sizes[1]} bytes, {sizes[2]} are there", name)
     if audio.format == "NIST":
         announced = re.search(rb"sample_count -i (\d+)", _head(source))
         if announced and int(announced[1]) > audio.frames:

@@ -13,7 +13,6 @@ from steps.backend.vectors import Length, Projection, Side, Vectors
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
-
 _SETTINGS = "backend.yaml"
 
 

@@ -85,7 +85,7 @@ class Roc:
         return int(np.searchsorted(self._excess(self.misses, self.false_alarms), 0))
 
     def _costs(self, prior: float) -> Floats:
-        return self.misses * (prior / self.num_target) + self.false_alarms * ((1 - prior) / self.num_nontarget)
+        return prior * (self.misses / self.num_target) + (1 - prior) * (self.false_alarms / self.num_nontarget)
 
     def _excess(self, misses: Ints, false_alarms: Ints) -> Ints:
         """Miss rate minus false-alarm rate, times both totals: an integer that grows along the curve."""
@@ -131,21 +131,14 @@ class Corners:
         )
 
 
-def roc(scores: Floats, target: Bools) -> Roc:
-    """The ROC curve of SCORES (N,) whose trials are TARGET (N,) or not.
-
-    Raises:
-        DataError: a score is not a number, or a class has no trial
-    """
-    targets, nontargets = split(scores, target)
-    targets.sort()
-    nontargets.sort()
-    corners = Corners.find(targets, nontargets)
-    return corners.roc(np.arange(len(targets) + 1), np.arange(len(nontargets) + 1))
+def roc(targets: Floats, nontargets: Floats) -> Roc:
+    """The ROC curve of target scores and non-target scores, in any order; what `split` gives."""
+    targets, nontargets = np.sort(targets), np.sort(nontargets)
+    return Corners.find(targets, nontargets).roc(np.arange(len(targets) + 1), np.arange(len(nontargets) + 1))
 
 
 def split(scores: Floats, target: Bools) -> tuple[Floats, Floats]:
-    """Copies of the target scores and the non-target scores.
+    """Target scores and non-target scores of SCORES (N,), by TARGET (N,).
 
     Raises:
         DataError: a score is not a number, or a class has no trial

@@ -1,4 +1,4 @@
-"""Model files as Kaldi writes them: mean.vec, transform.mat and the `<Plda>` object. For backends.py, plda.py, train_lda."""
+"""Model files as Kaldi writes them: mean.vec, transform.mat and the `<Plda>` object. For backends.py and plda.py."""
 
 import struct
 from pathlib import Path

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from steps.backend.metrics import PRIORS, Bools, Floats, Roc, roc, split
+from steps.backend.metrics import PRIORS, Floats, Roc, roc
 from steps.utils.files import atomic_path
 
-_TICKS = np.array([0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 90, 95, 99]) / 100
+_TICKS = np.array([0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 90, 95, 99]) / 100
 _MARKERS = ("^", "s", "D")  # of the minDCF points, by prior
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe-Ito: for all eyes
 _GREY = "#707070"
@@ -36,19 +36,19 @@ def plot_det(curves: Mapping[str, Roc], paths: Iterable[Path], title: str = "") 
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(5.2, 5.2), layout="constrained")
         axes = figure.add_subplot()
-        low, high = _limits(curves.values())
-        ends = norm.ppf([low, high])
-        axes.plot(ends, ends, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        limits = _limits(curves.values())
+        diagonal = norm.ppf([limits.max(axis=0)[0], limits.min(axis=0)[1]])
+        axes.plot(diagonal, diagonal, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         for index, (name, curve) in enumerate(curves.items()):
             style = "-" if index < len(_COLORS) else "--"
-            _draw_curve(axes, name, curve, _COLORS[index % len(_COLORS)], style, (low, high))
+            _draw_curve(axes, name, curve, _COLORS[index % len(_COLORS)], style, limits)
         for marker, prior in zip(_MARKERS, PRIORS, strict=True):
             axes.plot([], [], marker, color=_GREY, markersize=5, fillstyle="none", label=f"minDCF, p = {prior:g}")
-        ticks = _TICKS[np.searchsorted(_TICKS, low) : np.searchsorted(_TICKS, high, side="right")]
-        for axis, name in ((axes.xaxis, "False alarm rate (%)"), (axes.yaxis, "Miss rate (%)")):
+        for axis, (low, high) in ((axes.xaxis, limits[0]), (axes.yaxis, limits[1])):
+            ticks = _TICKS[np.searchsorted(_TICKS, low) : np.searchsorted(_TICKS, high, side="right")]
             axis.set_ticks(norm.ppf(ticks), [f"{100 * tick:g}" for tick in ticks])
-            axis.set_label_text(name)
-        axes.set(xlim=ends, ylim=ends, aspect="equal")
+        axes.set(xlabel="False alarm rate (%)", ylabel="Miss rate (%)")
+        axes.set(xlim=norm.ppf(limits[0]), ylim=norm.ppf(limits[1]))
         axes.grid(color="#e4e4e4", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_title(title, fontsize=10)
@@ -56,14 +56,15 @@ def plot_det(curves: Mapping[str, Roc], paths: Iterable[Path], title: str = "") 
         _save(figure, paths)
 
 
-def plot_scores(scores: Floats, target: Bools, paths: Iterable[Path], title: str = "", label: str = "score") -> None:
+def plot_scores(
+    targets: Floats, nontargets: Floats, paths: Iterable[Path], title: str = "", label: str = "score"
+) -> None:
     """Writes the densities of target and non-target scores, with the thresholds of the EER and of each minDCF.
 
-    scores, target: (N,); label: what the scores are, for the axis.
+    label: what the scores are, for the axis.
     """
-    targets, nontargets = split(scores, target)
-    curve = roc(scores, target)
-    edges = np.linspace(*_quantile_range(scores), 121)
+    curve = roc(targets, nontargets)
+    edges = np.linspace(*_most(np.concatenate([targets, nontargets])), 121)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.0, 3.4), layout="constrained")
         axes = figure.add_subplot()
@@ -95,29 +96,41 @@ def plot_paths(out: Path) -> list[Path]:
     return [out.with_name(out.name + suffix) for suffix in (".png", ".svg")]
 
 
-def _limits(curves: Iterable[Roc]) -> tuple[float, float]:
-    """Ends of both axes: from half of what one error of the larger class is, at most 0.1 %, to beyond the worst EER."""
-    lows, highs = zip(*((0.5 / max(c.num_target, c.num_nontarget), 1.6 * c.eer()) for c in curves), strict=True)
-    return float(np.clip(min(lows), 1e-5, 1e-3)), float(np.clip(max(highs), 0.5, 0.99))
+def _limits(curves: Iterable[Roc]) -> Floats:
+    """Ends of the axes, [[lowest, highest false-alarm rate], [lowest, highest miss rate]].
+
+    From half of what one error is, to where every EER is seen and every minDCF that accepts 1 % of the targets.
+    """
+    low, high = np.full(2, 1e-2), np.full(2, 0.4)
+    for curve in curves:
+        sizes = np.array([curve.num_nontarget, curve.num_target])
+        corners = [curve.min_dcf_corner(prior) for prior in PRIORS]
+        marked = np.array([curve.false_alarms[corners], curve.misses[corners]]) / sizes[:, None]
+        low = np.minimum(low, 0.5 / sizes)
+        high = np.maximum(high, np.maximum(1.5 * curve.eer(), np.where(marked < 0.99, 1.1 * marked, 0).max(axis=1)))
+    return np.column_stack([np.maximum(low, 1e-5), np.minimum(high, 0.99)])
 
 
-def _draw_curve(axes: Axes, name: str, curve: Roc, color: str, style: str, limits: tuple[float, float]) -> None:
+def _draw_curve(axes: Axes, name: str, curve: Roc, color: str, style: str, limits: Floats) -> None:
     steps = np.empty((2, 2 * len(curve.misses) - 1))  # every corner, and what the curve goes through before the next
     steps[:, ::2] = curve.false_alarms, curve.misses
     steps[:, 1::2] = curve.false_alarms_above, curve.misses[1:]
     rates = steps / [[curve.num_nontarget], [curve.num_target]]
+    low, high = limits[:, :1], limits[:, 1:]
     # a rate of 0 lies at minus infinity: the line is drawn to just outside the frame
-    points = norm.ppf(np.clip(rates, limits[0] / 2, (1 + limits[1]) / 2))
-    axes.plot(*points, style, color=color, linewidth=1.5, label=f"{name}, EER {100 * curve.eer():.2f} %", zorder=3)
-    eer = norm.ppf(np.clip(curve.eer(), *limits))
-    axes.plot(eer, eer, "o", color=color, markersize=6, clip_on=False, zorder=4)
-    for marker, prior in zip(_MARKERS, PRIORS, strict=True):
-        corner = curve.min_dcf_corner(prior)
-        point = norm.ppf(np.clip(rates[:, 2 * corner], *limits))
-        axes.plot(*point, marker, color=color, markersize=5, markerfacecolor="white", clip_on=False, zorder=4)
+    points = norm.ppf(np.clip(rates, low / 2, (1 + high) / 2))
+    cells = np.round(points * 500)  # some thousand of them across: drop what cannot be seen apart
+    seen = np.append(True, (cells[:, 1:] != cells[:, :-1]).any(axis=0))
+    axes.plot(*points[:, seen], style, color=color, linewidth=1.5, zorder=3)
+    axes.plot([], [], style, marker="o", color=color, label=f"{name}, EER {100 * curve.eer():.2f} %")
+    marks = [("o", color, np.full(2, curve.eer()))]
+    marks += [(m, "white", rates[:, 2 * curve.min_dcf_corner(p)]) for m, p in zip(_MARKERS, PRIORS, strict=True)]
+    for marker, face, point in marks:
+        place = norm.ppf(np.clip(point, limits[:, 0], limits[:, 1]))
+        axes.plot(*place, marker, color=color, markersize=5, markerfacecolor=face, clip_on=False, zorder=4)
 
 
-def _quantile_range(scores: Floats) -> tuple[float, float]:
+def _most(scores: Floats) -> tuple[float, float]:
     """Where all but one in ten thousand of the finite scores lie, and a little more."""
     low, high = np.quantile(scores[np.isfinite(scores)], [5e-5, 1 - 5e-5])
     margin = 0.03 * (high - low) or 0.5

@@ -71,7 +71,7 @@ def score_pairs(factors: Factors, enroll: Integers, test: Integers, nj: int = 1)
 
 
 def map_products(factors: Factors, function: Callable[[slice, Vectors], None], nj: int = 1) -> None:
-    """FUNCTION(rows, left[rows] @ right.T) for all rows in blocks, on at most NJ threads; it may overwrite the block."""
+    """FUNCTION(rows, left[rows] @ right.T) for all rows, by blocks, on at most NJ threads; it may overwrite a block."""
     num_left, num_right = len(factors.left), len(factors.right)
     height = min(num_left, max(64, _BLOCK // num_right))
     buffers = threading.local()
@@ -103,7 +103,7 @@ def _gathered_dot(factors: Factors, enroll: Ints, test: Ints) -> Vectors:
 
 def _on_threads(function: Callable[[int], None], jobs: Iterable[int], nj: int) -> None:
     """FUNCTION of each job on at most NJ threads, with the linear algebra underneath kept to one thread each."""
-    nj = max(1, min(nj, len(os.sched_getaffinity(0))))
+    nj = max(1, min(nj, os.cpu_count() or 1))
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(nj) as pool:
         for _ in pool.map(function, jobs):
             pass

@@ -26,7 +26,7 @@ _ROWS = 8192  # of a working copy in double precision: 16 MB at dim 256
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the trials: ids, vectors (N, D) float32, and of how many utterances each is the average, (N,) int64."""
+    """One side of the trials: ids, vectors (N, D) float32, the number of utterances averaged into each, (N,) int64."""
 
     ids: Sequence[str]
     vectors: Vectors

@@ -44,6 +44,11 @@ def table_kind(name: str, table: Collection[str], utt2spk: Table) -> Kind:
     return kind
 
 
+def is_complete(name: str) -> bool:
+    """Whether the table NAME knows every utterance (or speaker) where it is there; spk2gender, say, may know some."""
+    return name.endswith(".scp") or name in ("utt2spk", "segments", "utt2dur", "utt2num_frames")
+
+
 def is_trials(name: str) -> bool:
     """Whether NAME is that of a trial list: trials, or trials_<something>."""
     return name == "trials" or name.startswith("trials_")
@@ -76,12 +81,18 @@ class Contents:
     verbatim: dict[str, bytes]
 
     @classmethod
-    def read(cls, path: Path, table: Callable[[Path], Table] = read_table) -> "Contents":
+    def read(
+        cls,
+        path: Path,
+        table: Callable[[Path], Table] = read_table,
+        trials: Callable[[Path], Trials] = read_trials,
+    ) -> "Contents":
         """Everything in PATH that is a table, a trial list, or true of every utterance.
 
         Args:
             path: the data directory
             table: how a table is read
+            trials: how a trial list is read
 
         Raises:
             DataError: no such directory, no utt2spk, or a malformed file
@@ -92,7 +103,7 @@ class Contents:
         verbatim = sorted(file for pattern in _VERBATIM for file in path.glob(pattern))
         return cls(
             tables={name: table(path / name) for name in names if kind_of(name) or name == MODELS},
-            trials={name: read_trials(path / name) for name in names if is_trials(name)},
+            trials={name: trials(path / name) for name in names if is_trials(name)},
             verbatim={str(file.relative_to(path)): read_bytes(file) for file in verbatim},
         )
 
@@ -106,7 +117,10 @@ class Contents:
         return {parse_segment(value).recording for value in segments.values()} if segments else set(self.utt2spk)
 
     def select(self, utts: Collection[str]) -> "Contents":
-        """What concerns the utterances UTTS: their lines, speakers and recordings, and the trials among them."""
+        """What concerns the utterances UTTS: their lines, speakers and recordings, and the trials among them.
+
+        A table or list of which nothing is left is left out.
+        """
         utts = frozenset(utts)
         utt2spk = {utt: spk for utt, spk in self.utt2spk.items() if utt in utts}
         kept = replace(self, tables={"utt2spk": utt2spk})
@@ -125,7 +139,12 @@ class Contents:
                 wanted = keys[table_kind(name, table, self.utt2spk)]
                 kept.tables[name] = {key: value for key, value in table.items() if key in wanted}
         enroll = kept.tables.get(MODELS, utts)
-        return replace(kept, trials={name: _select_trials(list_, enroll, utts) for name, list_ in self.trials.items()})
+        trials = {name: select_trials(list_, enroll, utts) for name, list_ in self.trials.items()}
+        return replace(
+            kept,
+            tables={name: table for name, table in kept.tables.items() if table or name == "utt2spk"},
+            trials={name: list_ for name, list_ in trials.items() if len(list_)},
+        )
 
     def rename(self, utt: Callable[[str], str], spk: Callable[[str], str]) -> "Contents":
         """New ids everywhere. Recordings keep theirs where segments tell them from utterances.
@@ -149,9 +168,7 @@ class Contents:
                 raise DataError(f"the new ids are not distinct in {name}")
         enroll = spk if MODELS in self.tables else utt
         trials = {
-            name: replace(
-                list_, enroll_ids=list(map(enroll, list_.enroll_ids)), test_ids=list(map(utt, list_.test_ids))
-            )
+            name: list_.renamed(list(map(enroll, list_.enroll_ids)), list(map(utt, list_.test_ids)))
             for name, list_ in self.trials.items()
         }
         return replace(self, tables=tables, trials=trials)
@@ -191,7 +208,8 @@ class Contents:
                 stale.unlink()
 
 
-def _select_trials(trials: Trials, enroll: Collection[str], test: Collection[str]) -> Trials:
+def select_trials(trials: Trials, enroll: Collection[str], test: Collection[str]) -> Trials:
+    """The trials whose enrolment id is among ENROLL and test id among TEST."""
     enroll_kept = np.array([name in enroll for name in trials.enroll_ids], bool)
     test_kept = np.array([name in test for name in trials.test_ids], bool)
     rows = enroll_kept[trials.enroll] & test_kept[trials.test]

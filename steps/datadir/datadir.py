@@ -1,5 +1,6 @@
 """A Kaldi data directory as a value: wav.scp, segments and utt2spk, read and checked; every step starts from it."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,10 +130,10 @@ def parse_segment(value: str) -> Segment:
         segment = Segment(fields[0], float(fields[1]), float(fields[2]))
     except ValueError:
         raise ValueError(f"start and end must be seconds, not '{fields[1]} {fields[2]}'") from None
-    if not segment.start >= 0:
-        raise ValueError(f"starts at {fields[1]}, before the recording")
-    if segment.end != -1 and not segment.end > segment.start:
-        raise ValueError(f"ends at {fields[2]}, not after its start {fields[1]}")
+    if not 0 <= segment.start < math.inf:
+        raise ValueError(f"it starts at {fields[1]}, outside the recording")
+    if segment.end != -1 and not segment.start < segment.end < math.inf:
+        raise ValueError(f"it ends at {fields[2]}, not after its start {fields[1]}")
     return segment
 
 

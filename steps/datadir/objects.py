@@ -1,18 +1,16 @@
 """One Kaldi matrix or vector out of an open file, with every length checked before it is believed; for ark.py.
 
-kaldiio decodes the compressed formats. It is not asked to read whole entries, since it takes a cut vector for a whole
-one and unpickles what a file tells it to.
+kaldiio is not asked to read: it takes a cut vector for a whole one, unpickles what a file tells it to, and decodes the
+compressed formats with other roundings than Kaldi's. It does write them.
 """
 
 import math
 import os
 import struct
-from io import BytesIO
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from kaldiio import matio
 
 from steps.utils.errors import DataError
 
@@ -75,8 +73,7 @@ def read_object(source: Source) -> np.ndarray:
         if (rest := source.file.read(4)) != bytes(4):
             source.file.seek(-len(rest), os.SEEK_CUR)
         return np.empty((0, 0), np.float32)
-    coded = BytesIO(b"\0B" + header.kind + b" " + header.codec + data)
-    return np.ascontiguousarray(matio.read_matrix_or_vector(coded), np.float32)
+    return _decode(header, data)
 
 
 def read_header(source: Source) -> Header:
@@ -110,6 +107,25 @@ def _read_float_header(source: Source, kind: bytes) -> Header:
     return Header(
         kind, (rows, cols), {b"CM": (rows + 8) * cols, b"CM2": 2 * rows * cols, b"CM3": rows * cols}[kind], codec
     )
+
+
+def _decode(header: Header, data: bytearray) -> np.ndarray:
+    """Values of a compressed matrix, rounded where Kaldi's CompressedMatrix::CopyToMat rounds: the same bits."""
+    rows, cols = header.shape
+    low, span = np.frombuffer(header.codec, "<f4", 2)
+    if header.kind != b"CM":
+        dtype, top = ("<u2", 65535.0) if header.kind == b"CM2" else ("u1", 255.0)
+        values = np.frombuffer(data, dtype).reshape(rows, cols).astype(np.float32)
+        return np.asarray(low + values * np.float32(float(span) * (1 / top)))
+    heads = np.frombuffer(data, "<u2", 4 * cols).reshape(cols, 4).astype(np.float32)
+    codes = np.frombuffer(data, np.uint8, offset=8 * cols).reshape(cols, rows).T
+    # four percentiles of each column, and between them straight lines: codes 0 to 64, to 192, to 255
+    p0, p25, p75, p100 = (low + span * np.float32(1.52590218966964e-05) * heads).T
+    steps = codes.astype(np.float32)
+    lower = p0 + ((p25 - p0) * steps).astype(np.float64) * (1 / 64.0)
+    middle = p25 + ((p75 - p25) * (steps - 64)).astype(np.float64) * (1 / 128.0)
+    upper = p75 + ((p100 - p75) * (steps - 192)).astype(np.float64) * (1 / 63.0)
+    return np.where(codes <= 64, lower, np.where(codes <= 192, middle, upper)).astype(np.float32)
 
 
 def _read_text(source: Source) -> np.ndarray:

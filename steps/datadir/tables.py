@@ -57,6 +57,16 @@ def read_lists(path: Path | str) -> dict[str, list[str]]:
     return {key: split_blanks(value) for key, value in read_table(path).items()}
 
 
+def read_ids(path: Path | str) -> list[str]:
+    """The first field of every line, in file order: a list of utterances or speakers, or the keys of a table."""
+    ids = []
+    for line in parse_lines(read_bytes(path), values=False):
+        if line.problem:
+            raise DataError(line.problem, path, line.number)
+        ids.append(line.key)
+    return ids
+
+
 def write_lists(path: Path | str, lists: Mapping[str, list[str]]) -> None:
     """Writes {key: items} such as spk2utt, sorted by key."""
     write_table(path, {key: " ".join(items) for key, items in lists.items()})
@@ -70,8 +80,13 @@ def read_bytes(path: Path | str) -> bytes:
         raise DataError(f"cannot read: {error.strerror or error}", path) from error
 
 
-def parse_lines(data: bytes) -> Iterator[Line]:
-    """Every line of a table's DATA, the bad ones with their problem. A line that repeats a key is a problem."""
+def parse_lines(data: bytes, *, values: bool = True) -> Iterator[Line]:
+    """Every line of a table's DATA, the bad ones with their problem; one that repeats a key is bad.
+
+    Args:
+        data: the table
+        values: whether every key must have a value
+    """
     first_seen: dict[str, int] = {}
     for number, raw in enumerate(split_lines(data), start=1):
         problem = None
@@ -84,7 +99,7 @@ def parse_lines(data: bytes) -> Iterator[Line]:
         key, value = split_key(text)
         if not key:
             problem = problem or "empty line"
-        elif not value:
+        elif values and not value:
             problem = problem or f"'{key}' has no value"
         elif key in first_seen:
             problem = problem or f"'{key}' is already on line {first_seen[key]}"

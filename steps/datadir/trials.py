@@ -3,11 +3,11 @@
 Read by scoring and metrics; written by make_trials and the corpus fronts.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -51,14 +51,41 @@ class Trials:
     test: np.ndarray
     target: np.ndarray
 
+    @classmethod
+    def of(cls, enroll: Sequence[str], test: Sequence[str], target: Sequence[bool] | np.ndarray) -> "Trials":
+        """Trials from a pair of ids and a label each."""
+        enroll_index, test_index = _index(enroll), _index(test)
+        return cls(
+            list(enroll_index),
+            list(test_index),
+            np.array([enroll_index[name] for name in enroll], np.int32),
+            np.array([test_index[name] for name in test], np.int32),
+            np.array(target, bool),
+        )
+
     def __len__(self) -> int:
         return len(self.target)
+
+    def renamed(self, enroll_names: Sequence[str], test_names: Sequence[str]) -> "Trials":
+        """The same trials with new names for enroll_ids and test_ids; equal ones become one id."""
+        enroll_index, test_index = _index(enroll_names), _index(test_names)
+        return replace(
+            self,
+            enroll_ids=list(enroll_index),
+            test_ids=list(test_index),
+            enroll=_translate(enroll_names, enroll_index)[self.enroll],
+            test=_translate(test_names, test_index)[self.test],
+        )
 
     @property
     def pairs(self) -> np.ndarray:
         """(num_trials,) int64: one number a pair of ids."""
         pairs: np.ndarray = self.enroll.astype(np.int64) * len(self.test_ids) + self.test
         return pairs
+
+    def summary(self) -> str:
+        """For a person: "1,000 target and 10,000 nontarget trials"."""
+        return f"{self.target.sum():,} target and {(~self.target).sum():,} nontarget trials"
 
     def count_duplicates(self) -> int:
         """How many trials repeat a pair that is already in the list."""
@@ -98,10 +125,33 @@ def layout_of(tokens: list[bytes]) -> Layout | None:
     return VOXCELEB if tokens[VOXCELEB.label] in VOXCELEB.labels else None
 
 
-def write_trials(path: Path | str, trials: Trials) -> None:
-    """Writes Kaldi's form, in the order of TRIALS."""
-    labels = np.where(trials.target, "target", "nontarget")
-    _write_lines(path, trials, "%s %s %s\n", lambda start, end: labels[start:end].tolist())
+def join_trials(lists: Sequence[Trials]) -> Trials:
+    """LISTS, one after another, as one."""
+    enroll_index = _index(name for trials in lists for name in trials.enroll_ids)
+    test_index = _index(name for trials in lists for name in trials.test_ids)
+    return Trials(
+        list(enroll_index),
+        list(test_index),
+        np.concatenate([_translate(trials.enroll_ids, enroll_index)[trials.enroll] for trials in lists]),
+        np.concatenate([_translate(trials.test_ids, test_index)[trials.test] for trials in lists]),
+        np.concatenate([trials.target for trials in lists]),
+    )
+
+
+def _index(names: Iterable[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(dict.fromkeys(names))}
+
+
+def _translate(names: Sequence[str], index: dict[str, int]) -> np.ndarray:
+    return np.array([index[name] for name in names], np.int32)
+
+
+def write_trials(path: Path | str, trials: Trials | Iterable[Trials]) -> None:
+    """Writes Kaldi's form, in the order of TRIALS (or of its blocks, one after another)."""
+    with atomic_write(path) as file:
+        for block in [trials] if isinstance(trials, Trials) else trials:
+            labels = np.where(block.target, "target", "nontarget")
+            _write_lines(file, block, "%s %s %s\n", labels)
 
 
 def read_scores(path: Path | str, trials: Trials) -> np.ndarray:
@@ -135,7 +185,8 @@ def write_scores(path: Path | str, trials: Trials, scores: np.ndarray) -> None:
     """Writes "enroll test score" lines in the order of TRIALS, with nine significant digits (float32 survives)."""
     if len(scores) != len(trials):
         raise DataError(f"{len(scores)} scores for {len(trials)} trials", path)
-    _write_lines(path, trials, "%s %s %.9g\n", lambda start, end: scores[start:end].tolist())
+    with atomic_write(path) as file:
+        _write_lines(file, trials, "%s %s %.9g\n", scores)
 
 
 class _Ids:
@@ -260,14 +311,13 @@ def _match(path: Path | str, trials: Trials, found: Trials, values: np.ndarray) 
     return values[order[place]]
 
 
-def _write_lines(path: Path | str, trials: Trials, form: str, third: Callable[[int, int], list[object]]) -> None:
+def _write_lines(file: IO[str], trials: Trials, form: str, third: np.ndarray) -> None:
     enroll_names = np.array(trials.enroll_ids, object)
     test_names = np.array(trials.test_ids, object)
-    with atomic_write(path) as file:
-        for start in range(0, len(trials), _LINES):
-            end = min(start + _LINES, len(trials))
-            fields: list[object] = [None] * (3 * (end - start))
-            fields[0::3] = enroll_names[trials.enroll[start:end]].tolist()
-            fields[1::3] = test_names[trials.test[start:end]].tolist()
-            fields[2::3] = third(start, end)
-            file.write(form * (end - start) % tuple(fields))
+    for start in range(0, len(trials), _LINES):
+        block = slice(start, start + _LINES)
+        fields: list[object] = [None] * (3 * len(third[block]))
+        fields[0::3] = enroll_names[trials.enroll[block]].tolist()
+        fields[1::3] = test_names[trials.test[block]].tolist()
+        fields[2::3] = third[block].tolist()
+        file.write(form * (len(fields) // 3) % tuple(fields))

@@ -7,14 +7,13 @@ from pathlib import Path
 import soundfile
 
 from steps.datadir.ark import read_shape, split_rx
-from steps.datadir.contents import MODELS, is_carried, is_trials, kind_of, place_from, table_kind
+from steps.datadir.contents import MODELS, is_carried, is_complete, is_trials, kind_of, place_from, table_kind
 from steps.datadir.datadir import invert, parse_segment
 from steps.datadir.tables import parse_lines, read_bytes, split_blanks, split_lines
 from steps.datadir.trials import NO_LAYOUT, layout_of, line_problem, read_trials
 from steps.utils.errors import DataError
 
-# Tables that a step writes for every utterance or not at all; others (spk2gender, utt2session) may know only some
-_COMPLETE = ("feats.scp", "vad.scp", "energy.scp", "utt2dur", "utt2num_frames")
+_FRAMES = ("feats.scp", "vad.scp", "energy.scp")  # a row, or a value, a frame
 _TOLERANCE = 0.01  # seconds that a segment may reach beyond its recording: segments are often rounded
 
 
@@ -203,17 +202,16 @@ def _check_keys(tables: dict[str, _Table], report: Report) -> None:
     """Keys of every table against utt2spk, and utt2spk against the tables that must know every utterance."""
     utt2spk = tables["utt2spk"]
     known = {"utt": ("utterance", set(utt2spk.values)), "spk": ("speaker", set(utt2spk.values.values()))}
-    audio = "segments" if "segments" in tables else "wav.scp"
     for name, table in tables.items():
         kind = table_kind(name, table.values, utt2spk.values) if kind_of(name) else None
-        if name == "wav.scp" and audio == name:
+        if name == "wav.scp" and "segments" not in tables:
             kind = "utt"
         if kind == "utt" or kind == "spk":
             what, ids = known[kind]
             for key in table.values:
                 if key not in ids:
                     report.error(f"{what} '{key}' is not in utt2spk", table.path, table.lines[key])
-        if name in (*_COMPLETE, audio):
+        if kind == "utt" and is_complete(name):
             for utt in utt2spk.values:
                 if utt not in table.values:
                     report.error(f"utterance '{utt}' is not in {name}", utt2spk.path, utt2spk.lines[utt])
@@ -238,9 +236,7 @@ def _check_features(tables: dict[str, _Table], report: Report) -> None:
             except DataError as error:
                 report.error(f"'{utt}': {error}", table.path, table.lines[utt])
                 continue
-            if name not in _COMPLETE:
-                continue
-            if shape[0] != frames.setdefault(utt, shape[0]):
+            if name in _FRAMES and shape[0] != frames.setdefault(utt, shape[0]):
                 text = f"'{utt}' has {shape[0]} frames here, but {frames[utt]} in feats.scp"
                 report.error(text, table.path, table.lines[utt])
     for name in ("utt2num_frames", "utt2dur"):
@@ -289,4 +285,4 @@ def _bad_trials(path: Path, enroll: Collection[str], test: Collection[str]) -> I
                 name = tokens[column].decode()
                 if name not in known and f"{what} {name}" not in told:
                     told.add(f"{what} {name}")
-                    yield str(DataError(f"{what} utterance '{name}' is not in the data directory", path, number))
+                    yield str(DataError(f"{what} id '{name}' is not in the data directory", path, number))

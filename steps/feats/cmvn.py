@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from steps.feats.options import require
 
+Indices = NDArray[np.int64]
+
 
 def sliding_cmn(
     feats: NDArray[np.float32],
@@ -42,7 +44,7 @@ def sliding_cmn(
     if norm_vars:
         variance = _window_sums(np.square(feats, dtype=np.float64), start, end) / count - np.square(mean)
         normalized *= np.where(count > 1, 1 / np.sqrt(np.maximum(variance, 1e-10)), 0)
-    return normalized.astype(np.float32)
+    return np.asarray(normalized, dtype=np.float32)
 
 
 def _windows(
@@ -77,10 +79,9 @@ def cmvn_stats(feats: NDArray[np.float32], weights: NDArray[np.floating] | None 
         weights: (num_frames,) weight of each frame, for example the VAD decision
     """
     weight = np.ones(len(feats)) if weights is None else np.asarray(weights, dtype=np.float64)
-    values = feats.astype(np.float64)
     stats = np.zeros((2, feats.shape[1] + 1))
-    stats[0, :-1], stats[0, -1] = weight @ values, weight.sum()
-    stats[1, :-1] = weight @ np.square(values)
+    stats[0, :-1], stats[0, -1] = weight @ feats.astype(np.float64), weight.sum()
+    stats[1, :-1] = weight @ np.square(feats).astype(np.float64)  # float32 squares, as in Kaldi
     return stats
 
 
@@ -102,4 +103,4 @@ def apply_cmvn(feats: NDArray[np.float32], stats: NDArray[np.float64], norm_vars
     scale = np.ones(dim)
     if norm_vars:
         scale = 1 / np.sqrt(np.maximum(stats[1, :-1] / count - np.square(mean), 1e-20))
-    return ((feats - mean) * scale).astype(np.float32)
+    return np.asarray((feats - mean) * scale, dtype=np.float32)

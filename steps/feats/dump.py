@@ -7,7 +7,9 @@ import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
@@ -22,6 +24,9 @@ from steps.feats.options import FrameOptions
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_path, atomic_write
 from steps.utils.jobs import run_jobs, split_jobs
+
+if TYPE_CHECKING:
+    from steps.feats.extractor import FeatureExtractor
 
 BATCH_SECONDS = 30  # audio that goes through the extractor at once
 _OUTPUTS = ("feats.scp", "energy.scp", "utt2num_frames", "utt2dur", "frame_shift")
@@ -121,10 +126,8 @@ def _split(data: DataDir) -> list[Sequence[_Utterance]]:
 
 
 def _compute(job: _Job) -> _Tables:
-    from steps.feats.extractor import FeatureExtractor  # torch: only where it is used
-
     tables = _Tables()
-    extractor = FeatureExtractor(job.options, job.device)
+    extractor = _extractor(job.options, job.device)
     feats_writer = ArkWriter(job.directory / f"feats.{job.number}.ark", job.compression)
     energy_writer = ArkWriter(job.directory / f"energy.{job.number}.ark")
     with feats_writer, energy_writer:
@@ -142,6 +145,14 @@ def _compute(job: _Job) -> _Tables:
                     energy_writer.write(utt, energy.cpu().numpy())
     tables.feats, tables.energy = feats_writer.scp, energy_writer.scp
     return tables
+
+
+@lru_cache(maxsize=1)
+def _extractor(options: FrameOptions, device: str) -> "FeatureExtractor":
+    """One for all jobs of a process, made where torch is needed: a step's --help does without."""
+    from steps.feats.extractor import FeatureExtractor
+
+    return FeatureExtractor(options, device)
 
 
 def _batches(job: _Job, tables: _Tables) -> Iterator[list[tuple[str, NDArray[np.float32]]]]:

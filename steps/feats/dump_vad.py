@@ -39,8 +39,8 @@ class _Result:
 def dump_vad(data: DataDir, options: VadOptions, nj: int) -> None:
     """Writes vad.scp: a vector of 0 and 1, one a frame, for every utterance, with the arks under arks/vad/.
 
-    The energy is that of energy.scp where there is one, and column 0 of the features otherwise. An utterance without any
-    voiced frame keeps all its frames: each is listed in a warning.
+    The energy is that of energy.scp where there is one, and column 0 of the features otherwise. An utterance without
+    any voiced frame keeps all its frames: each is listed in a warning.
 
     Raises:
         DataError: no features, an ark that cannot be read, an utterance without frames

@@ -88,6 +88,8 @@ def write_egs(
         num_frames=sum(ark.examples * ark.frames for ark in train_arks),
         num_utterances=len(utterances),
         num_too_short=len(utterances) - len(usable),
+        num_valid_speaker_utts=len(trial),
+        num_unused=len(np.setdiff1d(train, np.concatenate([plan.utt for plan in train_plans]))),
         valid_utts=[utterances[utt].utt for utt in valid],
         valid_speakers=[str(name) for name in spk_names[np.unique(speakers[trial])]],
         train=train_arks,

@@ -47,7 +47,7 @@ class EgsArk:
 
 @dataclass(frozen=True)
 class Manifest:
-    """manifest.json: what egs were made with, and what there is of them; written last, and egs without it are not whole.
+    """manifest.json: what egs were made with, and what there is of them; written last: egs without it are not whole.
 
     Attributes:
         version: of this format
@@ -56,6 +56,8 @@ class Manifest:
         num_speakers: speakers in training
         num_examples, num_frames: in all training arks
         num_utterances, num_too_short: of the data directory
+        num_valid_speaker_utts: utterances of the held-out speakers
+        num_unused: long enough, but no chunk fell on them; more num_repeats helps
         valid_utts: utterances of training speakers that are in `valid` only
         valid_speakers: speakers that are in valid_trials only
         train, valid: the arks
@@ -72,6 +74,8 @@ class Manifest:
     num_frames: int
     num_utterances: int
     num_too_short: int
+    num_unused: int
+    num_valid_speaker_utts: int
     valid_utts: list[str]
     valid_speakers: list[str]
     train: list[EgsArk]

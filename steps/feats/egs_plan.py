@@ -29,7 +29,7 @@ class EgsOptions:
         num_valid_speakers: speakers kept out of training for the validation trials, at most a tenth of all
         num_valid_utts: utterances of training speakers kept out of training for the validation accuracy, at most
             a tenth of all
-        ark_megabytes: bound on the size of an ark, and so on the memory of a job
+        ark_megabytes: bound on the features in an ark, and so on the memory of a job
         num_lengths: at least so many arks, and so chunk lengths, if each of them still has 256 examples
         compression: "none" (float32), or Kaldi's "CM2" (two bytes a value) or "CM3" (one byte)
     """
@@ -123,7 +123,8 @@ def plan_arks(
         options: see EgsOptions
         rng: decides everything that is random
     """
-    own = [utts[speakers[utts] == speaker] for speaker in np.unique(speakers[utts])]
+    utts = utts[np.argsort(speakers[utts], kind="stable")]
+    own = np.split(utts, np.flatnonzero(np.diff(speakers[utts])) + 1)
     shares = _shares(np.array([frames[part].sum() for part in own]), options)
     drawn = [_spread(rng.permutation(part), frames, share, rng) for part, share in zip(own, shares, strict=True)]
     utt, place = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
@@ -152,7 +153,8 @@ def _shares(spk_frames: Ints, options: EgsOptions) -> Ints:
     """How many examples each speaker gives, at least one."""
     total = options.num_repeats * spk_frames.sum() / ((options.min_frames + options.max_frames) / 2)
     weights = spk_frames ** (1 - options.balance)
-    return np.maximum(np.rint(total * weights / weights.sum()), 1).astype(np.int64)
+    shares: Ints = np.maximum(np.rint(total * weights / weights.sum()), 1).astype(np.int64)
+    return shares
 
 
 def _spread(utts: Ints, frames: Ints, number: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
@@ -166,13 +168,15 @@ def _spread(utts: Ints, frames: Ints, number: int, rng: np.random.Generator) -> 
 def _cut(order: Ints, length: Ints, dim: int, options: EgsOptions) -> list[Ints]:
     """ORDER (examples sorted by length) in contiguous parts of equal size."""
     size = np.cumsum(length[order]) * dim * 4
-    fewest = int(np.ceil(size[-1] / (options.ark_megabytes * 2**20)))
+    largest = options.max_frames * dim * 4
+    fewest = int(np.ceil(size[-1] / max(options.ark_megabytes * 2**20 - largest, largest)))  # a part may exceed by one
     number = max(fewest, min(options.num_lengths, len(order) // 256), 1)
     bounds = np.searchsorted(size, size[-1] * np.arange(1, number) / number)
     return [part for part in np.split(order, bounds) if len(part)]
 
 
 def _starts(frames: Ints, place: Floats, length: int) -> Ints:
-    """First frames of chunks: anywhere that a chunk of LENGTH fits; anywhere at all in utterances that are too short."""
+    """First frames of chunks: anywhere that LENGTH frames fit; anywhere at all in utterances that are too short."""
     room = np.where(frames >= length, frames - length + 1, frames)
-    return np.minimum(np.floor(place * room), room - 1).astype(np.int64)
+    starts: Ints = np.minimum(np.floor(place * room), room - 1).astype(np.int64)
+    return starts

@@ -1,5 +1,6 @@
 """The utterances that egs are cut from: how many frames each has, and its normalised features. Used by egs.py."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,5 +62,5 @@ def count_frames(utterances: list[Utterance], nj: int) -> npt.NDArray[np.int64]:
     return np.concatenate(run_jobs(_count, split_jobs(utterances, nj * 4), nj, "voiced frames", unit="part"))
 
 
-def _count(utterances: list[Utterance]) -> npt.NDArray[np.int64]:
+def _count(utterances: Sequence[Utterance]) -> npt.NDArray[np.int64]:
     return np.array([utterance.count() for utterance in utterances], np.int64)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steps.feats.heads import log_energy, make_head
+from steps.feats.heads import MULTIPLE, log_energy, make_head
 from steps.feats.mel import frame_window
 from steps.feats.options import FrameOptions
 
@@ -60,12 +60,13 @@ class FeatureExtractor:
         # the rows a signal takes: its frames, and those that begin in it but would reach into the next signal
         rows = [-(-(count * options.shift + options.length) // options.shift) if count else 0 for count in counts]
         starts = np.concatenate([[0], np.cumsum(rows)])
-        signal = torch.zeros(int(starts[-1]) * options.shift + options.length, device=self.device)
+        total = -(-int(starts[-1]) // MULTIPLE) * MULTIPLE
+        signal = torch.zeros(total * options.shift + options.length, device=self.device)
         for index, (wave, count) in enumerate(zip(tensors, counts, strict=True)):
             if count:
                 seed = seeds[index] if seeds else index
                 self._lay(wave, signal[int(starts[index]) * options.shift :], count, seed)
-        frames = signal.as_strided((int(starts[-1]), options.length), (options.shift, 1))
+        frames = signal.as_strided((total, options.length), (options.shift, 1))
         feats, energies = self._empty(len(frames), options.dim), self._empty(len(frames))
         for start in range(0, len(frames), self._block):
             block = slice(start, min(start + self._block, len(frames)))

@@ -12,7 +12,9 @@ from steps.feats.mel import cepstral_transform, mel_filters
 from steps.feats.options import FbankOptions, FrameOptions, MelOptions, MfccOptions, SpectrogramOptions
 
 EPSILON = float(np.finfo(np.float32).eps)  # the floor of energies before the log, Kaldi's too
-GROUP = 16  # mel filters are applied by so many, each group to its own part of the spectrum: elsewhere they are zero
+# Matrix products take rows and columns in multiples of this: the odd ones at the end of a matrix go through other code,
+# which may round differently, and a frame must not depend on where it stands. Mel filters are grouped by it, too.
+MULTIPLE = 16
 
 
 class Head(Protocol):
@@ -51,13 +53,13 @@ class Fbank:
 
     def __call__(self, power: Tensor, raw_energy: Tensor, signal: Tensor, feats: Tensor) -> None:
         options = self._options
-        if not options.use_power:
-            power.sqrt_()
+        mel = self._filters(power if options.use_power else power.sqrt_())
         first = 1 if options.use_energy and not options.htk_compat else 0
-        mel = feats[:, first : first + options.num_mel_bins]
-        self._filters(power, mel)
+        columns = feats[:, first : first + options.num_mel_bins]
         if options.use_log_fbank:
-            mel.clamp_(min=EPSILON).log_()
+            torch.log(mel.clamp_(min=EPSILON), out=columns)
+        else:
+            columns.copy_(mel)
         if options.use_energy:
             feats[:, -1 if options.htk_compat else 0] = _energy(options, raw_energy, signal)
 
@@ -68,13 +70,12 @@ class Mfcc:
     def __init__(self, options: MfccOptions, device: torch.device) -> None:
         self._options = options
         self._filters = MelFilters(options, device)
-        self._transform = torch.tensor(cepstral_transform(options), dtype=torch.float32, device=device)
+        self._transform = _matrix(cepstral_transform(options), device)
 
     def __call__(self, power: Tensor, raw_energy: Tensor, signal: Tensor, feats: Tensor) -> None:
         options = self._options
-        mel = power.new_empty(len(power), options.num_mel_bins)
-        self._filters(power, mel)
-        torch.mm(mel.clamp_(min=EPSILON).log_(), self._transform, out=feats)
+        mel = self._filters(power).clamp_(min=EPSILON).log_()
+        feats.copy_(torch.mm(mel, self._transform)[:, : options.num_ceps])
         if options.use_energy:
             feats[:, 0] = _energy(options, raw_energy, signal)
         elif options.htk_compat:
@@ -98,20 +99,29 @@ class MelFilters:
     """The product with the mel filters, without most of its zeros."""
 
     def __init__(self, options: MelOptions, device: torch.device) -> None:
-        self._groups: list[tuple[slice, slice, Tensor]] = []
-        filters: NDArray[np.float64] = mel_filters(options)
-        width = GROUP if device.type == "cpu" else options.num_mel_bins
+        self._num_bins = options.num_mel_bins
+        self._groups: list[tuple[slice, Tensor]] = []
+        filters = mel_filters(options)
+        width = MULTIPLE if device.type == "cpu" else options.num_mel_bins
         for start in range(0, options.num_mel_bins, width):
-            columns = slice(start, start + width)
-            used = np.flatnonzero(filters[:, columns].any(axis=1))
+            group = filters[:, start : start + width]
+            used = np.flatnonzero(group.any(axis=1))
             rows = slice(int(used[0]), int(used[-1]) + 1)
-            weights = torch.tensor(filters[rows, columns], dtype=torch.float32, device=device)
-            self._groups.append((rows, columns, weights))
+            self._groups.append((rows, _matrix(group[rows], device)))
 
-    def __call__(self, power: Tensor, mel: Tensor) -> None:
-        """(n, num_fft_bins) POWER -> (n, num_mel_bins) MEL."""
-        for rows, columns, weights in self._groups:
-            torch.mm(power[:, rows], weights, out=mel[:, columns])
+    def __call__(self, power: Tensor) -> Tensor:
+        """(n, num_mel_bins) energies of the (n, num_fft_bins) spectrum POWER."""
+        width = self._groups[0][1].shape[1]
+        mel = power.new_empty(len(power), width * len(self._groups))
+        for index, (rows, weights) in enumerate(self._groups):
+            torch.mm(power[:, rows], weights, out=mel[:, index * width : (index + 1) * width])
+        return mel[:, : self._num_bins]
+
+
+def _matrix(values: NDArray[np.float64], device: torch.device) -> Tensor:
+    """VALUES on DEVICE, with columns of zeros up to the next MULTIPLE."""
+    padded = np.pad(values, [(0, 0), (0, -values.shape[1] % MULTIPLE)])
+    return torch.tensor(padded, dtype=torch.float32, device=device)
 
 
 def log_energy(signal: Tensor) -> Tensor:

@@ -30,16 +30,16 @@ def frame_window(options: FrameOptions) -> Array:
 
 def mel_scale(frequency: Array) -> Array:
     """Mel of a frequency in Hz, as in HTK and Kaldi."""
-    return 1127 * np.log1p(frequency / 700)
+    return np.asarray(1127 * np.log1p(frequency / 700))
 
 
 def inverse_mel_scale(mel: Array) -> Array:
     """Frequency in Hz of a mel value."""
-    return 700 * np.expm1(mel / 1127)
+    return np.asarray(700 * np.expm1(mel / 1127))
 
 
 def mel_filters(options: MelOptions) -> Array:
-    """(fft_length // 2 + 1, num_mel_bins): triangular filters, each column sums to no particular value.
+    """(fft_length // 2 + 1, num_mel_bins): triangular filters of height one, a column each (Kaldi's MelBanks).
 
     Raises:
         DataError: a filter is narrower than the resolution of the FFT, so that it would be empty
@@ -52,7 +52,7 @@ def mel_filters(options: MelOptions) -> Array:
     bins = options.fft_length // 2  # the bin at the Nyquist frequency has no weight, as in Kaldi
     mel = mel_scale(np.arange(bins) * options.sample_frequency / options.fft_length)[:, None]
     filters = np.minimum((mel - left) / (center - left), (right - mel) / (right - center))
-    filters = np.concatenate([np.maximum(filters, 0), np.zeros((1, options.num_mel_bins))])
+    filters = np.pad(np.maximum(filters, 0), [(0, 1), (0, 0)])
     empty = np.flatnonzero(~filters.any(axis=0))
     if len(empty):
         problem = f"mel filter {empty[0]} lies between two bins of the {options.fft_length}-point FFT"
@@ -78,4 +78,4 @@ def cepstral_transform(options: MfccOptions) -> Array:
     transform[:, 0] = np.sqrt(1 / bins)
     if options.cepstral_lifter != 0:
         transform *= 1 + 0.5 * options.cepstral_lifter * np.sin(np.pi * order / options.cepstral_lifter)
-    return transform
+    return np.asarray(transform)

@@ -1,4 +1,4 @@
-"""From features on disk to what a network sees: CMN, then the voiced frames. Egs and extraction both go through here."""
+"""From features on disk to what a network sees: CMN, then the voiced frames. Egs and extraction go through here."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,12 @@
-"""Checkpoints: whole or absent, loaded without running anything stored in them. Used by train.py and average_checkpoints.py."""
+"""Checkpoints: whole or absent, and loaded without running anything stored in them.
 
+Used by train.py and resume.py, model.py (final.pt) and steps/average_checkpoints.py.
+"""
+
+import io
 import logging
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +14,17 @@ import torch
 from torch import Tensor
 
 from steps.utils.errors import DataError
-from steps.utils.files import atomic_path
+from steps.utils.files import atomic_write
 
 log = logging.getLogger(__name__)
 
 
 def save(state: dict[str, Any], path: Path) -> None:
     """Writes STATE (tensors, numbers, strings and containers of them) to PATH, atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    content = io.BytesIO()  # torch hides what is wrong when it writes to a full disk itself
+    torch.save(state, content)
+    with atomic_write(path, "wb") as file:
+        file.write(content.getbuffer())
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -27,16 +34,26 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         DataError: the file is damaged, or is a pickle that would run code
     """
     try:
+        if zipfile.is_zipfile(path):
+            _check_sums(path)
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DataError("no such file", path) from None
     except pickle.UnpicklingError as error:
         raise DataError("refused: it holds more than tensors and numbers, or is damaged", path) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise DataError(f"damaged: {str(error).splitlines()[0]}", path) from error
+    except (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"damaged: {str(error).partition(chr(10))[0]}", path) from error
     if not isinstance(state, dict):
         raise DataError(f"a {type(state).__name__}, not a checkpoint", path)
     return state
+
+
+def _check_sums(path: Path) -> None:
+    """Raises BadZipFile where a checksum in the file is wrong; torch.load does not look at them."""
+    with zipfile.ZipFile(path) as file:
+        record = file.testzip()
+    if record is not None:
+        raise zipfile.BadZipFile(f"wrong checksum of {record}")
 
 
 def checkpoint_path(model_dir: Path, step: int) -> Path:

@@ -1,5 +1,6 @@
-"""One process or many: what torchrun's environment says, and the few collectives training needs. Used by train.py."""
+"""One process or many: the world as torchrun's environment has it, and what its ranks tell each other; for train.py."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,80 +12,81 @@ import torch.distributed as dist
 
 from steps.utils.errors import DataError
 
+AGREE_INTERVAL = 10  # steps between questions whether to stop
+
 
 @dataclass(frozen=True)
 class World:
-    """This process (RANK of SIZE) and its device."""
+    """This process, RANK of SIZE, and its device; CONTROL is a group that talks between CPUs, past the devices."""
 
     rank: int
     size: int
     device: torch.device
+    control: dist.ProcessGroup | None = None
 
     @property
     def leads(self) -> bool:
         """True for the one rank that logs and saves."""
         return self.rank == 0
 
-    def any(self, flag: int) -> int:
-        """The largest FLAG of all ranks; does not wait for the device."""
+    def agree(self, number: int, step: int) -> int:
+        """The largest NUMBER of all ranks, so that all stop at the same step; 0 at steps at which they do not ask."""
         if self.size == 1:
-            return flag
-        tensor = torch.tensor(flag)
-        dist.all_reduce(tensor, dist.ReduceOp.MAX, _control)
+            return number
+        if step % AGREE_INTERVAL:
+            return 0
+        tensor = torch.tensor(number)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX, self.control)
         return int(tensor)
+
+    def mean(self, scalars: list[torch.Tensor]) -> torch.Tensor:
+        """(len(scalars),) float32 on the CPU: the mean of each of SCALARS over the ranks. Waits for the device."""
+        values = torch.stack(scalars).float().cpu() if scalars else torch.empty(0)
+        if self.size > 1:
+            dist.all_reduce(values, dist.ReduceOp.SUM, self.control)
+            values /= self.size
+        return values
 
     def gather(self, value: Any) -> list[Any]:
         """VALUE of every rank, by rank."""
-        values: list[Any] = [value]
-        if self.size > 1:
-            values = [None] * self.size
-            dist.all_gather_object(values, value, _control)
-        return values
-
-    def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean of VALUES over the ranks (on the CPU)."""
         if self.size == 1:
-            return values
-        dist.all_reduce(values, dist.ReduceOp.SUM, _control)
-        return values / self.size
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, self.control)
+        return values
 
     def wait(self) -> None:
         """Until all ranks are here."""
         if self.size > 1:
-            dist.barrier(_control)
-
-
-_control: dist.ProcessGroup | None = None  # gloo: flags and numbers go between CPUs without touching the devices
+            dist.barrier(self.control)
 
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """The world torchrun started this process in (nccl on GPUs, gloo on CPUs); alone without torchrun.
+    """The world that torchrun started this process in, over nccl on GPUs and gloo on CPUs; alone without torchrun.
 
     Args:
-        device: "auto", "cpu" or "cuda"
+        device: "cpu", "cuda", or "auto": cuda if there is one
 
     Raises:
-        DataError: a GPU is asked for and there is none for this rank
+        DataError: there is no GPU for this rank
     """
-    global _control
-    rank, size, local = (
-        int(os.environ.get(name, value)) for name, value in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
-    )
+    rank, size, local = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = torch.device("cpu")
     if device == "cuda":
         if local >= torch.cuda.device_count():
-            raise DataError(f"rank {rank} wants GPU {local}, but there are {torch.cuda.device_count()}")
-        torch.cuda.set_device(local)
-    where = torch.device(device, local) if device == "cuda" else torch.device("cpu")
-    if size == 1:
-        yield World(rank, size, where)
+            raise DataError(f"rank {rank} needs GPU {local}, but there are {torch.cuda.device_count()}")
+        where = torch.device("cuda", local)
+        torch.cuda.set_device(where)
+    if size <= 1:
+        yield World(0, 1, where)
         return
+    if rank:
+        logging.disable(logging.WARNING)
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
-    _control = dist.new_group(backend="gloo")
     try:
-        yield World(rank, size, where)
+        yield World(rank, size, where, dist.new_group(backend="gloo"))
     finally:
         dist.destroy_process_group()
-        _control = None

@@ -58,6 +58,20 @@ class Extraction:
     windowed: list[str] = field(default_factory=list)
 
 
+def device_named(name: str) -> torch.device:
+    """The device NAME: cpu, cuda, cuda:1, ...
+
+    Raises:
+        DataError: there is no such device here
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DataError(f"device '{name}' is not available: {str(error).splitlines()[0]}") from error
+    return device
+
+
 def extract_embeddings(
     network: SpeakerNetwork,
     utterances: Iterable[tuple[str, NDArray[np.float32] | DataError]],
@@ -125,7 +139,8 @@ def _embed(
         if len(feats) < network.min_frames:
             feats = np.resize(feats, (network.min_frames, network.feat_dim))  # repeats
             result.repeated.append(utt)
-        parts = np.array_split(feats, -(-len(feats) // max(options.max_frames, network.min_frames)))
+        longest = max(options.max_frames, 2 * network.min_frames)  # so that no window is shorter than min_frames
+        parts = np.array_split(feats, -(-len(feats) // longest))
         if len(parts) > 1:
             result.windowed.append(utt)
         pieces += [(utt, part) for part in parts]

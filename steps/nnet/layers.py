@@ -32,11 +32,13 @@ def masked_mean(frames: Tensor, mask: Tensor | None) -> Tensor:
 def mean_and_std(frames: Tensor, mask: Tensor | None, variance_floor: float) -> tuple[Tensor, Tensor]:
     """Mean and biased standard deviation over the real frames of FRAMES (B, C, T) -> two of (B, C) float32.
 
-    In two passes, since E[x^2] - E[x]^2 loses half of the digits in float32.
+    In two passes, since E[x^2] - E[x]^2 loses half of the digits in float32; the second is a norm, whose gradient is
+    cheaper than that of squares, and 0 where all frames are equal.
     """
     mean = masked_mean(frames, mask)
-    variance = masked_mean((frames - mean[:, :, None]).square(), mask)
-    return mean, variance.clamp(min=variance_floor).sqrt()
+    count = frames.shape[2] if mask is None else mask.sum(2)
+    norm = torch.linalg.vector_norm(zero_padding(frames - mean[:, :, None], mask), dim=2)
+    return mean, (norm / count**0.5).clamp(min=variance_floor**0.5)
 
 
 class TdnnLayer(nn.Module):

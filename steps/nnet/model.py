@@ -1,4 +1,7 @@
-"""A model directory: config.yaml, spk2int, checkpoints/, final.pt, log.jsonl. Written by training, read by extraction."""
+"""A model directory: config.yaml, spk2int, checkpoints/, final.pt, log.jsonl.
+
+Training writes it (train.py, resume.py); extraction reads it through load_model.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -71,18 +74,14 @@ def load_model(model_dir: Path, device: torch.device | str = "cpu") -> tuple[Spe
     path = model_dir / "final.pt"
     if not path.is_file():
         raise DataError("no such file: training did not finish there", path)
-    network = build_network(config["network"], config["feat_dim"])
-    load_weights(network, checkpoint.load(path), path)
-    return network.to(device).eval(), NormalizeOptions(**config["normalize"])
-
-
-def load_weights(network: torch.nn.Module, state: dict[str, Any], path: Path) -> None:
-    """Gives NETWORK the weights in STATE["network"].
-
-    Raises:
-        DataError: they are those of another network
-    """
+    try:
+        normalization = NormalizeOptions(**config["normalize"])
+        network = build_network(config["network"], config["feat_dim"])
+    except (TypeError, DataError) as error:
+        raise DataError(str(error), model_dir / "config.yaml") from error
+    state = checkpoint.load(path)
     try:
         network.load_state_dict(state["network"])
     except (KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise DataError(f"does not fit the network of config.yaml: {str(error).splitlines()[0]}", path) from error
+        raise DataError(f"not the network of config.yaml: {str(error).splitlines()[0]}", path) from error
+    return network.to(device).eval(), normalization

@@ -44,6 +44,8 @@ class SpeakerNetwork(nn.Module):
         affine_norm: bool = True,
     ) -> None:
         super().__init__()
+        if min((embedding_dim, *hidden_dims)) < 1:
+            raise DataError(f"embedding_dim is {embedding_dim}, hidden_dims are {hidden_dims}; each must be at least 1")
         self.config: dict[str, Any] = {}
         self.feat_dim, self.embedding_dim = feat_dim, embedding_dim
         self.trunk = trunk(feat_dim)

@@ -125,6 +125,8 @@ class CosineSoftmax(Objective):
         warmup: MarginWarmup = MarginWarmup(),
     ) -> None:
         super().__init__()
+        if scale <= 0 or margin < 0:
+            raise DataError(f"scale is {scale}, margin is {margin}; one must be above 0, the other not below")
         self.scale, self.full_margin, self.warmup = scale, margin, warmup
         self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(num_speakers, embedding_dim)))
         self.margin: Tensor

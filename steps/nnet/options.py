@@ -5,9 +5,19 @@ from typing import Literal
 
 from steps.utils.errors import DataError
 
-# options that change neither the weights nor what a run resumes from
+# options that do not change the weights: they may differ when an interrupted run goes on
 INCIDENTAL = frozenset(
-    {"log_interval", "valid_interval", "keep", "num_threads", "reader_threads", "verify", "tensorboard"}
+    {
+        "log_interval",
+        "valid_interval",
+        "checkpoint_interval",
+        "keep",
+        "average",
+        "tensorboard",
+        "num_threads",
+        "reader_threads",
+        "verify",
+    }
 )
 
 

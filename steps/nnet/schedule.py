@@ -16,7 +16,7 @@ def learning_rate(step: int, num_steps: int, options: TrainOptions) -> float:
     if options.schedule == "cosine":
         return options.final_lr + (options.lr - options.final_lr) * (1 + math.cos(math.pi * done)) / 2
     if options.schedule == "exponential":
-        return options.lr * (options.final_lr / options.lr) ** done
+        return float(options.lr * (options.final_lr / options.lr) ** done)
     return options.lr
 
 

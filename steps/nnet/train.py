@@ -3,14 +3,15 @@
 import hashlib
 import logging
 import math
+import os
 import signal
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from steps.feats.egs_format import Manifest
@@ -57,19 +58,19 @@ class TrainingModule(nn.Module):
         self.network, self.objective = network, objective
 
     def forward(self, feats: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the share of examples that are recognised."""
+        """Loss, and the share of the examples whose speaker is recognised."""
         loss, logits = self.objective(self.network(feats), labels)
         return loss, (logits.argmax(1) == labels).float().mean()
 
 
 class Trainer:
-    """A run of training and everything it carries from step to step."""
+    """A run of training, and everything that it carries from step to step."""
 
     def __init__(
         self, egs_dir: Path, model_dir: Path, network: Path, objective: Path, options: TrainOptions, world: World
     ) -> None:
-        self.egs_dir, self.model_dir, self.options, self.world = egs_dir, model_dir, options, world
         _set_up_torch(options, world)
+        self.egs_dir, self.model_dir, self.options, self.world = egs_dir, model_dir, options, world
         self.manifest = Manifest.read(egs_dir)
         if world.leads:
             check_egs(egs_dir, self.manifest, options.verify)
@@ -80,138 +81,161 @@ class Trainer:
             raise DataError(f"examples of {shortest} frames; the network needs {self.network.min_frames}", egs_dir)
         self.module = TrainingModule(self.network, self.objective).to(world.device)
         if world.device.type == "cuda" and options.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.module, options)
         self.dtype = autocast_dtype(options.amp, world.device)
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.dtype is torch.float16)
+        self.scaler = GradScaler(world.device.type, enabled=self.dtype is torch.float16)
         self.step = 0  # updates that are done
-        self.position = Position()
-        self.losses: list[Tensor] = []  # of the steps since the last line of the log; on the device, as reading
-        self.accuracies: list[Tensor] = []  # them would wait for it
+        self.position = Position()  # of the next batch
+        self.losses: list[Tensor] = []  # of each step since the last line of the log; left on the device, because
+        self.accuracies: list[Tensor] = []  # to read them is to wait for it
         if world.leads:
             open_model_dir(model_dir, self._config(), egs_dir / "spk2int")
         world.wait()
         self._resume()
-        self.reader = self._reader()
+        self.reader = EgsReader(
+            egs_dir,
+            self.manifest,
+            options.batch_size,
+            options.seed,
+            device=world.device,
+            rank=world.rank,
+            world_size=world.size,
+            threads=options.reader_threads,
+            position=self.position,
+        )
         self.num_steps = options.num_steps or math.ceil(options.num_epochs * self.reader.batches_per_epoch)
 
     def run(self, interrupt: Interrupt) -> None:
-        """Trains from where it stands to the last step, then writes final.pt."""
+        """Trains from where it stands to the last step, then writes final.pt.
+
+        Raises:
+            DataError: a loss is not finite
+            SystemExit: INTERRUPT has caught a signal; all is saved
+        """
         if self.step < self.num_steps:
-            self._train(interrupt)
+            log.info("%s", self._describe())
+            board = self.options.tensorboard
+            with TrainLog(self.model_dir, self.step, self.num_steps, board, self.world.leads) as train_log:
+                self._loop(train_log, interrupt)
         if self.world.leads:
             paths = checkpoint.list_checkpoints(self.model_dir)[-self.options.average :]
             checkpoint.write_final(paths, self.model_dir)
         self.world.wait()
 
-    def _train(self, interrupt: Interrupt) -> None:
+    def _loop(self, train_log: TrainLog, interrupt: Interrupt) -> None:
         options, world = self.options, self.world
-        validation = Validation(self.egs_dir, self.manifest, options.batch_size) if world.leads else None
-        train_log = TrainLog(self.model_dir, self.step, self.num_steps, options.tensorboard) if world.leads else None
+        validation = None
+        if world.leads:
+            validation = Validation(self.egs_dir, self.manifest, options.batch_size, self.network.min_frames)
         module = self._wrapped()
-        self.module.train()
-        started, waited, counted = time.perf_counter(), 0.0, self.step
+        module.train()
+        train_log.start_clock(self.step, self.reader.waited)
         for batch in self.reader:
-            loss, accuracy, lr = self._update(module, batch)
+            self._update(module, batch)
             self.step += 1
             self.position = self.reader.position
-            self.losses.append(loss)
-            self.accuracies.append(accuracy)
-            if train_log is not None:
-                train_log.advance()
+            train_log.advance()
             last = self.step == self.num_steps
             validates = last or self.step % options.valid_interval == 0
             if validates or self.step % options.log_interval == 0:
-                record = self._figures(lr)
-                now, steps = time.perf_counter(), self.step - counted
-                record["examples_per_s"] = steps * options.batch_size / (now - started)
-                record["waiting"] = (self.reader.waited - waited) / (now - started)
-                if train_log is not None and validation is not None:
-                    if validates:
-                        record |= validation(self.network, self.objective, world.device, self.dtype)
-                    train_log.write(record)
-                started, waited, counted = time.perf_counter(), self.reader.waited, self.step
-            stop = world.any(interrupt.signal) if world.size == 1 or self.step % 10 == 0 else 0
+                record = self._take_figures() | train_log.read_clock(self.step, self.reader.waited, options.batch_size)
+                if validates and validation is not None:
+                    record |= validation(self.network, self.objective, world.device, self.dtype)
+                train_log.write(record)
+                train_log.start_clock(self.step, self.reader.waited)
+            stop = world.agree(interrupt.signal, self.step)
             if last or stop or self.step % options.checkpoint_interval == 0:
                 self._save()
-            if stop:
-                log.info(
-                    "stopped by %s after step %d; run the same again to go on", signal.Signals(stop).name, self.step
-                )
-                raise SystemExit(128 + stop)
             if last:
                 break
-        if train_log is not None:
-            train_log.close()
+            if stop:
+                log.info("%s after step %d: saved; the same command goes on", signal.Signals(stop).name, self.step)
+                raise SystemExit(128 + stop)
 
-    def _update(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, float]:
-        """One step of the optimiser; loss and accuracy stay on the device."""
-        parts = self.options.accumulation
-        lr = learning_rate(self.step, self.num_steps, self.options)
+    def _update(self, module: nn.Module, batch: Batch) -> None:
+        """One step of the optimiser; nothing here waits for the device."""
+        options = self.options
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = learning_rate(self.step, self.num_steps, options)
         self.objective.update(self.step)
+        parts = list(
+            zip(batch.feats.chunk(options.accumulation), batch.labels.chunk(options.accumulation), strict=True)
+        )
         losses, accuracies = [], []
-        pairs = list(zip(batch.feats.chunk(parts), batch.labels.chunk(parts), strict=True))
-        for number, (feats, labels) in enumerate(pairs, 1):
-            ddp = isinstance(module, DistributedDataParallel)
-            with module.no_sync() if ddp and number < parts else nullcontext():  # type: ignore[operator]
+        for number, (feats, labels) in enumerate(parts, 1):
+            ddp = module if isinstance(module, DistributedDataParallel) else None
+            with ddp.no_sync() if ddp and number < len(parts) else nullcontext():  # ranks share the whole gradient once
                 with torch.autocast(self.world.device.type, self.dtype, enabled=self.dtype is not None):
                     loss, accuracy = module(feats, labels)
-                self.scaler.scale(loss / parts).backward()
+                self.scaler.scale(loss / len(parts)).backward()
             losses.append(loss.detach())
             accuracies.append(accuracy)
-        if self.options.grad_clip:
+        if options.grad_clip:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.options.grad_clip)
+            nn.utils.clip_grad_norm_(self.module.parameters(), options.grad_clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return torch.stack(losses).mean(), torch.stack(accuracies).mean(), lr
+        self.losses.append(torch.stack(losses).mean())
+        self.accuracies.append(torch.stack(accuracies).mean())
 
-    def _figures(self, lr: float) -> dict[str, Any]:
-        """The line of the log for the steps since the last one; here the device is waited for.
+    def _take_figures(self) -> dict[str, Any]:
+        """What the log says of the steps since it last said something; here the device is waited for.
 
         Raises:
             DataError: a loss is not finite
         """
-        losses = self.world.mean(torch.stack(self.losses).float().cpu())
-        accuracies = self.world.mean(torch.stack(self.accuracies).cpu())
+        losses, accuracies = self._finite_losses(), self.world.mean(self.accuracies)
         self.losses, self.accuracies = [], []
-        finite = losses.isfinite()
-        if not finite.all():
-            first = self.step - len(losses) + 1 + int(finite.logical_not().nonzero()[0])
-            # a loss scale that overflows skips the step and is halved: wrong only if that does not help
-            if not self.scaler.is_enabled() or self.scaler.get_scale() < 1:
-                raise DataError(f"the loss of step {first} is {losses[~finite][0]:g}: lower the learning rate, or clip")
-            losses = losses[finite] if finite.any() else losses.nan_to_num()
         return {
             "step": self.step,
             "epoch": self.position.epoch + self.position.batch / self.reader.batches_per_epoch,
-            "loss": float(losses.mean()),
+            "loss": float(losses.nanmean()),
             "accuracy": float(accuracies.mean()),
-            "lr": lr,
+            "lr": self.optimizer.param_groups[0]["lr"],
             "margin": self.objective.current_margin,
         }
 
+    def _finite_losses(self) -> Tensor:
+        """The losses since the last line of the log, over all ranks, on the CPU; NaN for a step that fp16 skipped.
+
+        Raises:
+            DataError: one is not finite; in fp16, the loss scale did not get over it
+        """
+        losses = self.world.mean(self.losses)
+        bad = ~losses.isfinite()
+        if bad.any():
+            first = int(bad.nonzero()[0])
+            if not self.scaler.is_enabled() or self.scaler.get_scale() < 1:
+                step = self.step - len(losses) + 1 + first
+                raise DataError(f"the loss of step {step} is {losses[first]:g}: a lower lr or a grad_clip may help")
+            losses[bad] = torch.nan
+        return losses
+
     def _save(self) -> None:
-        states = self.world.gather(rng_state(self.world.device))
-        if self.losses and not torch.stack(self.losses).isfinite().all() and not self.scaler.is_enabled():
-            self._figures(0.0)  # raises: a network that is lost must not be what a run resumes from
-        if self.world.leads:
-            state = {
-                "step": self.step,
-                "network": self.network.state_dict(),
-                "objective": self.objective.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "rng": states,
-                "position": (self.position.epoch, self.position.batch),
-                "losses": [float(loss) for loss in self.losses],
-                "accuracies": [float(accuracy) for accuracy in self.accuracies],
-            }
-            checkpoint.save(state, checkpoint.checkpoint_path(self.model_dir, self.step))
-            checkpoint.prune(self.model_dir, self.options.keep)
+        """Writes a checkpoint; never of a network that is lost.
+
+        Raises:
+            DataError: a loss is not finite
+        """
+        losses, accuracies = self._finite_losses(), self.world.mean(self.accuracies)
+        rng_states = self.world.gather(rng_state(self.world.device))
+        if not self.world.leads:
+            return
+        state = {
+            "step": self.step,
+            "position": (self.position.epoch, self.position.batch),
+            "network": self.network.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": rng_states,
+            "losses": losses,
+            "accuracies": accuracies,
+        }
+        checkpoint.save(state, checkpoint.checkpoint_path(self.model_dir, self.step))
+        checkpoint.prune(self.model_dir, self.options.keep)
 
     def _resume(self) -> None:
         """Takes up the newest checkpoint, if there is one."""
@@ -222,33 +246,20 @@ class Trainer:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        if len(state["rng"]) == self.world.size:
+        if len(state["rng"]) == self.world.size:  # else dropout goes on from the seed
             set_rng_state(state["rng"][self.world.rank], self.world.device)
         self.step, self.position = state["step"], Position(*state["position"])
-        self.losses = [torch.tensor(loss, device=self.world.device) for loss in state["losses"]]
-        self.accuracies = [torch.tensor(accuracy, device=self.world.device) for accuracy in state["accuracies"]]
-        log.info("%s: resumed after step %d", self.model_dir, self.step)
+        self.losses = list(state["losses"].to(self.world.device))
+        self.accuracies = list(state["accuracies"].to(self.world.device))
+        log.info("%s: %d steps are done", self.model_dir, self.step)
 
     def _wrapped(self) -> nn.Module:
+        """The module as the loop calls it."""
         if self.options.compile:
-            self.module.compile(dynamic=True)
+            self.module.compile(dynamic=True)  # chunk lengths vary
         if self.world.size == 1:
             return self.module
-        return DistributedDataParallel(self.module)
-
-    def _reader(self) -> EgsReader:
-        options, world = self.options, self.world
-        return EgsReader(
-            self.egs_dir,
-            self.manifest,
-            options.batch_size,
-            options.seed,
-            world.device,
-            world.rank,
-            world.size,
-            options.reader_threads,
-            self.position,
-        )
+        return DistributedDataParallel(self.module, None if self.world.device.index is None else [self.world.device])
 
     def _config(self) -> dict[str, Any]:
         manifest = self.manifest
@@ -262,13 +273,20 @@ class Trainer:
             hashlib.sha256((self.egs_dir / "manifest.json").read_bytes()).hexdigest(),
         )
 
+    def _describe(self) -> str:
+        millions = sum(parameter.numel() for parameter in self.network.parameters()) / 1e6
+        precision = str(self.dtype or torch.float32).removeprefix("torch.")
+        reader, manifest = self.reader, self.manifest
+        return (
+            f"{millions:.2f} M parameters, {manifest.num_speakers} speakers, {self.num_steps} steps of "
+            f"{self.options.batch_size} examples ({self.num_steps / reader.batches_per_epoch:.1f} epochs; in each "
+            f"{reader.left_out} of {manifest.num_examples} examples fill no batch), {self.world.size} x "
+            f"{self.world.device.type} in {precision}"
+        )
+
 
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
-    """The type of mixed precision (None: all float32); "auto" is bfloat16 where the hardware multiplies it.
-
-    Raises:
-        DataError: fp16 on a CPU, which has no use for it
-    """
+    """The type of mixed precision, None for float32 alone; "auto" is bfloat16 where the hardware computes in it."""
     if amp == "auto":
         if device.type == "cuda":
             able = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -279,10 +297,13 @@ def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
 
 
 def _set_up_torch(options: TrainOptions, world: World) -> None:
-    """Seeds and numerics of this process."""
+    """Seeds, threads and numerics of this process."""
+    torch.manual_seed(options.seed)
     if options.num_threads:
         torch.set_num_threads(options.num_threads)
-    torch.manual_seed(options.seed)
-    torch.set_float32_matmul_precision("high")  # TF32 on a GPU; nothing changes on a CPU
-    torch.backends.cudnn.benchmark = not options.deterministic
-    torch.use_deterministic_algorithms(options.deterministic)
+    if world.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+        torch.backends.cudnn.benchmark = not options.deterministic
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)

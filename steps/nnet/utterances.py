@@ -33,11 +33,14 @@ class Utterance:
             raise DataError("not in feats.scp")
         if self.normalization.vad and self.vad is None:
             raise DataError("not in vad.scp")
+        feats = read_mat(self.feats)
+        if feats.ndim != 2:
+            raise DataError("features must be a matrix, one row a frame", self.feats)
         voiced = read_mat(self.vad) != 0 if self.vad is not None and self.normalization.vad else None
-        feats = normalize(read_mat(self.feats), voiced, self.normalization)
-        if len(feats) == 0:
-            raise DataError("no frames")
-        return feats
+        normalized = normalize(feats, voiced, self.normalization)
+        if len(normalized) == 0:
+            raise DataError("no frames", self.feats)
+        return normalized
 
 
 def list_utterances(data: DataDir, normalization: NormalizeOptions) -> list[Utterance]:

@@ -21,29 +21,34 @@ MAX_FRAMES = 20_000  # in a padded batch of whole utterances
 
 
 class Validation:
-    """What is validated on, read once; call it for the figures of a network as it stands.
+    """What is validated on, read once; called with a network, it gives the figures of that network.
 
     Args:
         egs_dir: with valid.N.ark and, if speakers were held out, valid_utts.ark and valid_trials
         manifest: of the egs
-        batch_size: examples at a time for the accuracy
+        batch_size: examples at a time
+        min_frames: shorter utterances are repeated up to this length, the least that the network takes
     """
 
-    def __init__(self, egs_dir: Path, manifest: Manifest, batch_size: int) -> None:
-        self._batches = [
+    def __init__(self, egs_dir: Path, manifest: Manifest, batch_size: int, min_frames: int) -> None:
+        self._examples = [
             Batch(feats, labels)
-            for batch in read_valid(egs_dir, manifest)
-            for feats, labels in zip(batch.feats.split(batch_size), batch.labels.split(batch_size), strict=True)
+            for ark in read_valid(egs_dir, manifest)
+            for feats, labels in zip(
+                torch.split(ark.feats, batch_size), torch.split(ark.labels, batch_size), strict=True
+            )
         ]
         self._trials: Trials | None = None
-        self._feats: dict[str, Tensor] = {}
+        self._feats: dict[str, Tensor] = {}  # by length
         if manifest.valid_speakers:
             self._trials = read_trials(egs_dir / "valid_trials")
-            feats = {utt: torch.from_numpy(feats) for utt, feats in read_ark(egs_dir / "valid_utts.ark")}
+            feats = dict(read_ark(egs_dir / "valid_utts.ark"))
             missing = {*self._trials.enroll_ids, *self._trials.test_ids} - feats.keys()
             if missing:
                 raise DataError(f"no features of {min(missing)}, which valid_trials names", egs_dir / "valid_utts.ark")
-            self._feats = dict(sorted(feats.items(), key=lambda item: len(item[1])))
+            for utt in sorted(feats, key=lambda utt: len(feats[utt])):
+                shape = max(len(feats[utt]), min_frames), manifest.feat_dim
+                self._feats[utt] = torch.from_numpy(np.resize(feats[utt], shape))
 
     @torch.inference_mode()
     def __call__(
@@ -51,56 +56,56 @@ class Validation:
     ) -> dict[str, float]:
         """valid_loss, valid_accuracy and valid_eer, as far as there is something to measure them on.
 
-        Both modules are left in the mode they came in. DTYPE is that of autocast (None: no autocast).
+        Args:
+            network: left in the mode it comes in, as is the objective
+            objective: for loss and accuracy
+            device: where both are
+            dtype: of autocast; None: without
         """
         modes = network.training, objective.training
         network.eval()
         objective.eval()
-        figures = {}
+        figures: dict[str, float] = {}
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            if self._batches:
-                figures = self._accuracy(network, objective, device)
+            if self._examples:
+                figures |= self._measure_accuracy(network, objective, device)
             if self._trials is not None:
-                figures["valid_eer"] = self._eer(network, self._trials, device)
+                embeddings = self._embed(network, device)
+                enroll = np.stack([embeddings[utt] for utt in self._trials.enroll_ids])[self._trials.enroll]
+                test = np.stack([embeddings[utt] for utt in self._trials.test_ids])[self._trials.test]
+                cosines = np.einsum("nd,nd->n", enroll, test)
+                figures["valid_eer"] = equal_error_rate(cosines, self._trials.target)
         network.train(modes[0])
         objective.train(modes[1])
         return figures
 
-    def _accuracy(self, network: SpeakerNetwork, objective: Objective, device: torch.device) -> dict[str, float]:
-        losses, correct = [], []
-        for batch in self._batches:
+    def _measure_accuracy(
+        self, network: SpeakerNetwork, objective: Objective, device: torch.device
+    ) -> dict[str, float]:
+        loss = correct = torch.zeros((), device=device)
+        for batch in self._examples:
             labels = batch.labels.to(device)
-            loss, logits = objective(network(batch.feats.to(device)), labels)
-            losses.append(loss * len(labels))
-            correct.append((logits.argmax(1) == labels).sum())
-        total = sum(len(batch.labels) for batch in self._batches)
-        return {
-            "valid_loss": float(torch.stack(losses).sum()) / total,
-            "valid_accuracy": float(torch.stack(correct).sum()) / total,
-        }
+            mean_loss, logits = objective(network(batch.feats.to(device)), labels)
+            loss = loss + mean_loss * len(labels)
+            correct = correct + (logits.argmax(1) == labels).sum()
+        total = sum(len(batch.labels) for batch in self._examples)
+        return {"valid_loss": float(loss) / total, "valid_accuracy": float(correct) / total}
 
-    def _eer(self, network: SpeakerNetwork, trials: Trials, device: torch.device) -> float:
-        embeddings = {}
-        for utts in self._padded(network.min_frames):
+    def _embed(self, network: SpeakerNetwork, device: torch.device) -> dict[str, npt.NDArray[np.float32]]:
+        """Embeddings of length 1 of the utterances of the trials."""
+        embeddings: dict[str, npt.NDArray[np.float32]] = {}
+        for utts in self._batches():
             feats = [self._feats[utt] for utt in utts]
             lengths = torch.tensor([len(one) for one in feats], device=device)
-            batch = network(pad_sequence(feats, batch_first=True).to(device), lengths).float()
-            embeddings.update(zip(utts, normalize(batch).cpu().numpy(), strict=True))
-        known_enroll = np.array([utt in embeddings for utt in trials.enroll_ids])[trials.enroll]
-        known = known_enroll & np.array([utt in embeddings for utt in trials.test_ids])[trials.test]
-        blank = np.zeros(network.embedding_dim, np.float32)
-        enroll = np.stack([embeddings.get(utt, blank) for utt in trials.enroll_ids])
-        test = np.stack([embeddings.get(utt, blank) for utt in trials.test_ids])
-        scores = np.einsum("nd,nd->n", enroll[trials.enroll], test[trials.test])
-        return equal_error_rate(scores[known], trials.target[known])
+            batch = network(pad_sequence(feats, batch_first=True).to(device), lengths)
+            embeddings.update(zip(utts, normalize(batch.float()).cpu().numpy(), strict=True))
+        return embeddings
 
-    def _padded(self, min_frames: int) -> list[list[str]]:
-        """Utterances in batches of similar length; too short ones for the network are passed over."""
-        batches: list[list[str]] = []
-        for utt, feats in self._feats.items():  # shortest first
-            if len(feats) < min_frames:
-                continue
-            if not batches or (len(batches[-1]) + 1) * len(feats) > MAX_FRAMES:
+    def _batches(self) -> list[list[str]]:
+        """Utterances of similar lengths together."""
+        batches: list[list[str]] = [[]]
+        for utt, feats in self._feats.items():
+            if batches[-1] and (len(batches[-1]) + 1) * len(feats) > MAX_FRAMES:
                 batches.append([])
             batches[-1].append(utt)
         return batches
@@ -113,7 +118,7 @@ def equal_error_rate(scores: npt.NDArray[np.floating], target: npt.NDArray[np.bo
     """
     if not target.any() or target.all():
         return float("nan")
-    values, inverse = np.unique(scores, return_inverse=True)
+    inverse = np.unique(scores, return_inverse=True)[1]
     miss = np.concatenate([[0], np.cumsum(np.bincount(inverse, target))]) / target.sum()
     alarm = 1 - np.concatenate([[0], np.cumsum(np.bincount(inverse, ~target))]) / (~target).sum()
     cross = int(np.argmax(miss >= alarm))  # miss rises from 0 to 1, alarm falls from 1 to 0

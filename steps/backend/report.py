@@ -1,0 +1,130 @@
+"""The page of an experiment: all its score files measured, compared, plotted. Called by make_results.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from steps.backend.bootstrap import interval
+from steps.backend.plots import plot_det, plot_scores
+from steps.backend.results import Evaluation, Record, Result, cost_interval, percent, percent_interval
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_write
+
+
+def find_trials(data_dir: Path) -> dict[str, Path]:
+    """Trial lists of DATA_DIR or of the data directories in it: DIR/<set>/trials is <set>, trials_x is <set>_x.
+
+    Raises:
+        DataError: there are none
+    """
+    sets = [data_dir] if any(data_dir.glob("trials*")) else sorted(data_dir.glob("*/"))
+    lists = {
+        folder.resolve().name + path.name.removeprefix("trials"): path
+        for folder in sets
+        for path in sorted(folder.glob("trials*"))
+        if path.name == "trials" or path.name.startswith("trials_")
+    }
+    if not lists:
+        raise DataError("no trial lists in it", data_dir)
+    return lists
+
+
+def find_scores(folder: Path) -> list[Path]:
+    """Score files of FOLDER, <name of the trials>.<back-end>, sorted.
+
+    Raises:
+        DataError: there are none
+    """
+    files = sorted(path for path in folder.glob("[!.]*.*") if path.is_file())
+    if not files:
+        raise DataError("no score files in it", folder)
+    return files
+
+
+@dataclass(frozen=True)
+class PageJob:
+    """One score file and where its histogram goes."""
+
+    evaluation: Evaluation
+    plots: Path
+
+    def run(self) -> Result:
+        """Measures and plots."""
+        result = self.evaluation.run()
+        record = result.record
+        label = "log-likelihood ratio" if self.evaluation.llr else "score"
+        out = self.plots / f"scores_{record.trials}_{record.backend}.png"
+        plot_scores(result.targets, result.nontargets, [out], f"{record.trials}, {record.backend}", label)
+        return result
+
+
+def write_page(path: Path, title: str, settings: str, baseline: str, results: Sequence[Result]) -> None:
+    """Writes the page and the DET curve of each trial list, in plots/ beside PATH."""
+    sections = []
+    for name, group in groupby(sorted(results, key=lambda result: result.record.trials), lambda r: r.record.trials):
+        systems = sorted(group, key=lambda result: result.record.eer)
+        curves = {result.record.backend: result.curve for result in systems}
+        plot_det(curves, [path.parent / "plots" / f"det_{name}{suffix}" for suffix in (".png", ".svg")], name)
+        sections.append(_section(name, systems, baseline))
+    draws = len(results[0].draws.eer)
+    lines = [
+        f"# {title}",
+        settings,
+        f"In brackets: 95 % intervals by bootstrap over speakers ({draws} draws). EER: linear interpolation where "
+        "misses and false alarms are equal; minDCF: both costs 1, normalised, at the target prior given.",
+        *sections,
+    ]
+    with atomic_write(path) as file:
+        file.write("\n\n".join(line for line in lines if line) + "\n")
+
+
+def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
+    """What the page says of one trial list, best system first."""
+    first = systems[0].record
+    protocols = sorted({result.record.protocol for result in systems})
+    columns = ["back-end", "EER %", "ROCCH-EER %", *(f"minDCF {prior}" for prior in first.min_dcf)]
+    rows = [_row(result.record, baseline) for result in systems]
+    histograms = ", ".join(f"[{r.record.backend}](plots/scores_{name}_{r.record.backend}.png)" for r in systems)
+    parts = [
+        f"## {name}",
+        f"{first.num_target:,} target and {first.num_nontarget:,} nontarget trials of {first.num_speakers:,} speakers; "
+        f"{', '.join(protocols)}.",
+        _table(columns, rows),
+        *(_calibration(result.record) for result in systems),
+        _differences(systems),
+        f"![DET curves of {name}](plots/det_{name}.png)",
+        f"Also as [SVG](plots/det_{name}.svg). Score histograms: {histograms}.",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _row(record: Record, baseline: str) -> list[str]:
+    name = f"*{record.backend}* (baseline)" if record.backend == baseline else record.backend
+    cells = [name, f"**{percent(record.eer)}** {percent_interval(record.eer_ci)}", percent(record.rocch_eer)]
+    return cells + [f"{cost:.3f} {cost_interval(record.min_dcf_ci[prior])}" for prior, cost in record.min_dcf.items()]
+
+
+def _calibration(record: Record) -> str:
+    """What scores that are log-likelihood ratios cost when they are believed."""
+    if record.act_dcf is None or record.cllr is None:
+        return ""
+    costs = ", ".join(f"{cost:.3f} at {prior}" for prior, cost in record.act_dcf.items())
+    return f"{record.backend} taken as log-likelihood ratios: actDCF {costs}; Cllr {record.cllr:.3f} bits."
+
+
+def _differences(systems: Sequence[Result]) -> str:
+    """EER of every other system less that of the best, over the same draws of speakers."""
+    best = systems[0]
+    rows = []
+    for other in systems[1:]:
+        ends = interval(other.draws.eer - best.draws.eer)
+        verdict = "" if ends is None else "yes" if ends[0] > 0 else "no"
+        gap = f"{100 * (other.record.eer - best.record.eer):+.2f}"
+        rows.append([f"{other.record.backend} - {best.record.backend}", gap, percent_interval(ends), verdict])
+    return _table(["difference", "EER %", "95 % interval", "distinguishable"], rows) if rows else ""
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""Several data directories as one, as Kaldi's utils/combine_data.sh."""
+
+from pathlib import Path
+
+from steps.datadir.combine import combine
+from steps.datadir.contents import Contents
+from steps.utils.cli import run_step
+
+
+def combine_data_dir(target: Path, sources: list[Path]) -> None:
+    """Writes TARGET with the utterances of all SOURCES, whose ids must be apart (steps/copy_data_dir.py adds prefixes).
+
+    Tables that must know every utterance, such as feats.scp, are left out where a source lacks them; trial lists of the
+    same name are joined.
+
+    Args:
+        target: the new data directory
+        sources: the directories, as [a,b,c]
+    """
+    combine({str(source): Contents.read(source) for source in sources}).write(target)
+
+
+if __name__ == "__main__":
+    run_step(combine_data_dir)

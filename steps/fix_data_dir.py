@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Mends a data directory, as Kaldi's utils/fix_data_dir.sh: sorts, drops what cannot be used, and says what."""
+
+from pathlib import Path
+
+from steps.datadir.fix import fix
+from steps.utils.cli import run_step
+
+
+def fix_data_dir(data_dir: Path) -> None:
+    """Sorts the tables of DATA_DIR, drops bad and double lines, and keeps the utterances that every file knows.
+
+    Prints every change; spk2utt is made anew from utt2spk. The files as they were are kept in DATA_DIR/.backup. A key
+    with two different values is for you to decide: it is an error.
+
+    Args:
+        data_dir: data directory
+    """
+    changes = fix(data_dir)
+    print("\n".join([*changes, f"{data_dir}: {len(changes)} changes"]))
+
+
+if __name__ == "__main__":
+    run_step(fix_data_dir)

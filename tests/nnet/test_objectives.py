@@ -1,0 +1,181 @@
+"""Objectives against closed forms in float64, their margins and their schedule."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.nn import functional
+
+from steps.nnet.objectives import AamSoftmax, AmSoftmax, CosineSoftmax, MarginWarmup, Softmax, build_objective
+from steps.utils.errors import DataError
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "conf" / "objective").glob("*.yaml"))
+
+
+def batch(num_speakers: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(20, 5, generator=generator), torch.arange(20) % num_speakers
+
+
+def angles(objective: CosineSoftmax, embeddings: torch.Tensor) -> np.ndarray:
+    """Between embeddings and class weights, (B, num_speakers) float64."""
+    vectors, weights = embeddings.double().numpy(), objective.weight.detach().double().numpy()
+    norms = np.linalg.norm(vectors, axis=1)[:, None] * np.linalg.norm(weights, axis=1)
+    return np.arccos(vectors @ weights.T / norms)
+
+
+def cross_entropy(logits: np.ndarray, labels: torch.Tensor) -> float:
+    target = logits[np.arange(len(logits)), labels.numpy()]
+    return float(np.mean(np.log(np.exp(logits).sum(1)) - target))
+
+
+@pytest.mark.parametrize("easy_margin", [False, True])
+def test_aam_is_its_closed_form(easy_margin: bool) -> None:
+    embeddings, labels = batch()
+    objective = AamSoftmax(5, 7, scale=20, margin=0.35, easy_margin=easy_margin)
+    # one embedding nearly opposite to its class: past pi - m
+    embeddings[0] = -3 * objective.weight.detach()[labels[0]] + 0.05
+    theta = angles(objective, embeddings)
+    assert theta[0, labels[0]] > math.pi - 0.35
+    target = theta[np.arange(20), labels.numpy()]
+    if easy_margin:
+        shifted = np.where(target < math.pi / 2, np.cos(target + 0.35), np.cos(target))
+    else:
+        shifted = np.where(
+            target < math.pi - 0.35, np.cos(target + 0.35), np.cos(target) - (1 + np.cos(math.pi - 0.35))
+        )
+    logits = 20 * np.cos(theta)
+    loss, cosines = objective(embeddings, labels)
+    assert np.abs(cosines.numpy() - logits).max() < 1e-4  # without margin
+    logits[np.arange(20), labels.numpy()] = 20 * shifted
+    assert abs(loss.item() - cross_entropy(logits, labels)) < 1e-4
+
+
+def test_am_is_its_closed_form() -> None:
+    embeddings, labels = batch()
+    objective = AmSoftmax(5, 7, scale=20, margin=0.3)
+    logits = 20 * np.cos(angles(objective, embeddings))
+    logits[np.arange(20), labels.numpy()] -= 20 * 0.3
+    assert abs(objective(embeddings, labels)[0].item() - cross_entropy(logits, labels)) < 1e-4
+
+
+@pytest.mark.parametrize("kind", [AamSoftmax, AmSoftmax])
+def test_without_margin_it_is_a_normalised_softmax(kind: type[CosineSoftmax]) -> None:
+    embeddings, labels = batch()
+    objective = kind(5, 7, margin=0)
+    logits = 30 * functional.normalize(embeddings) @ functional.normalize(objective.weight).T
+    loss, found = objective(embeddings, labels)
+    assert torch.allclose(loss, functional.cross_entropy(logits, labels), atol=1e-5)
+    assert torch.allclose(found, logits, atol=1e-4)
+
+
+def test_aam_falls_with_the_angle_all_the_way_without_a_jump() -> None:
+    objective = AamSoftmax(2, 2, margin=0.4)
+    theta = torch.linspace(0, math.pi, 20001, dtype=torch.float64)
+    steps = objective.with_margin(theta.cos()[:, None])[:, 0].diff()
+    assert steps.max() < 0 and steps.min() > -2e-4
+
+
+@pytest.mark.parametrize("easy_margin", [False, True])
+def test_gradients_are_finite_at_and_opposite_to_the_class(easy_margin: bool) -> None:
+    objective = AamSoftmax(5, 3, easy_margin=easy_margin)
+    embeddings = torch.cat((objective.weight.detach(), -objective.weight.detach(), torch.zeros(1, 5)))
+    embeddings.requires_grad_()
+    loss, _ = objective(embeddings, torch.tensor([0, 1, 2, 0, 1, 2, 0]))
+    loss.backward()
+    assert loss.isfinite() and embeddings.grad is not None and embeddings.grad.isfinite().all()
+    assert objective.weight.grad is not None and objective.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_float32_under_autocast(path: Path) -> None:
+    embeddings, labels = batch()
+    objective = build_objective(path, 5, 7)
+    expected = objective(embeddings, labels)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, logits = objective(embeddings, labels)
+    assert loss.dtype == logits.dtype == torch.float32
+    assert torch.equal(loss, expected)
+    assert not logits.requires_grad and logits.shape == (20, 7)
+
+
+@pytest.mark.parametrize("kind", [Softmax, AmSoftmax, AamSoftmax])
+def test_training_separates_speakers(kind: type[Softmax | AmSoftmax | AamSoftmax]) -> None:
+    torch.manual_seed(0)
+    embeddings, labels = torch.nn.functional.one_hot(torch.arange(30) % 5, 6) + 0.1 * torch.randn(30, 6), torch.arange(30) % 5
+    objective = kind(6, 5)
+    optimizer = torch.optim.SGD(objective.parameters(), lr=0.1)
+    first = objective(embeddings, labels)[0].item()
+    for _ in range(100):
+        loss, logits = objective(embeddings, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5 * first
+    assert (logits.argmax(1) == labels).all()
+
+
+def test_margin_warms_up() -> None:
+    warmup = MarginWarmup(start=100, end=300)
+    assert [warmup.fraction(step) for step in (0, 100, 200, 250, 300, 1000)] == [0, 0, 0.5, 0.75, 1, 1]
+    early = MarginWarmup(100, 300, "exponential")
+    shares = [early.fraction(step) for step in range(0, 400, 10)]
+    assert shares == sorted(shares) and shares[0] == shares[10] == 0 and shares[30] == 1
+    assert early.fraction(200) > 0.9
+    assert MarginWarmup().fraction(0) == 1
+    assert MarginWarmup(50, 50).fraction(49) == 0 and MarginWarmup(50, 50).fraction(50) == 1
+
+
+def test_margin_in_force_is_kept_and_changes_the_loss() -> None:
+    embeddings, labels = batch()
+    settings = {"class_path": "AamSoftmax", "init_args": {"margin": 0.4, "warmup": {"start": 0, "end": 10}}}
+    objective = build_objective(settings, 5, 7)
+    losses = []
+    for step in (0, 5, 10):
+        objective.update(step)
+        losses.append(objective(embeddings, labels)[0].item())
+        assert objective.current_margin == pytest.approx(0.04 * step)
+    assert losses == sorted(losses) and losses[0] < losses[2]
+    objective.update(5)
+    resumed = build_objective(settings, 5, 7)
+    resumed.load_state_dict(objective.state_dict())
+    assert torch.equal(resumed(embeddings, labels)[0], objective(embeddings, labels)[0])
+    assert build_objective({"class_path": "Softmax"}, 5, 7).current_margin == 0
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_an_objective_is_rebuilt_from_its_own_configuration(path: Path) -> None:
+    objective = build_objective(path, 5, 7)
+    again = build_objective(yaml.safe_load(yaml.safe_dump(objective.config)), 5, 7)
+    assert again.config == objective.config
+    again.load_state_dict(objective.state_dict())
+    embeddings, labels = batch()
+    assert torch.equal(again(embeddings, labels)[0], objective(embeddings, labels)[0])
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"class_path": "AamSoftmax", "init_args": {"margins": 0.2}}, "AamSoftmax: .*margins"),
+    ({"class_path": "AamSoftmax", "init_args": {"margin": 2}}, "margin is 2"),
+    ({"class_path": "AamSoftmax", "init_args": {"num_speakers": 9}}, "num_speakers"),
+    ({"class_path": "AmSoftmax", "init_args": {"warmup": {"start": 5, "end": 3}}}, "step 5 to step 3"),
+    ({"class_path": "AmSoftmax", "init_args": {"warmup": {"shape": "cubic"}}}, "cubic"),
+    ({"class_path": "AmSoftmax", "init_args": {"scale": 0}}, "scale is 0"),
+    ({"class_path": "Arc"}, "objective 'Arc' is unknown; there are AamSoftmax, AmSoftmax, Softmax"),
+    ({"class_path": "CosineSoftmax"}, "'CosineSoftmax' is unknown"),
+    ({"margin": 0.2}, "class_path and init_args"),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), BAD, ids=[message for _, message in BAD])
+def test_bad_configuration_is_one_line_that_names_the_file(
+    config: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "objective.yaml"
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(DataError, match=message) as caught:
+        build_objective(path, 5, 7)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)

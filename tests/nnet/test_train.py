@@ -1,0 +1,200 @@
+"""Training: it learns, and its parts do what their options say."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from egs_corpus import DIM, write_configs, write_small_egs
+from torch import nn
+
+from steps.feats.egs_format import Manifest
+from steps.feats.normalize import NormalizeOptions
+from steps.nnet import checkpoint
+from steps.nnet.model import load_model
+from steps.nnet.options import TrainOptions
+from steps.nnet.schedule import build_optimizer, learning_rate
+from steps.nnet.train import train
+from steps.nnet.train_log import read_log
+from steps.nnet.validate import equal_error_rate
+from steps.utils.errors import DataError
+
+QUICK = TrainOptions(
+    batch_size=16,
+    num_steps=8,
+    warmup_steps=5,
+    log_interval=1,
+    valid_interval=100,
+    checkpoint_interval=100,
+    tensorboard=False,
+    amp="none",
+    device="cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def egs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("train") / "egs"
+    write_small_egs(path)
+    return path
+
+
+def _train(egs: Path, model_dir: Path, **options: object) -> list[dict[str, float]]:
+    """Lines of the log of a training with QUICK and OPTIONS."""
+    network, objective = write_configs(model_dir.parent / "conf")
+    train(egs, model_dir, network, objective, dataclasses.replace(QUICK, **options))
+    return read_log(model_dir / "log.jsonl")
+
+
+def test_a_network_learns_and_can_be_loaded(egs: Path, tmp_path: Path) -> None:
+    options = {"num_steps": 120, "log_interval": 20, "valid_interval": 60, "checkpoint_interval": 10, "lr": 0.01}
+    lines = _train(egs, tmp_path / "model", **options, tensorboard=True)
+    assert [line["step"] for line in lines] == [20, 40, 60, 80, 100, 120]
+    assert lines[-1]["accuracy"] > 0.8 > 0.3 > lines[0]["accuracy"]
+    assert [line["step"] for line in lines if "valid_accuracy" in line] == [60, 120]
+    assert lines[-1]["valid_accuracy"] > 0.5 and lines[-1]["valid_eer"] < 0.3
+    assert [line["margin"] for line in lines] == pytest.approx([0.095, *[0.1] * 5])
+    assert lines[-1]["lr"] == QUICK.final_lr
+    assert lines[-1]["epoch"] == pytest.approx(120 / (lines[0]["step"] / lines[0]["epoch"]))
+    assert all(0 <= line["waiting"] <= 1 and line["examples_per_s"] > 0 for line in lines)
+    assert list((tmp_path / "model" / "tensorboard").iterdir())
+    assert [path.stem for path in checkpoint.list_checkpoints(tmp_path / "model")] == [
+        f"step-{step:07d}" for step in (100, 110, 120)
+    ]
+
+    network, normalization = load_model(tmp_path / "model")
+    assert not network.training and normalization == NormalizeOptions()
+    assert network(torch.randn(2, 30, DIM)).shape == (2, 16)
+    average = checkpoint.average(checkpoint.list_checkpoints(tmp_path / "model"))
+    assert all(torch.equal(value, average[name]) for name, value in network.state_dict().items())
+    assert (tmp_path / "model" / "spk2int").read_text() == (egs / "spk2int").read_text()
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_mixed_precision_stays_close_to_float32(egs: Path, tmp_path: Path, amp: str) -> None:
+    exact = [line["loss"] for line in _train(egs, tmp_path / "exact")]
+    mixed = [line["loss"] for line in _train(egs, tmp_path / amp, amp=amp)]
+    assert mixed == pytest.approx(exact, rel=0.03)
+    assert mixed != exact
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_does_not(egs: Path, tmp_path: Path) -> None:
+    runs = [_train(egs, tmp_path / str(number), seed=seed) for number, seed in enumerate((3, 3, 4))]
+    losses = [[line["loss"] for line in lines] for lines in runs]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_accumulation_changes_nothing_without_batch_norm(
+    egs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nn, "BatchNorm1d", lambda *_, **__: nn.Identity())
+    whole = [line["loss"] for line in _train(egs, tmp_path / "whole", optimizer="sgd", lr=0.05)]
+    parts = [line["loss"] for line in _train(egs, tmp_path / "parts", optimizer="sgd", lr=0.05, accumulation=4)]
+    assert parts == pytest.approx(whole, abs=1e-5)
+    assert whole[-1] < whole[0]
+
+
+def test_epochs_are_counted_in_batches(egs: Path, tmp_path: Path) -> None:
+    lines = _train(egs, tmp_path / "model", num_steps=0, num_epochs=0.5)
+    batches = sum(ark.examples // QUICK.batch_size for ark in Manifest.read(egs).train)
+    assert len(lines) == math.ceil(batches / 2)
+    assert lines[-1]["epoch"] == pytest.approx(0.5, abs=1 / batches)
+
+
+def test_a_lost_network_stops_and_is_not_saved(egs: Path, tmp_path: Path) -> None:
+    options = {"optimizer": "sgd", "lr": 1e25, "warmup_steps": 0, "grad_clip": 0.0, "num_steps": 40}
+    with pytest.raises(DataError, match=r"the loss of step \d is nan"):
+        _train(egs, tmp_path / "model", **options, checkpoint_interval=4, log_interval=40)
+    assert not checkpoint.list_checkpoints(tmp_path / "model")
+    assert not (tmp_path / "model" / "final.pt").exists()
+
+
+def test_egs_that_do_not_fit_are_refused(egs: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.json: no such file"):
+        _train(tmp_path / "nowhere", tmp_path / "model")
+    write_small_egs(tmp_path / "short", min_frames=10, max_frames=10, min_voiced=1)
+    with pytest.raises(DataError, match="examples of 10 frames; the network needs 15"):
+        _train(tmp_path / "short", tmp_path / "model")
+    with pytest.raises(DataError, match="no ark fills a batch of 5000"):
+        _train(egs, tmp_path / "model", batch_size=5000)
+
+
+def test_a_model_that_is_not_whole_is_refused(egs: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    with pytest.raises(DataError, match=r"config\.yaml: no such file"):
+        load_model(model)
+    _train(egs, model, num_steps=1)
+    final = (model / "final.pt").read_bytes()
+    (model / "final.pt").unlink()
+    with pytest.raises(DataError, match=r"final\.pt: no such file: training did not finish"):
+        load_model(model)
+    checkpoint.save({"network": {"weight": torch.zeros(1)}}, model / "final.pt")
+    with pytest.raises(DataError, match=r"final\.pt: not the network of config\.yaml"):
+        load_model(model)
+    (model / "final.pt").write_bytes(final)
+    for text in ("a: [", "just words", json.dumps({"network": {}, "feat_dim": 3, "normalize": {"cmn": "none"}})):
+        (model / "config.yaml").write_text(text)
+        with pytest.raises(DataError, match=r"config\.yaml"):
+            load_model(model)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "exponential", "constant"])
+def test_the_learning_rate_rises_then_falls_to_its_final_value(schedule: str) -> None:
+    options = TrainOptions(lr=0.1, final_lr=1e-4, warmup_steps=10, schedule=schedule)
+    rates = [learning_rate(step, 100, options) for step in range(100)]
+    assert np.diff(rates[:10]) == pytest.approx(np.full(9, 0.01))
+    assert rates[9] == rates[10] == max(rates) == 0.1
+    assert rates[-1] == pytest.approx(0.1 if schedule == "constant" else 1e-4, rel=1e-9)
+    assert (np.diff(rates[10:]) <= 0).all()
+    if schedule == "exponential":
+        assert np.diff(np.log(rates[10:])) == pytest.approx(np.full(89, math.log(1e-3) / 89))
+    if schedule == "cosine":
+        assert rates[10 + 45] + rates[10 + 44] == pytest.approx(0.1 + 1e-4, rel=1e-6)  # symmetric about the middle
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_weight_decay_spares_vectors(optimizer: str) -> None:
+    for decay_all in (False, True):
+        module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        options = TrainOptions(optimizer=optimizer, lr=0.1, weight_decay=0.5, decay_all=decay_all)
+        update = build_optimizer(module, options)
+        before = [parameter.detach().clone() for parameter in module.parameters()]
+        for parameter in module.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        update.step()
+        moved = [not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True)]
+        assert moved == [True, decay_all, decay_all, False]  # the last is a bias of zeros
+
+
+def test_the_validation_eer_is_tie_safe() -> None:
+    target = np.array([True] * 50 + [False] * 100)
+    assert equal_error_rate(np.zeros(150), target) == 0.5
+    assert equal_error_rate(target.astype(float), target) == 0
+    assert equal_error_rate(-target.astype(float), target) == 1
+    assert math.isnan(equal_error_rate(np.zeros(50), target[:50]))
+    rng = np.random.default_rng(0)
+    scores = np.round(rng.normal(size=150) + target, 1)
+    order = rng.permutation(150)
+    assert equal_error_rate(scores, target) == equal_error_rate(scores[order], target[order])
+    scores = rng.normal(size=40_000) + 2 * (np.arange(40_000) % 4 == 0)
+    assert equal_error_rate(scores, np.arange(40_000) % 4 == 0) == pytest.approx(0.1587, abs=0.005)  # Phi(-1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_steps": 0, "num_epochs": 0.0},
+        {"batch_size": 0},
+        {"lr": 0.0},
+        {"final_lr": 1.0},
+        {"schedule": "exponential", "final_lr": 0.0},
+        {"keep": 2, "average": 3},
+        {"batch_size": 10, "accumulation": 3},
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(DataError):
+        TrainOptions(**options)
