@@ -106,7 +106,7 @@ if stage 4 train "$exp/model" in "$egs/manifest.json" "$network" "$objective" "$
   out "$exp/model/final.pt" with "ngpu $ngpu"; then
   [ "$force" = false ] || rm -rf "$exp/model"
   launch steps/train.py "$egs" "$exp/model" --network "$network" --objective "$objective" --train "$train_conf"
-  steps/plot_training.py "$exp/model"
+  [ ! -f steps/plot_training.py ] || steps/plot_training.py "$exp/model"
 fi
 
 if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/%/feats.scp" \
@@ -147,6 +147,7 @@ if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform
 fi
 
 if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results.json" "$exp/RESULTS.md"; then
-  steps/make_results.py "$exp" --data "$data"
+  steps/make_results.py "$exp" "$data" --nj "$nj" \
+    --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
 fi
 end_stage

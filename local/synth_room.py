@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from steps.utils.errors import DataError
+
 Array = npt.NDArray[Any]
 Range = tuple[float, float]
 
@@ -46,6 +48,16 @@ class SessionOptions:
     level: Range = (-36.0, -20.0)
     jitter: float = 2.0
     silence: Range = (0.15, 0.6)
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, tuple) and not value[0] <= value[1]:
+                raise DataError(f"session: {name} is {value[0]} to {value[1]}; a range goes from low to high")
+        for name in ("low_cut", "high_cut", "rt60", "silence"):
+            if not getattr(self, name)[0] > 0:
+                raise DataError(f"session: {name} must be above 0")
+        if not (0 <= self.reverberation <= 1 and self.eq >= 0 and self.jitter >= 0):
+            raise DataError("session: reverberation must be from 0 to 1, eq and jitter not negative")
 
 
 class Session:

@@ -59,6 +59,11 @@ class VoiceOptions:
     amplitude_jitter: float = 0.10
     rate_jitter: float = 0.08
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value >= 0:
+                raise DataError(f"voice: {name} is {value}; it must not be negative")
+
 
 @dataclass(frozen=True)
 class Formant:

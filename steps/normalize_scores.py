@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from steps.backend.backends import CosineBackend, PldaBackend
+from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
 from steps.backend.score_norm import normalize, read_cohort, side_stats
 from steps.backend.speakers import trial_speakers
 from steps.backend.vectors import read_sides
@@ -24,6 +24,7 @@ def normalize_scores(
     top_n: int = 300,
     cohort_utt2spk: Path | None = None,
     backend_dir: Path | None = None,
+    plda: PldaScoring = PldaScoring(),
     mean: Path | None = None,
     transform: Path | None = None,
     enroll_spk2utt: Path | None = None,
@@ -45,6 +46,7 @@ def normalize_scores(
         top_n: how many; at most the whole cohort
         cohort_utt2spk: average the cohort's embeddings by speaker
         backend_dir: the scores are of score_plda.py with this folder; without it they are cosines
+        plda: as given to score_plda.py
         mean: as given to score_cosine.py
         transform: as given to score_cosine.py
         enroll_spk2utt: as given to score_cosine.py or score_plda.py
@@ -56,7 +58,7 @@ def normalize_scores(
     enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
     speakers = trial_speakers(trials, trial_list, utt2spk)
     cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*enroll.ids, *test.ids})
-    backend = PldaBackend.read(backend_dir) if backend_dir else CosineBackend.read(mean, transform)
+    backend = PldaBackend.read(backend_dir, plda) if backend_dir else CosineBackend.read(mean, transform)
     size = min(top_n, len(cohort.ids)) if method == "as-norm" else None
     enroll_stats, test_stats = side_stats(backend, enroll, test, cohort, size, nj)
     write_scores(out, trial_list, normalize(raw, enroll_stats.at(trial_list.enroll), test_stats.at(trial_list.test)))

@@ -4,7 +4,7 @@
 import logging
 from pathlib import Path
 
-from steps.backend.backends import PldaBackend
+from steps.backend.backends import PldaBackend, PldaScoring
 from steps.backend.scoring import score_pairs
 from steps.backend.vectors import read_sides
 from steps.datadir.trials import read_trials, write_scores
@@ -18,9 +18,7 @@ def score_plda(
     backend_dir: Path,
     scores: Path,
     enroll_spk2utt: Path | None = None,
-    normalize_length: bool = True,
-    simple_length_normalization: bool = False,
-    smoothing: float = 0.0,
+    plda: PldaScoring = PldaScoring(),
     nj: int = 4,
 ) -> None:
     """Writes SCORES, "enroll test log-likelihood-ratio" a line, in the order of TRIALS.
@@ -32,15 +30,12 @@ def score_plda(
         backend_dir: what train_plda.py wrote, or a folder with Kaldi's mean.vec, transform.mat (optional) and plda
         scores: the file to write
         enroll_spk2utt: enrolment ids of the trials are models, listed here with their utterances, which are averaged
-        normalize_length: scale vectors to the length the model expects (ivector-plda-scoring --normalize-length)
-        simple_length_normalization: scale them to the square root of the dimension instead
-        smoothing: add this much of the between-speaker covariance to the within-speaker one (ivector-copy-plda)
+        plda: the options of Kaldi's ivector-plda-scoring
         nj: number of threads
     """
     trial_list = read_trials(trials)
     enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
-    backend = PldaBackend.read(backend_dir, normalize_length, simple_length_normalization, smoothing)
-    factors = backend.factors(enroll, test)
+    factors = PldaBackend.read(backend_dir, plda).factors(enroll, test)
     write_scores(scores, trial_list, score_pairs(factors, trial_list.enroll, trial_list.test, nj))
     logging.info("%s: PLDA scores of %d trials", scores, len(trial_list))
 

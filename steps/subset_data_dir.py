@@ -40,7 +40,7 @@ def subset_data_dir(
     if len(given) != 1:
         raise DataError(f"give exactly one of --{', --'.join(CHOICES)}")
     contents = Contents.read(source)
-    contents.select(choose(contents, *given[0], seed)).write(target)
+    contents.select(set(choose(contents, *given[0], seed))).write(target)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ def kaldi_resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> ND
     Output sample k + n * new_rate / gcd is a weighted sum of the input around it, with the same weights for every n:
     with those as columns of a matrix, the output is one product with a strided view of the input.
     """
+    if len(samples) == 0:
+        return samples
     divisor = math.gcd(rate, new_rate)
     step, phases = rate // divisor, new_rate // divisor
     cutoff = _CUTOFF * 0.5 * min(rate, new_rate)

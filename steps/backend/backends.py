@@ -9,7 +9,7 @@ import yaml
 from steps.backend.model_files import write_object
 from steps.backend.plda import Plda
 from steps.backend.scoring import Factors
-from steps.backend.vectors import Length, Projection, Side, Vectors
+from steps.backend.vectors import Length, Projection, Side
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
@@ -41,28 +41,39 @@ class CosineBackend:
 
 
 @dataclass(frozen=True)
+class PldaScoring:
+    """Options of Kaldi's ivector-plda-scoring, and of ivector-copy-plda.
+
+    Args:
+        normalize_length: scale vectors in the space of the model to the length it expects of them
+        simple_length_normalization: scale them to the square root of the dimension instead
+        smoothing: add this much of the between-speaker covariance to the within-speaker one
+    """
+
+    normalize_length: bool = True
+    simple_length_normalization: bool = False
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
 class PldaBackend:
     """Log-likelihood ratios of a PLDA model on projected vectors, as Kaldi's ivector-plda-scoring.
 
-    projection: what comes before the model; normalize_length: scale vectors to the length that the model expects of
-    them; simple_length_norm: scale them to the square root of the dimension instead.
+    projection: what comes before the model.
     """
 
     projection: Projection
     plda: Plda
-    normalize_length: bool = True
-    simple_length_norm: bool = False
+    options: PldaScoring = PldaScoring()
 
     @classmethod
-    def read(
-        cls, folder: Path, normalize_length: bool = True, simple_length_norm: bool = False, smoothing: float = 0.0
-    ) -> "PldaBackend":
-        """Reads the mean.vec and transform.mat of FOLDER, where it has them, its plda and what _SETTINGS says of it."""
+    def read(cls, folder: Path, options: PldaScoring = PldaScoring()) -> "PldaBackend":
+        """Reads FOLDER/{mean.vec,transform.mat,plda}; the first two may be missing."""
         mean, transform = (path if path.exists() else None for path in (folder / "mean.vec", folder / "transform.mat"))
         plda = Plda.read(folder / "plda")
         length = _read_length(folder / _SETTINGS)
         projection = Projection.read(mean, transform, length)
-        return cls(projection, plda.smooth(smoothing) if smoothing else plda, normalize_length, simple_length_norm)
+        return cls(projection, plda, options)
 
     def write(self, folder: Path) -> None:
         """Writes FOLDER/{mean.vec,transform.mat,plda} as Kaldi does, and what no file of Kaldi's says."""
@@ -78,11 +89,17 @@ class PldaBackend:
     def factors(self, enroll: Side, test: Side) -> Factors:
         """All log-likelihood ratios of ENROLL, averages of num_utts utterances, against TEST, one utterance each."""
         test = Side.single(test.ids, test.vectors)
-        return self.plda.factors(self._latent(enroll), enroll.num_utts, self._latent(test))
-
-    def _latent(self, side: Side) -> Vectors:
-        projected = self.projection.apply(side)
-        return self.plda.latent(projected, side.num_utts, self.normalize_length, self.simple_length_norm)
+        plda = self.plda.smooth(self.options.smoothing) if self.options.smoothing else self.plda
+        enroll_latent, test_latent = (
+            plda.latent(
+                self.projection.apply(side),
+                side.num_utts,
+                self.options.normalize_length,
+                self.options.simple_length_normalization,
+            )
+            for side in (enroll, test)
+        )
+        return plda.factors(enroll_latent, enroll.num_utts, test_latent)
 
 
 def _read_length(path: Path) -> Length:

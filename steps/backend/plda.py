@@ -115,8 +115,7 @@ def diagonalize(within: Floats, between: Floats) -> tuple[Floats, Floats]:
         psi, vectors = scipy.linalg.eigh(between, within)
     except np.linalg.LinAlgError:
         raise DataError(
-            f"the within-speaker covariance is singular in {len(within)} dimensions: too few utterances for so many "
-            "(take fewer, by LDA), or a dimension that never varies"
+            f"the within-speaker covariance is singular in {len(within)} dimensions: fewer, by LDA, or more utterances"
         ) from None
     return np.maximum(psi[::-1], 0), vectors[:, ::-1]
 
@@ -130,6 +129,9 @@ def train_plda(stats: SpeakerStats, num_iters: int = 10) -> Plda:
     Raises:
         DataError: the within-speaker covariance becomes singular
     """
+    rank = np.linalg.matrix_rank(stats.scatter, hermitian=True)
+    if rank < len(stats.scatter):
+        log.warning("within speakers these embeddings vary in %d of %d dimensions: LDA first", rank, len(stats.scatter))
     mean = stats.means.mean(axis=0)  # of speakers, whatever their number of utterances
     centered = stats.means - mean
     counts = stats.counts[:, None]

@@ -38,9 +38,10 @@ def trial_speakers(path: Path, trials: Trials, utt2spk: Path | None = None) -> T
     Raises:
         DataError: UTT2SPK does not name an utterance, or a model has utterances of two speakers
     """
-    utt2spk = utt2spk or path.with_name("utt2spk")
-    if not utt2spk.exists():
-        return _tied_by_targets(trials)
+    if utt2spk is None:
+        utt2spk = path.with_name("utt2spk")
+        if not utt2spk.exists():
+            return _tied_by_targets(trials)
     lookup = _Lookup(utt2spk, path.with_name("enroll.spk2utt"))
     enroll = [lookup.of_model(key) for key in trials.enroll_ids]
     test = [lookup.of_utt(key) for key in trials.test_ids]

@@ -48,23 +48,8 @@ class Embeddings:
 
     @classmethod
     def read(cls, path: Path) -> "Embeddings":
-        """Reads an scp or ark of vectors.
-
-        Raises:
-            DataError: an id comes twice, a vector holds NaN or infinity, or there is none
-        """
-        ids, matrix = read_vectors(path)
-        embeddings = cls(path, ids, matrix)
-        if not ids:
-            raise DataError("holds no vector", path)
-        if len(embeddings.rows) < len(ids):
-            twice = next(key for row, key in enumerate(ids) if embeddings.rows[key] != row)
-            raise DataError(f"id '{twice}' comes twice", path)
-        with np.errstate(all="ignore"):
-            finite = np.isfinite(matrix.sum(axis=1))  # NaN and infinity survive a sum
-        if not finite.all():
-            raise DataError(f"vector of '{ids[int(finite.argmin())]}' holds NaN or infinity", path)
-        return embeddings
+        """Reads an scp or ark of vectors; raises as `read_vectors`."""
+        return cls(path, *read_vectors(path))
 
     @cached_property
     def rows(self) -> dict[str, int]:

@@ -7,8 +7,10 @@ import mmap
 import os
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +20,7 @@ import numpy as np
 from kaldiio import matio
 
 from steps.datadir.objects import Source, read_header, read_object
-from steps.datadir.tables import BLANKS, read_table, write_table
+from steps.datadir.tables import check_id, read_table, write_table
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
@@ -29,6 +31,7 @@ _METHODS: dict[str, int | None] = {"none": None, "CM": 1, "CM2": 3, "CM3": 5}
 _FLOAT_VECTOR = b"\0BFV \4"  # followed by the dimension, int32, and the values
 _HEAD = len(_FLOAT_VECTOR) + 4
 _RX = re.compile(r"(?P<path>.*?)(:(?P<offset>\d+))?(\[(?P<range>[\d:, ]*)\])?", re.DOTALL)
+_RANGE = re.compile(r"(\d+):(\d+)|:?")
 
 
 class ArkWriter:
@@ -66,11 +69,12 @@ class ArkWriter:
         Raises:
             DataError: the key is empty, has blanks or is already there; NaN or infinity in a matrix to compress
         """
-        if not key or any(char in key for char in BLANKS + "\n\r"):
-            raise DataError(f"'{key}' cannot be the name of an entry", self.path)
+        check_id(key, self.path)
         if key in self.scp:
             raise DataError(f"entry '{key}' is written twice", self.path)
         array = np.ascontiguousarray(array, np.float64 if array.dtype == np.float64 else np.float32)
+        if array.ndim == 2 and not array.size:
+            array = array.reshape(0, 0)  # Kaldi takes no other empty matrix
         method = self._method if array.ndim == 2 and array.size else None
         if method is not None and not np.isfinite(array).all():
             raise DataError(f"entry '{key}' has NaN or infinite values and cannot be compressed", self.path)
@@ -109,6 +113,18 @@ def read_shape(rx: str) -> tuple[int, ...]:
     return shape or read_mat(rx).shape
 
 
+def split_rx(rx: str) -> tuple[str, int, tuple[slice, ...]]:
+    """(path, offset, row and column slices or ()) of "path:offset[first:last,first:last]", where `last` is included."""
+    match = _RX.fullmatch(rx)
+    assert match, "the expression matches any text"
+    bounds = []
+    for part in match["range"].split(",") if match["range"] else ():
+        if not (bound := _RANGE.fullmatch(part.strip())):
+            raise DataError(f"not a range of rows and columns: '{rx}'")
+        bounds.append(slice(int(bound[1]), int(bound[2]) + 1) if bound[1] else slice(None))
+    return match["path"], int(match["offset"] or 0), tuple(bounds)
+
+
 @contextmanager
 def _object_at(path: str, offset: int) -> Iterator[Source]:
     with _opened(path) as file:
@@ -117,12 +133,26 @@ def _object_at(path: str, offset: int) -> Iterator[Source]:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[IO[bytes]]:
+def _opened(path: Path | str) -> Iterator[BufferedReader]:
     try:
         with Path(path).open("rb") as file:
             yield file
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror or error}", path) from error
+
+
+def _read_key(file: IO[bytes], path: Path | str) -> str | None:
+    key = bytearray()
+    while (char := file.read(1)) != b" ":
+        if not char or char == b"\n" or len(key) > 4096:
+            if not char and not key:
+                return None
+            raise DataError("cut short, or not a Kaldi archive", path)
+        key += char
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise DataError("not a Kaldi archive", path) from None
 
 
 def read_vectors(path: Path | str) -> tuple[list[str], np.ndarray]:
@@ -142,8 +172,10 @@ def read_vectors(path: Path | str) -> tuple[list[str], np.ndarray]:
     if not ids:
         raise DataError("no vectors in it", path)
     if len(set(ids)) < len(ids):
-        raise DataError(f"'{next(key for key in ids if ids.count(key) > 1)}' is there twice", path)
-    for row in np.flatnonzero(~np.isfinite(vectors.sum(axis=1))):  # sums are finite but for the rows to look at
+        raise DataError(f"'{Counter(ids).most_common(1)[0][0]}' is there twice", path)
+    with np.errstate(all="ignore"):
+        sums = vectors.sum(axis=1)  # finite but for the rows to look at
+    for row in np.flatnonzero(~np.isfinite(sums)):
         if not np.isfinite(vectors[row]).all():
             raise DataError(f"the vector of '{ids[row]}' has NaN or infinite values", path)
     return ids, vectors
@@ -156,11 +188,18 @@ def write_vectors(stem: Path | str, ids: Sequence[str], vectors: np.ndarray) -> 
         stem: path without .ark
         ids: their names
         vectors: (num_ids, dim)
+
+    Raises:
+        DataError: an id twice, empty or with a blank
     """
     stem = Path(stem)
     ark, scp = stem.with_name(stem.name + ".ark"), stem.with_name(stem.name + ".scp")
     if vectors.ndim != 2 or len(vectors) != len(ids):
         raise DataError(f"{len(ids)} ids, but vectors of shape {vectors.shape}", ark)
+    for name in ids:
+        check_id(name, ark)
+    if len(set(ids)) < len(ids):
+        raise DataError(f"'{Counter(ids).most_common(1)[0][0]}' is there twice", ark)
     head = _FLOAT_VECTOR + struct.pack("<i", vectors.shape[1])
     heads = [key.encode() + b" " + head for key in ids]
     ends = np.cumsum([len(name) for name in heads]) + 4 * vectors.shape[1] * np.arange(len(ids)) - _HEAD
@@ -219,7 +258,7 @@ def _scan(ark: Path) -> tuple[list[str], list[int]]:
         position, size = 0, len(data)
         while position < size:
             start = data.find(_FLOAT_VECTOR, position, position + 4096)
-            if start < 0 or start + _HEAD > size:
+            if start < 0 or start + _HEAD > size or data.find(b" ", position, start) != start - 1:
                 return [], []
             ids.append(data[position : start - 1])
             offsets.append(start)
@@ -274,34 +313,3 @@ def _stack(path: Path, entries: Iterable[tuple[str, np.ndarray]]) -> np.ndarray:
             raise DataError(f"'{key}' has dimension {len(array)}, those before it {len(rows[0])}", path)
         rows.append(array.astype(np.float32))
     return np.stack(rows) if rows else np.empty((0, 0), np.float32)
-
-
-def split_rx(rx: str) -> tuple[str, int, tuple[slice, ...]]:
-    """(path, offset, row and column slices or ()) of "path:offset[first:last,first:last]", where `last` is included."""
-    match = _RX.fullmatch(rx)
-    assert match, "the expression matches any text"
-    bounds = tuple(_slice(part, rx) for part in match["range"].split(",")) if match["range"] else ()
-    return match["path"], int(match["offset"] or 0), bounds
-
-
-def _slice(text: str, rx: str) -> slice:
-    first, colon, last = text.strip().partition(":")
-    if not (first and last):
-        if first or last or not (colon or not text.strip()):
-            raise DataError(f"not a range of rows and columns: '{rx}'")
-        return slice(None)
-    return slice(int(first), int(last) + 1)
-
-
-def _read_key(file: IO[bytes], path: Path | str) -> str | None:
-    key = bytearray()
-    while (char := file.read(1)) != b" ":
-        if not char or char == b"\n" or len(key) > 4096:
-            if not char and not key:
-                return None
-            raise DataError("cut short, or not a Kaldi archive", path)
-        key += char
-    try:
-        return key.decode()
-    except UnicodeDecodeError:
-        raise DataError("not a Kaldi archive", path) from None

@@ -3,15 +3,15 @@
 A table's name tells what its keys are (utt2dur, spk2gender, feats.scp): a new table is carried without a change here.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal, TypeVar
 
 import numpy as np
 
-from steps.datadir.datadir import invert, parse_segment
-from steps.datadir.tables import read_bytes, read_table, split_blanks, write_lists, write_table
+from steps.datadir.datadir import DataDir, invert, parse_segment
+from steps.datadir.tables import check_id, read_bytes, read_table, split_blanks, write_lists, write_table
 from steps.datadir.trials import Trials, read_trials, write_trials
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
@@ -30,7 +30,7 @@ def kind_of(name: str) -> Kind | None:
         return "recording"
     if name.startswith("spk2") and name != "spk2utt":
         return "spk"
-    if name.startswith("utt2") or name in ("text", "segments") or name.endswith(".scp"):
+    if name.startswith("utt2") or name == "segments" or name.endswith(".scp"):
         return "utt"
     return None
 
@@ -81,22 +81,18 @@ class Contents:
     verbatim: dict[str, bytes]
 
     @classmethod
-    def read(
-        cls,
-        path: Path,
-        table: Callable[[Path], Table] = read_table,
-        trials: Callable[[Path], Trials] = read_trials,
-    ) -> "Contents":
+    def read(cls, path: Path) -> "Contents":
         """Everything in PATH that is a table, a trial list, or true of every utterance.
 
-        Args:
-            path: the data directory
-            table: how a table is read
-            trials: how a trial list is read
-
         Raises:
-            DataError: no such directory, no utt2spk, or a malformed file
+            DataError: what `DataDir.read` refuses, and any malformed table or list
         """
+        DataDir.read(path)
+        return cls.read_with(path, read_table, read_trials)
+
+    @classmethod
+    def read_with(cls, path: Path, table: Callable[[Path], Table], trials: Callable[[Path], Trials]) -> "Contents":
+        """As `read`, with other readers of a table and of a trial list, and no more checks than theirs."""
         if not (path / "utt2spk").exists():
             raise DataError("no utt2spk in it" if path.is_dir() else "no such data directory", path)
         names = sorted(entry.name for entry in path.iterdir() if entry.is_file())
@@ -111,46 +107,43 @@ class Contents:
     def utt2spk(self) -> Table:
         return self.tables["utt2spk"]
 
-    def recordings(self) -> set[str]:
-        """Recordings that some utterance is of."""
-        segments = self.tables.get("segments")
-        return {parse_segment(value).recording for value in segments.values()} if segments else set(self.utt2spk)
-
-    def select(self, utts: Collection[str]) -> "Contents":
+    def select(self, utts: Set[str]) -> "Contents":
         """What concerns the utterances UTTS: their lines, speakers and recordings, and the trials among them.
 
         A table or list of which nothing is left is left out.
         """
-        utts = frozenset(utts)
-        utt2spk = {utt: spk for utt, spk in self.utt2spk.items() if utt in utts}
-        kept = replace(self, tables={"utt2spk": utt2spk})
-        if "segments" in self.tables:
-            kept.tables["segments"] = {utt: line for utt, line in self.tables["segments"].items() if utt in utts}
-        keys: dict[Kind, Collection[str]] = {
-            "utt": utts,
-            "spk": frozenset(utt2spk.values()),
-            "recording": kept.recordings(),
+        kept: dict[Kind, Collection[str]] = {
+            "utt": frozenset(utts),
+            "spk": {spk for utt, spk in self.utt2spk.items() if utt in utts},
+            "recording": self._recordings_of(utts),
         }
+        tables = {}
         for name, table in self.tables.items():
             if name == MODELS:
                 lists = {model: [utt for utt in split_blanks(line) if utt in utts] for model, line in table.items()}
-                kept.tables[name] = {model: " ".join(left) for model, left in lists.items() if left}
+                tables[name] = {model: " ".join(left) for model, left in lists.items() if left}
             else:
-                wanted = keys[table_kind(name, table, self.utt2spk)]
-                kept.tables[name] = {key: value for key, value in table.items() if key in wanted}
-        enroll = kept.tables.get(MODELS, utts)
-        trials = {name: select_trials(list_, enroll, utts) for name, list_ in self.trials.items()}
-        return replace(
-            kept,
-            tables={name: table for name, table in kept.tables.items() if table or name == "utt2spk"},
-            trials={name: list_ for name, list_ in trials.items() if len(list_)},
+                wanted = kept[table_kind(name, table, self.utt2spk)]
+                tables[name] = {key: value for key, value in table.items() if key in wanted}
+        enroll = tables.get(MODELS, utts)
+        trials = {name: _select_trials(list_, enroll, utts) for name, list_ in self.trials.items()}
+        return Contents(
+            {name: table for name, table in tables.items() if table or name == "utt2spk"},
+            {name: list_ for name, list_ in trials.items() if len(list_)},
+            self.verbatim,
         )
+
+    def _recordings_of(self, utts: Set[str]) -> Set[str]:
+        segments = self.tables.get("segments")
+        if segments is None:
+            return utts
+        return {parse_segment(value).recording for utt, value in segments.items() if utt in utts}
 
     def rename(self, utt: Callable[[str], str], spk: Callable[[str], str]) -> "Contents":
         """New ids everywhere. Recordings keep theirs where segments tell them from utterances.
 
         Raises:
-            DataError: two ids become one, or an id with a blank
+            DataError: two ids become one, or none that `check_id` takes
         """
         new: dict[Kind, Callable[[str], str]] = {
             "utt": utt,
@@ -166,6 +159,8 @@ class Contents:
                 tables[name] = {key(old): spk(value) if name == "utt2spk" else value for old, value in table.items()}
             if len(tables[name]) < len(table):
                 raise DataError(f"the new ids are not distinct in {name}")
+        for name in {*tables["utt2spk"], *tables["utt2spk"].values()}:
+            check_id(name)
         enroll = spk if MODELS in self.tables else utt
         trials = {
             name: list_.renamed(list(map(enroll, list_.enroll_ids)), list(map(utt, list_.test_ids)))
@@ -208,8 +203,7 @@ class Contents:
                 stale.unlink()
 
 
-def select_trials(trials: Trials, enroll: Collection[str], test: Collection[str]) -> Trials:
-    """The trials whose enrolment id is among ENROLL and test id among TEST."""
+def _select_trials(trials: Trials, enroll: Collection[str], test: Collection[str]) -> Trials:
     enroll_kept = np.array([name in enroll for name in trials.enroll_ids], bool)
     test_kept = np.array([name in test for name in trials.test_ids], bool)
     rows = enroll_kept[trials.enroll] & test_kept[trials.test]

@@ -59,7 +59,7 @@ class DataDir:
         if not self.utt2spk:
             raise DataError("the file is empty", self.path / "utt2spk")
         for number, spk in enumerate(self.utt2spk.values(), start=1):
-            if " " in spk:
+            if len(split_blanks(spk)) > 1:
                 raise DataError(f"one speaker is wanted, not '{spk}'", self.path / "utt2spk", number)
         if self.segments:
             _check_same(self.utt2spk, self.path / "utt2spk", self.segments, self.path / "segments")

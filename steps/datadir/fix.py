@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from steps.datadir.contents import Contents, Table, is_carried, is_complete, kind_of, table_kind
-from steps.datadir.datadir import parse_segment
-from steps.datadir.tables import first_unsorted, parse_lines, read_bytes, split_blanks, split_lines
+from steps.datadir.datadir import invert, parse_segment
+from steps.datadir.tables import first_unsorted, parse_lines, read_bytes, read_lists, split_blanks, split_lines
 from steps.datadir.trials import Trials, layout_of, line_problem
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_path
@@ -23,15 +23,18 @@ def fix(path: Path) -> list[str]:
         DataError: two values for one key, or no utterance is left
     """
     mender = _Mender()
-    contents = Contents.read(path, table=mender.table, trials=mender.trials)
+    contents = Contents.read_with(path, mender.table, mender.trials)
     mended = contents.select(mender.usable(path, contents))
     for name, trials in contents.trials.items():
         if dropped := len(trials) - len(mended.trials.get(name, ())):
             mender.changes.append(f"{path / name}: {dropped} trials of unknown utterances dropped")
     if not mended.utt2spk:
         raise DataError("no utterance is known to all of its files", path)
-    _back_up(path)
-    mended.write(path)
+    if not _is_up_to_date(path / "spk2utt", mended):
+        mender.note("made from utt2spk", path / "spk2utt")
+    if mender.changes:
+        _back_up(path)
+        mended.write(path)
     return mender.changes
 
 
@@ -109,6 +112,13 @@ def _value_problem(name: str, key: str, value: str) -> str | None:
         except ValueError as error:
             return f"segment '{key}': {error}"
     return None
+
+
+def _is_up_to_date(path: Path, contents: Contents) -> bool:
+    try:
+        return read_lists(path) == invert(contents.utt2spk)
+    except DataError:
+        return False
 
 
 def _back_up(path: Path) -> None:

@@ -7,8 +7,9 @@ compressed formats with other roundings than Kaldi's. It does write them.
 import math
 import os
 import struct
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,21 +26,24 @@ class Header(NamedTuple):
     kind: bytes
     shape: tuple[int, ...]
     nbytes: int
-    codec: bytes = b""
+    codec: bytes | bytearray = b""
 
 
 class Source:
     """An open file that stands at an object. PATH and NAME (the entry's) are for the message."""
 
-    def __init__(self, file: IO[bytes], path: Path | str, name: str) -> None:
+    def __init__(self, file: BufferedReader, path: Path | str, name: str) -> None:
         self.file, self.path, self.name = file, path, name
 
     def error(self, problem: str) -> DataError:
         return DataError(f"{self.name} {problem}", self.path)
 
-    def take(self, count: int) -> bytes:
+    def take(self, count: int) -> bytearray:
+        """The next COUNT bytes, in memory that an array may be written to."""
         self.need(count)
-        return self.file.read(count)
+        data = bytearray(count)
+        self.file.readinto(data)
+        return data
 
     def need(self, count: int) -> None:
         """Before memory is asked for: a damaged size may be of terabytes."""
@@ -63,7 +67,7 @@ def read_object(source: Source) -> np.ndarray:
     header = read_header(source)
     if header.kind == _TEXT:
         return _read_text(source)
-    data = bytearray(source.take(header.nbytes))  # a bytearray makes an array that can be written to
+    data = source.take(header.nbytes)
     if header.kind == b"\4":
         return np.frombuffer(data, _INT32)["value"].copy()
     if header.kind in _DTYPES:
@@ -81,7 +85,7 @@ def read_header(source: Source) -> Header:
     if (mark := source.file.read(2)) != b"\0B":
         source.file.seek(-len(mark), os.SEEK_CUR)
         return Header(_TEXT, (), 0)
-    kind = source.take(1)
+    kind = bytes(source.take(1))
     if kind == b"\4":  # an int32 vector has no name
         source.file.seek(-1, os.SEEK_CUR)
         count = source.size()
@@ -104,9 +108,8 @@ def _read_float_header(source: Source, kind: bytes) -> Header:
     rows, cols = struct.unpack("<8xii", codec)
     if rows < 0 or cols < 0:
         raise source.error("is damaged: its header has no size")
-    return Header(
-        kind, (rows, cols), {b"CM": (rows + 8) * cols, b"CM2": 2 * rows * cols, b"CM3": rows * cols}[kind], codec
-    )
+    nbytes = {b"CM": (rows + 8) * cols, b"CM2": 2 * rows * cols, b"CM3": rows * cols}[kind]
+    return Header(kind, (rows, cols), nbytes, codec)
 
 
 def _decode(header: Header, data: bytearray) -> np.ndarray:
@@ -115,8 +118,9 @@ def _decode(header: Header, data: bytearray) -> np.ndarray:
     low, span = np.frombuffer(header.codec, "<f4", 2)
     if header.kind != b"CM":
         dtype, top = ("<u2", 65535.0) if header.kind == b"CM2" else ("u1", 255.0)
-        values = np.frombuffer(data, dtype).reshape(rows, cols).astype(np.float32)
-        return np.asarray(low + values * np.float32(float(span) * (1 / top)))
+        steps = np.frombuffer(data, dtype).reshape(rows, cols).astype(np.float32)
+        values: np.ndarray = low + steps * np.float32(float(span) * (1 / top))
+        return values
     heads = np.frombuffer(data, "<u2", 4 * cols).reshape(cols, 4).astype(np.float32)
     codes = np.frombuffer(data, np.uint8, offset=8 * cols).reshape(cols, rows).T
     # four percentiles of each column, and between them straight lines: codes 0 to 64, to 192, to 255
@@ -125,11 +129,12 @@ def _decode(header: Header, data: bytearray) -> np.ndarray:
     lower = p0 + ((p25 - p0) * steps).astype(np.float64) * (1 / 64.0)
     middle = p25 + ((p75 - p25) * (steps - 64)).astype(np.float64) * (1 / 128.0)
     upper = p75 + ((p100 - p75) * (steps - 192)).astype(np.float64) * (1 / 63.0)
-    return np.where(codes <= 64, lower, np.where(codes <= 192, middle, upper)).astype(np.float32)
+    values = np.where(codes <= 64, lower, np.where(codes <= 192, middle, upper)).astype(np.float32)
+    return values
 
 
 def _read_text(source: Source) -> np.ndarray:
-    """ " [ 1 2 3 ]", or a matrix with a row a line."""
+    """A vector, "[ 1 2 3 ]", or a matrix with a row on each line."""
     lines = [source.file.readline().lstrip()]
     if not lines[0].startswith(_TEXT):
         raise source.error("is not a matrix or a vector")

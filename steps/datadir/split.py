@@ -26,7 +26,7 @@ def split(contents: Contents, num_parts: int, *, per_utt: bool = False) -> list[
         what = "utterances" if per_utt else "speakers"
         raise DataError(f"cannot split {len(groups)} {what} into {num_parts} parts")
     whole = replace(contents, trials={})
-    return [whole.select([utt for group in part for utt in group]) for part in _balance(groups, num_parts)]
+    return [whole.select({utt for group in part for utt in group}) for part in _balance(groups, num_parts)]
 
 
 def write_split(parts: list[Contents], target: Path) -> None:

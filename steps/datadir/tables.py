@@ -10,6 +10,7 @@ from steps.utils.files import atomic_write
 
 BLANKS = " \t\v\f"  # what Kaldi splits on; never str.split(), which also splits on Unicode spaces
 CRLF = "Windows line end (CRLF); convert with dos2unix"
+_ID = re.compile(f"[^{BLANKS}\n\r]+")
 _ODD = ("\t", "\v", "\f", "\r", "  ", " \n", "\n ", "\n\n")  # text without any of these needs no careful parsing
 
 
@@ -42,14 +43,28 @@ def read_table(path: Path | str, *, ordered: bool = False) -> dict[str, str]:
                 raise DataError(line.problem, path, line.number)
             table[line.key] = line.value
     if ordered and (unsorted := first_unsorted(list(table))):
-        raise DataError(_unsorted_problem(*unsorted[1:]), path, unsorted[0] + 1)
+        raise DataError(unsorted_problem(*unsorted[1:]), path, unsorted[0] + 1)
     return table
 
 
 def write_table(path: Path | str, table: Mapping[str, str]) -> None:
-    """Writes TABLE sorted by key; the file appears under its name only when complete."""
+    """Writes TABLE sorted by key; the file appears under its name only when complete.
+
+    Raises:
+        DataError: a key that `check_id` refuses, a value that is empty or has a line break; a full disk
+    """
+    for key, value in table.items():
+        check_id(key, path)
+        if not value or "\n" in value or "\r" in value:
+            raise DataError(f"'{key}' cannot have the value {value!r}", path)
     with atomic_write(path) as file:
         file.writelines(f"{key} {table[key]}\n" for key in sorted(table))  # code points sort as UTF-8 bytes do
+
+
+def check_id(name: str, path: Path | str | None = None) -> None:
+    """DataError (in PATH) unless NAME can be the id of an utterance, speaker or recording: not empty, no blanks."""
+    if not _ID.fullmatch(name):
+        raise DataError(f"{name!r} cannot be an id: it is empty or has a blank", path)
 
 
 def read_lists(path: Path | str) -> dict[str, list[str]]:
@@ -103,7 +118,8 @@ def parse_lines(data: bytes, *, values: bool = True) -> Iterator[Line]:
             problem = problem or f"'{key}' has no value"
         elif key in first_seen:
             problem = problem or f"'{key}' is already on line {first_seen[key]}"
-        first_seen.setdefault(key, number)
+        if not problem:
+            first_seen[key] = number
         yield Line(number, key, value, problem)
 
 
@@ -135,7 +151,8 @@ def first_unsorted(keys: list[str]) -> tuple[int, str, str] | None:
     return next((i, key, keys[i - 1]) for i, key in enumerate(keys) if i and key < keys[i - 1])
 
 
-def _unsorted_problem(key: str, before: str) -> str:
+def unsorted_problem(key: str, before: str) -> str:
+    """What is said of a KEY that should stand above the one BEFORE it."""
     return f"not sorted (LC_ALL=C): '{key}' comes after '{before}'"
 
 

@@ -83,6 +83,10 @@ class Trials:
         pairs: np.ndarray = self.enroll.astype(np.int64) * len(self.test_ids) + self.test
         return pairs
 
+    def name(self, row: int) -> str:
+        """ "enroll test" of a trial."""
+        return f"{self.enroll_ids[self.enroll[row]]} {self.test_ids[self.test[row]]}"
+
     def summary(self) -> str:
         """For a person: "1,000 target and 10,000 nontarget trials"."""
         return f"{self.target.sum():,} target and {(~self.target).sum():,} nontarget trials"
@@ -185,6 +189,9 @@ def write_scores(path: Path | str, trials: Trials, scores: np.ndarray) -> None:
     """Writes "enroll test score" lines in the order of TRIALS, with nine significant digits (float32 survives)."""
     if len(scores) != len(trials):
         raise DataError(f"{len(scores)} scores for {len(trials)} trials", path)
+    if np.isnan(scores).any():
+        row = int(np.isnan(scores).argmax())
+        raise DataError(f"the score of '{trials.name(row)}' is NaN", path)
     with atomic_write(path) as file:
         _write_lines(file, trials, "%s %s %.9g\n", scores)
 
@@ -298,16 +305,14 @@ def _match(path: Path | str, trials: Trials, found: Trials, values: np.ndarray) 
     ranked = pairs[order]
     repeated = np.flatnonzero((ranked[1:] == ranked[:-1]) & (ranked[1:] >= 0)) + 1
     if len(repeated):
-        line = int(order[repeated].min())
-        pair = f"{trials.enroll_ids[found.enroll[line]]} {trials.test_ids[found.test[line]]}"
-        raise DataError(f"'{pair}' is scored twice", path, line + 1)
+        row = int(order[repeated].min())
+        raise DataError(f"'{found.name(row)}' is scored twice", path, row + 1)
     wanted = trials.pairs
     place = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
     missing = np.flatnonzero(ranked[place] != wanted)
     if len(missing):
-        first = missing[0]
-        pair = f"{trials.enroll_ids[trials.enroll[first]]} {trials.test_ids[trials.test[first]]}"
-        raise DataError(f"no score for {len(missing)} of {len(trials)} trials, the first being '{pair}'", path)
+        first = trials.name(missing[0])
+        raise DataError(f"no score for {len(missing)} of {len(trials)} trials, the first being '{first}'", path)
     return values[order[place]]
 
 

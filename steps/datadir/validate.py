@@ -9,7 +9,7 @@ import soundfile
 from steps.datadir.ark import read_shape, split_rx
 from steps.datadir.contents import MODELS, is_carried, is_complete, is_trials, kind_of, place_from, table_kind
 from steps.datadir.datadir import invert, parse_segment
-from steps.datadir.tables import parse_lines, read_bytes, split_blanks, split_lines
+from steps.datadir.tables import parse_lines, read_bytes, split_blanks, split_lines, unsorted_problem
 from steps.datadir.trials import NO_LAYOUT, layout_of, line_problem, read_trials
 from steps.utils.errors import DataError
 
@@ -60,10 +60,7 @@ def examine(path: Path | str, *, need_wav: bool = False, need_feats: bool = Fals
         report.error("no such data directory", path)
         return report
     names = sorted(entry.name for entry in path.iterdir() if is_carried(entry.name) or entry.name == "spk2utt")
-    tables = {name: _read(path / name, report) for name in names if not is_trials(name)}
-    for name, table in tables.items():
-        if name.endswith(".scp"):
-            table.values.update({key: place_from(root, place) for key, place in table.values.items()})
+    tables = {name: _read(path / name, root, report) for name in names if not is_trials(name)}
     for name, needed in (("utt2spk", True), ("spk2utt", True), ("wav.scp", need_wav), ("feats.scp", need_feats)):
         if needed and name not in tables:
             report.error(f"no {name} in it", path)
@@ -79,8 +76,8 @@ def examine(path: Path | str, *, need_wav: bool = False, need_feats: bool = Fals
     return report
 
 
-def _read(path: Path, report: Report) -> _Table:
-    """The table at PATH; its bad lines are reported, and kept as far as they have a key."""
+def _read(path: Path, root: Path, report: Report) -> _Table:
+    """The table at PATH; its bad lines are reported, and kept as far as they have a key. Places start at ROOT."""
     table = _Table(path, {}, {})
     try:
         data = read_bytes(path)
@@ -99,9 +96,9 @@ def _read(path: Path, report: Report) -> _Table:
         if not line.key or line.key in table.values:
             continue
         if line.key < last:
-            report.error(f"not sorted (LC_ALL=C): '{line.key}' comes after '{last}'", path, line.number)
+            report.error(unsorted_problem(line.key, last), path, line.number)
         last = line.key
-        table.values[line.key] = line.value
+        table.values[line.key] = place_from(root, line.value) if path.suffix == ".scp" else line.value
         table.lines[line.key] = line.number
     return table
 

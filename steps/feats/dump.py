@@ -28,7 +28,7 @@ from steps.utils.jobs import run_jobs, split_jobs
 if TYPE_CHECKING:
     from steps.feats.extractor import FeatureExtractor
 
-BATCH_SECONDS = 30  # audio that goes through the extractor at once
+BATCH_SECONDS = {"cpu": 30, "cuda": 900}  # audio that goes through the extractor at once
 _OUTPUTS = ("feats.scp", "energy.scp", "utt2num_frames", "utt2dur", "frame_shift")
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def _batches(job: _Job, tables: _Tables) -> Iterator[list[tuple[str, NDArray[np.
     """(utterance, samples) in groups of about BATCH_SECONDS; what cannot be read is noted in TABLES."""
     reader = AudioReader(job.options.channel)
     batch: list[tuple[str, NDArray[np.float32]]] = []
-    size = 0
+    size, full = 0, BATCH_SECONDS[job.device.partition(":")[0]] * job.options.sample_frequency
     for item in job.utterances:
         try:
             samples = _read(reader, item, job.options)
@@ -168,7 +168,7 @@ def _batches(job: _Job, tables: _Tables) -> Iterator[list[tuple[str, NDArray[np.
             continue
         batch.append((item.utt, samples))
         size += len(samples)
-        if size >= BATCH_SECONDS * job.options.sample_frequency:
+        if size >= full:
             yield batch
             batch, size = [], 0
     if batch:

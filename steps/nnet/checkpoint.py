@@ -7,6 +7,7 @@ import io
 import logging
 import pickle
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DataError("no such file", path) from None
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror or error}", path) from error
     except pickle.UnpicklingError as error:
         raise DataError("refused: it holds more than tensors and numbers, or is damaged", path) from error
     except (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
@@ -67,12 +70,15 @@ def list_checkpoints(model_dir: Path) -> list[Path]:
 
 
 def load_newest(model_dir: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, None if there is none; a damaged one is passed over with a warning."""
+    """The newest checkpoint that can be read, None if there is none; a damaged one gets another name, with a warning."""
     for path in reversed(list_checkpoints(model_dir)):
         try:
             return load(path)
         except DataError as error:
-            log.warning("%s; trying the checkpoint before it", error)
+            aside = path.with_suffix(".damaged")
+            log.warning("%s; put aside as %s, going back to the checkpoint before it", error, aside.name)
+            with suppress(FileNotFoundError):  # another rank was first
+                path.replace(aside)
     return None
 
 

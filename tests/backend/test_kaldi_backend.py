@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend.backends import CosineBackend, PldaBackend
+from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
 from steps.backend.lda import compute_lda
 from steps.backend.plda import Plda, log_likelihood, train_plda
 from steps.backend.plda_adapt import adapt_plda
@@ -118,7 +118,8 @@ def system_scores(folder: Path, set_name: str, trials_name: str, system: str) ->
         return score_pairs(CosineBackend.read(folder / mean).factors(enroll, test), trials.enroll, trials.test)
     model = "plda_" + re.sub("_(norm|nonorm|simple).*", "", system).replace("smooth", "smooth0.1")
     projection = Projection() if system.startswith("raw") else lda_projection(folder, mean)
-    backend = PldaBackend(projection, Plda.read(folder / model), "nonorm" not in system, "simple" in system)
+    options = PldaScoring("nonorm" not in system, "simple" in system)
+    backend = PldaBackend(projection, Plda.read(folder / model), options)
     return score_pairs(backend.factors(enroll, test), trials.enroll, trials.test)
 
 

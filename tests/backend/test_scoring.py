@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from steps.backend import scoring
-from steps.backend.backends import CosineBackend, PldaBackend
+from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
 from steps.backend.plda import Plda
 from steps.backend.scoring import Factors, map_products, score_pairs
 from steps.backend.vectors import Projection, Side
@@ -35,7 +35,7 @@ def test_plda_is_the_ratio_of_joint_densities() -> None:
     plda = make_plda(0)
     within, between = plda.covariances()
     enroll, test = make_side(1, 8, max_utts=4), make_side(2, 5)
-    scores = all_scores(PldaBackend(Projection(), plda, normalize_length=False).factors(enroll, test))
+    scores = all_scores(PldaBackend(Projection(), plda, PldaScoring(normalize_length=False)).factors(enroll, test))
     for row, n in enumerate(enroll.num_utts):
         e_covariance, t_covariance = between + within / n, between + within
         joint = np.block([[e_covariance, between], [between, t_covariance]])
@@ -51,7 +51,7 @@ def test_plda_is_the_ratio_of_joint_densities() -> None:
 
 @pytest.mark.parametrize("normalize_length", [True, False])
 def test_plda_of_single_utterances_is_symmetric(normalize_length: bool) -> None:
-    backend = PldaBackend(Projection(length="sqrt_dim"), make_plda(3), normalize_length)
+    backend = PldaBackend(Projection(length="sqrt_dim"), make_plda(3), PldaScoring(normalize_length))
     a, b = make_side(4, 20), make_side(5, 30)
     forth, back = all_scores(backend.factors(a, b)), all_scores(backend.factors(b, a))
     assert np.abs(forth - back.T).max() < 1e-5 * np.abs(forth).max()

@@ -1,4 +1,4 @@
-"""make_fbank and its sisters on whole data directories: what they write, and that bad input leaves nothing half-written."""
+"""make_fbank and its sisters on data directories: what they write, and that bad input leaves nothing half-written."""
 
 import logging
 import subprocess
@@ -75,7 +75,7 @@ def test_segments_have_the_features_of_their_part(make_data: MakeData, noise: No
     soundfile.write(tmp_path / "rec.ogg", wave, 16000, format="OGG", subtype="VORBIS")
     wavs = {"ogg": str(tmp_path / "rec.ogg"), "pipe": f"cat {recordings.wavs['rec']} |", "wav": recordings.wavs["rec"]}
     segments = {f"{name}-{start}": Segment(name, start, start + 0.5) for name in wavs for start in (0.25, 1.0)}
-    data = DataDir(tmp_path / "segments", wavs, {utt: "spk" for utt in segments}, segments)
+    data = DataDir(tmp_path / "segments", wavs, dict.fromkeys(segments, "spk"), segments)
     data.write(data.path)
     dump_features(data, FbankOptions(), nj=1)
     extractor = FeatureExtractor(FbankOptions())
@@ -105,10 +105,11 @@ def test_resolved_options_lie_beside_the_features(make_data: MakeData, noise: No
     assert SpectrogramOptions(**saved["init_args"]) == SpectrogramOptions(frame_length=20)
 
 
-def test_unicode_ids_and_shell_metacharacters_in_them(make_data: MakeData, noise: Noise) -> None:
-    data = make_data({"$(touch x)_Ünï;|&": noise(3000), "日本": noise(3000)} if False else {"a;$(x)&Ü": noise(3000)})
+def test_unicode_and_shell_metacharacters_in_ids(make_data: MakeData, noise: Noise) -> None:
+    data = make_data({"$(touch>x);&": noise(3000), "日本": noise(3000)})
     dump_features(data, FbankOptions(), nj=1)
-    assert list(data.table("feats.scp")) == ["a;$(x)&Ü"]
+    assert list(data.table("feats.scp")) == ["$(touch>x);&", "日本"]
+    assert read_mat(data.table("feats.scp")["日本"]).shape == (17, 23)
 
 
 def test_every_bad_utterance_is_named_with_its_reason_and_nothing_is_written(
@@ -129,13 +130,13 @@ def test_every_bad_utterance_is_named_with_its_reason_and_nothing_is_written(
     reasons = ["is empty", "no such file", "NaN", "sample rate is 8000 Hz", "less than one frame", "2 channels"]
     reasons += ["not audio", "cut short"]
     with pytest.raises(DataError, match=r"8 of 12 utterances failed, 7 may.*the first is 'empty'"):
-        dump_features(data, FbankOptions(), nj=2, allow_missing=7)
+        dump_features(data, FbankOptions(), nj=1, allow_missing=7)
     messages = [record.getMessage() for record in caplog.records]
     for name, reason in zip(bad, reasons, strict=True):
         assert any(message.startswith(f"{name}: ") and reason in message for message in messages), name
     assert _tables(data) == []
     assert not (data.path / "arks" / "feats").exists()
-    dump_features(data, FbankOptions(), nj=2, allow_missing=8)
+    dump_features(data, FbankOptions(), nj=1, allow_missing=8)
     assert list(data.table("feats.scp")) == sorted(good)
     assert list(data.table("utt2num_frames")) == sorted(good)
 
@@ -157,7 +158,9 @@ def test_a_wrong_number_of_mel_bins_is_one_error_not_one_an_utterance(make_data:
     assert _tables(data) == []
 
 
-def test_a_wrong_sample_rate_says_what_to_do(make_data: MakeData, noise: Noise, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_sample_rate_says_what_to_do(
+    make_data: MakeData, noise: Noise, caplog: pytest.LogCaptureFixture
+) -> None:
     data = make_data({"a": noise(3000)}, rate=16000)
     with pytest.raises(DataError, match=r"sample rate is 16000 Hz, 8000 Hz is wanted; set allow_downsample"):
         dump_features(data, FbankOptions(sample_frequency=8000), nj=1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kaldi_wavs import read_wav_ark
 from numpy.typing import NDArray
 
 from steps.audio.kaldi_resampling import kaldi_resample
@@ -16,7 +17,6 @@ from steps.audio.reading import read_audio
 from steps.datadir.ark import read_ark
 from steps.feats.extractor import FeatureExtractor
 from steps.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
-from kaldi_wavs import read_wav_ark
 
 TOLERANCE = {"fbank": (5e-3, 1e-4), "mfcc": (5e-3, 3e-4), "spectrogram": (5e-2, 5e-4)}  # max, rms
 OPTIONS = {"fbank": FbankOptions, "mfcc": MfccOptions, "spectrogram": SpectrogramOptions}

@@ -50,19 +50,19 @@ def _train(egs: Path, model_dir: Path, **options: object) -> list[dict[str, floa
 
 
 def test_a_network_learns_and_can_be_loaded(egs: Path, tmp_path: Path) -> None:
-    options = {"num_steps": 120, "log_interval": 20, "valid_interval": 60, "checkpoint_interval": 10, "lr": 0.01}
-    lines = _train(egs, tmp_path / "model", **options, tensorboard=True)
-    assert [line["step"] for line in lines] == [20, 40, 60, 80, 100, 120]
+    intervals = {"log_interval": 40, "valid_interval": 120, "checkpoint_interval": 20}
+    lines = _train(egs, tmp_path / "model", **intervals, num_steps=240, batch_size=32, lr=0.01, tensorboard=True)
+    assert [line["step"] for line in lines] == [40, 80, 120, 160, 200, 240]
     assert lines[-1]["accuracy"] > 0.8 > 0.3 > lines[0]["accuracy"]
-    assert [line["step"] for line in lines if "valid_accuracy" in line] == [60, 120]
-    assert lines[-1]["valid_accuracy"] > 0.5 and lines[-1]["valid_eer"] < 0.3
-    assert [line["margin"] for line in lines] == pytest.approx([0.095, *[0.1] * 5])
+    assert [line["step"] for line in lines if "valid_accuracy" in line] == [120, 240]
+    assert lines[-1]["valid_accuracy"] > 0.2 and lines[-1]["valid_eer"] < 0.35  # by chance: 0.06 and 0.5
+    assert [line["margin"] for line in lines] == pytest.approx([0.1] * 6)
     assert lines[-1]["lr"] == QUICK.final_lr
-    assert lines[-1]["epoch"] == pytest.approx(120 / (lines[0]["step"] / lines[0]["epoch"]))
+    assert lines[-1]["epoch"] == pytest.approx(6 * lines[0]["epoch"])
     assert all(0 <= line["waiting"] <= 1 and line["examples_per_s"] > 0 for line in lines)
     assert list((tmp_path / "model" / "tensorboard").iterdir())
     assert [path.stem for path in checkpoint.list_checkpoints(tmp_path / "model")] == [
-        f"step-{step:07d}" for step in (100, 110, 120)
+        f"step-{step:07d}" for step in (200, 220, 240)
     ]
 
     network, normalization = load_model(tmp_path / "model")
@@ -73,12 +73,16 @@ def test_a_network_learns_and_can_be_loaded(egs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "model" / "spk2int").read_text() == (egs / "spk2int").read_text()
 
 
-@pytest.mark.parametrize("amp", ["bf16", "fp16"])
-def test_mixed_precision_stays_close_to_float32(egs: Path, tmp_path: Path, amp: str) -> None:
-    exact = [line["loss"] for line in _train(egs, tmp_path / "exact")]
-    mixed = [line["loss"] for line in _train(egs, tmp_path / amp, amp=amp)]
-    assert mixed == pytest.approx(exact, rel=0.03)
-    assert mixed != exact
+def test_mixed_precision_stays_close_to_float32(egs: Path, tmp_path: Path) -> None:
+    exact, bf16, fp16 = (
+        [line["loss"] for line in _train(egs, tmp_path / amp, amp=amp, num_steps=30)]
+        for amp in ("none", "bf16", "fp16")
+    )
+    assert bf16 == pytest.approx(exact, rel=0.05) and bf16 != exact
+    assert fp16[0] == pytest.approx(exact[0], rel=0.01) and fp16 != exact
+    assert fp16[-1] == pytest.approx(
+        exact[-1], rel=0.1
+    )  # its first steps are skipped, until the loss scale has settled
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_does_not(egs: Path, tmp_path: Path) -> None:

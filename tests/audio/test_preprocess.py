@@ -1,0 +1,75 @@
+"""Resampled and band-passed copies of a data directory."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from steps.audio.filters import BandpassOptions
+from steps.audio.preprocess import preprocess_audio, to_int16
+from steps.audio.reading import read_audio
+from steps.datadir.datadir import DataDir, Segment
+from steps.utils.errors import DataError
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDir:
+    """Two recordings, one of them with a slash in its name, and three segments."""
+    path = tmp_path / "data"
+    path.mkdir()
+    noise = np.random.default_rng(0).standard_normal(16000) * 0.1
+    wavs = {}
+    for number, recording in enumerate(["dir/rec", "rec"]):
+        wavs[recording] = str(path / f"{number}.wav")
+        soundfile.write(wavs[recording], noise, 16000, subtype="PCM_16")
+    segments = {"s-1": Segment("dir/rec", 0.1, 0.5), "s-2": Segment("rec", 0.0, 0.4), "s-3": Segment("rec", 0.4, -1)}
+    made = DataDir(path, wavs, dict.fromkeys(segments, "s"), segments)
+    made.write(path)
+    (path / "spk2gender").write_text("s f\n")
+    (path / "trials").write_text("s-1 s-2 target\ns-1 s-3 nontarget\n")
+    return made
+
+
+def test_a_new_data_directory_with_new_audio(data: DataDir, tmp_path: Path) -> None:
+    preprocess_audio(data, tmp_path / "new", nj=1, rate=8000, bandpass=BandpassOptions(300, 3400))
+    new = DataDir.read(tmp_path / "new")
+    assert (new.segments, new.utt2spk) == (data.segments, data.utt2spk)
+    for table in ("spk2gender", "trials"):
+        assert (new.path / table).read_text() == (data.path / table).read_text()
+    for recording, place in new.wavs.items():
+        assert soundfile.info(place).subtype == "PCM_16"
+        samples, rate = read_audio(place)
+        assert (len(samples), rate) == (8000, 8000)
+        original, _ = read_audio(data.wavs[recording])
+        spectrum, before = (np.abs(np.fft.rfft(wave)) for wave in (samples, original))
+        assert spectrum[:150].mean() < 1e-2 * before[:150].mean() / 2, "1-Hz bins: half the samples, half the height"
+        assert spectrum[500:3000].mean() == pytest.approx(before[500:3000].mean() / 2, rel=0.01)
+
+
+def test_without_options_the_samples_stay(data: DataDir, tmp_path: Path) -> None:
+    preprocess_audio(data, tmp_path / "new", nj=1, audio_format="wav")
+    for recording, place in DataDir.read(tmp_path / "new").wavs.items():
+        np.testing.assert_array_equal(read_audio(place)[0], read_audio(data.wavs[recording])[0])
+
+
+def test_loud_samples_are_clipped_not_wrapped() -> None:
+    samples = np.array([1.5, 1.0, 0.5, -1.0, -1.5], np.float32)
+    assert to_int16(samples).tolist() == [32767, 32767, 16384, -32768, -32768]
+
+
+def test_a_bad_recording_leaves_no_new_directory(data: DataDir, tmp_path: Path) -> None:
+    Path(data.wavs["rec"]).write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 of 2 recordings failed; the first is 'rec': .*the file is empty"):
+        preprocess_audio(data, tmp_path / "new", nj=1)
+    assert not (tmp_path / "new" / "audio").exists()
+    assert not (tmp_path / "new" / "wav.scp").exists()
+
+
+def test_options_that_cannot_be(data: DataDir, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="high is 3400 Hz; at 6000 Hz"):
+        preprocess_audio(data, tmp_path / "new", nj=1, rate=6000, bandpass=BandpassOptions())
+    with pytest.raises(DataError, match="must not be the old one"):
+        preprocess_audio(data, data.path, nj=1)
+    with pytest.raises(DataError, match="rate is 0"):
+        preprocess_audio(data, tmp_path / "new", nj=1, rate=0)

@@ -1,0 +1,128 @@
+"""Score normalisation against one trial at a time, and what it must not depend on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steps.backend.backends import Backend, CosineBackend, PldaBackend
+from steps.backend.plda import Plda
+from steps.backend.score_norm import CohortStats, cohort_stats, normalize, read_cohort, side_stats
+from steps.backend.scoring import Factors, score_pairs
+from steps.backend.vectors import Projection, Side
+from steps.datadir.ark import write_vectors
+from steps.utils.errors import DataError
+
+
+def make_side(seed: int, count: int, max_utts: int = 1) -> Side:
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((count, 8), dtype=np.float32)
+    return Side([f"{seed}-{row}" for row in range(count)], vectors, rng.integers(1, max_utts + 1, count))
+
+
+def backends() -> list[Backend]:
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((2, 8, 8))
+    plda = Plda.from_covariances(np.zeros(8), *(factor @ factor.T + np.eye(8) for factor in factors))
+    return [CosineBackend(Projection(length="unit")), PldaBackend(Projection(length="sqrt_dim"), plda)]
+
+
+def all_scores(factors: Factors) -> np.ndarray:
+    shape = len(factors.left), len(factors.right)
+    return score_pairs(factors, *(index.ravel() for index in np.indices(shape))).reshape(shape)
+
+
+@pytest.mark.parametrize("backend", backends(), ids=["cosine", "plda"])
+@pytest.mark.parametrize("top_n", [None, 7, 40])
+def test_one_trial_at_a_time(backend: Backend, top_n: int | None) -> None:
+    enroll, test, cohort = make_side(1, 9, max_utts=3), make_side(2, 11), make_side(3, 40)
+    raw = all_scores(backend.factors(enroll, test))
+    enroll_cohort = all_scores(backend.factors(enroll, cohort))
+    test_cohort = all_scores(backend.factors(cohort, test)).T  # the cohort on the other side: scores are symmetric
+    enroll_stats, test_stats = side_stats(backend, enroll, test, cohort, top_n)
+    for row, column in np.ndindex(raw.shape):
+        e, t = (np.sort(scores)[-(top_n or 40) :] for scores in (enroll_cohort[row], test_cohort[column]))
+        expected = ((raw[row, column] - e.mean()) / e.std() + (raw[row, column] - t.mean()) / t.std()) / 2
+        sides = enroll_stats.at(np.array([row])), test_stats.at(np.array([column]))
+        assert normalize(raw[row, column][None], *sides)[0] == pytest.approx(expected, rel=2e-4, abs=2e-4)
+
+
+def test_unchanged_by_an_affine_map_of_all_scores() -> None:
+    rng = np.random.default_rng(4)
+    left, right = rng.standard_normal((30, 8), dtype=np.float32), rng.standard_normal((50, 8), dtype=np.float32)
+    plain = Factors.dot(left, right)
+    mapped = Factors(3 * left, right, np.full(30, 2.0), np.full((1, 50), 5.0), plain.group)
+    for top_n in (None, 10):
+        before, after = cohort_stats(plain, top_n), cohort_stats(mapped, top_n)
+        scores = rng.standard_normal(30)
+        assert np.allclose(
+            normalize(scores, before, before), normalize(3 * scores + 7, after, after), rtol=1e-5, atol=1e-5
+        )
+
+
+def test_what_stands_on_both_sides_is_the_same_scored_once_or_twice() -> None:
+    backend, both, cohort = backends()[1], make_side(5, 20), make_side(6, 60)
+    test = Side([*both.ids[5:], "new"], np.concatenate([both.vectors[5:], both.vectors[:1]]), np.ones(16, np.int64))
+    enroll_stats, test_stats = side_stats(backend, both, test, cohort, 10)
+    alone = cohort_stats(backend.factors(test, cohort), 10)
+    assert np.allclose(test_stats.mean, alone.mean, rtol=1e-5)
+    assert np.allclose(test_stats.std, alone.std, rtol=1e-4)
+    assert np.array_equal(enroll_stats.mean[5:], test_stats.mean[:-1])
+
+
+def test_models_are_not_taken_for_utterances_of_the_same_name() -> None:
+    backend, cohort = backends()[1], make_side(7, 60)
+    model = make_side(8, 10, max_utts=5)
+    test = Side.single(model.ids, model.vectors)
+    _, stats = side_stats(backend, model, test, cohort, 10)
+    assert np.allclose(stats.mean, cohort_stats(backend.factors(test, cohort), 10).mean, rtol=1e-5)
+
+
+def test_a_cohort_that_scores_alike_does_not_divide_by_zero() -> None:
+    stats = cohort_stats(Factors.dot(np.ones((2, 3), np.float32), np.ones((5, 3), np.float32)), None)
+    assert np.array_equal(stats.std, [1e-6, 1e-6])
+    assert np.isfinite(normalize(np.array([3.0, 4.0]), stats, stats)).all()
+
+
+def test_population_deviation() -> None:
+    stats = cohort_stats(Factors.dot(np.ones((1, 1), np.float32), np.float32([[1], [2], [3], [6]])), None)
+    assert (stats.mean[0], stats.std[0]) == (3, pytest.approx(np.sqrt(3.5)))
+    assert cohort_stats(Factors.dot(np.ones((1, 1), np.float32), np.float32([[1], [2], [3], [6]])), 2).mean[0] == 4.5
+
+
+@pytest.fixture
+def cohort_files(tmp_path: Path) -> Path:
+    side = make_side(9, 6)
+    ids = [f"{speaker}-{utt}" for speaker in "abc" for utt in "12"]
+    write_vectors(tmp_path / "cohort", ids, side.vectors)
+    (tmp_path / "utt2spk").write_text("".join(f"{key} {key[0]}\n" for key in ids))
+    return tmp_path
+
+
+def test_cohort_of_speakers_leaves_out_those_of_the_trials(
+    cohort_files: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    scp, utt2spk = cohort_files / "cohort.scp", cohort_files / "utt2spk"
+    cohort = read_cohort(scp, utt2spk, {"x"}, {"x-1"})
+    assert cohort.ids == ["a", "b", "c"]
+    assert np.allclose(cohort.vectors[1], make_side(9, 6).vectors[2:4].mean(axis=0), atol=1e-6)
+    assert not caplog.text
+    assert read_cohort(scp, utt2spk, {"b"}, set()).ids == ["a", "c"]
+    assert "left out 1 of 3 speakers" in caplog.text
+    assert read_cohort(scp, utt2spk, set(), {"c-2"}).ids == ["a", "b"]
+    assert read_cohort(scp, None, set(), {"c-2"}).ids == ["a-1", "a-2", "b-1", "b-2", "c-1"]
+    with pytest.raises(DataError, match="a cohort of 1 cannot normalise"):
+        read_cohort(scp, utt2spk, {"a", "b"}, set())
+
+
+def test_a_cohort_member_twice_is_refused(cohort_files: Path) -> None:
+    lines = (cohort_files / "cohort.scp").read_text().splitlines()
+    (cohort_files / "cohort.scp").write_text("\n".join([*lines, lines[0]]) + "\n")
+    with pytest.raises(DataError, match="a-1"):
+        read_cohort(cohort_files / "cohort.scp", None, set(), set())
+
+
+def test_stats_at_rows() -> None:
+    stats = CohortStats(np.arange(3.0), np.arange(3.0) + 1)
+    assert np.array_equal(stats.at(np.array([2, 0])).std, [3, 1])

@@ -1,0 +1,177 @@
+"""Interrupted training goes on as if nothing had happened: the same losses to the bit, the same network."""
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from egs_corpus import write_configs, write_small_egs
+
+from steps.nnet import checkpoint
+from steps.nnet.options import TrainOptions
+from steps.nnet.resume import rng_state, set_rng_state
+from steps.nnet.train import train
+from steps.nnet.train_log import read_log
+from steps.utils.errors import DataError
+
+OPTIONS = TrainOptions(
+    batch_size=32,
+    num_steps=60,
+    warmup_steps=5,
+    log_interval=1,
+    valid_interval=25,
+    checkpoint_interval=7,
+    tensorboard=False,
+    amp="auto",
+    device="cpu",
+)
+MEASURED = {"examples_per_s", "waiting"}  # the only figures that may differ
+
+
+class Run:
+    """Egs and configurations, and how to train with them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.egs = directory, directory / "egs"
+        write_small_egs(self.egs)
+        self.network, self.objective = write_configs(directory / "conf")
+
+    def train(self, name: str, **options: object) -> None:
+        """Trains into the model directory NAME with OPTIONS over those above."""
+        settings = dataclasses.replace(OPTIONS, **options)
+        train(self.egs, self.directory / name, self.network, self.objective, settings)
+
+    def lines(self, name: str) -> list[dict[str, float]]:
+        """The log, without what is measured."""
+        records = read_log(self.directory / name / "log.jsonl")
+        return [{key: value for key, value in line.items() if key not in MEASURED} for line in records]
+
+    def signal_at(self, name: str, line: int, number: int, process: int) -> threading.Thread:
+        """Sends signal NUMBER to PROCESS as soon as the log has so many lines."""
+        path = self.directory / name / "log.jsonl"
+
+        def send() -> None:
+            while not path.is_file() or len(path.read_bytes().splitlines()) < line:
+                time.sleep(0.001)
+            os.kill(process, number)
+
+        thread = threading.Thread(target=send, daemon=True)
+        thread.start()
+        return thread
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run(tmp_path_factory.mktemp("resume"))
+    run.train("whole")
+    return run
+
+
+def _same_network(one: Path, other: Path) -> bool:
+    networks = [checkpoint.load(path / "final.pt")["network"] for path in (one, other)]
+    return all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+
+
+def test_killed_at_any_moment(run: Run) -> None:
+    words = ["--train.tensorboard=false", "--train.device=cpu", "--network", str(run.network), "--objective"]
+    words += [str(run.objective)]
+    for field in ("batch_size", "num_steps", "warmup_steps", "log_interval", "valid_interval", "checkpoint_interval"):
+        words.append(f"--train.{field}={getattr(OPTIONS, field)}")
+    command = [sys.executable, "steps/train.py", str(run.egs), str(run.directory / "killed"), *words]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        run.signal_at("killed", 31, signal.SIGKILL, process.pid).join()
+    assert process.returncode == -signal.SIGKILL
+    done = [line["step"] for line in run.lines("killed")]
+    assert 31 <= len(done) < OPTIONS.num_steps
+    run.train("killed")
+    assert run.lines("killed") == run.lines("whole")
+    assert _same_network(run.directory / "killed", run.directory / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop(run: Run, number: int, caplog: pytest.LogCaptureFixture) -> None:
+    name = signal.Signals(number).name
+    run.signal_at(name, 10, number, os.getpid())
+    caplog.set_level("INFO")
+    with pytest.raises(SystemExit) as stopped:
+        run.train(name, log_interval=3)
+    assert stopped.value.code == 128 + number
+    assert f"{name} after step" in caplog.text
+    (newest,) = checkpoint.list_checkpoints(run.directory / name)[-1:]
+    assert not (run.directory / name / "final.pt").exists()
+    run.train(name, log_interval=3)
+    run.train("coarse", log_interval=3)
+    assert run.lines(name) == run.lines("coarse")
+    assert f"{int(newest.stem.split('-')[1])} steps are done" in caplog.text
+    assert _same_network(run.directory / name, run.directory / "whole")
+
+
+def test_a_damaged_checkpoint_is_passed_over(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.signal_at("damaged", 30, signal.SIGTERM, os.getpid())
+    with pytest.raises(SystemExit):
+        run.train("damaged")
+    newest = checkpoint.list_checkpoints(run.directory / "damaged")[-1]
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    run.train("damaged")
+    assert f"{newest}: damaged" in caplog.text or f"{newest}: cannot read" in caplog.text
+    assert run.lines("damaged") == run.lines("whole")
+    assert _same_network(run.directory / "damaged", run.directory / "whole")
+
+
+def test_other_options_start_anew_and_are_named(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.train("changed", num_steps=20, lr=0.001)
+    run.train("changed", num_steps=20, lr=0.001, log_interval=2, keep=5, num_threads=1)
+    assert "anew" not in caplog.text
+    run.train("changed", num_steps=14)
+    assert "train.lr 0.001 -> 0.002; train.num_steps 20 -> 14" in caplog.text
+    assert [line["step"] for line in run.lines("changed")] == list(range(1, 15))
+    names = [path.stem for path in checkpoint.list_checkpoints(run.directory / "changed")]
+    assert names == ["step-0000007", "step-0000014"]
+
+
+def test_what_a_kill_left_in_the_log_and_in_checkpoints_goes(run: Run) -> None:
+    run.train("stale", num_steps=7)
+    model = run.directory / "stale"
+    with (model / "log.jsonl").open("a") as log:
+        log.write('{"step": 8, "loss": 1}\n{"step": 9, "lo')
+    (model / "checkpoints" / ".step-0000008.pt.tmp1").write_bytes(b"half")
+    (model / "checkpoints" / "step-0000007.pt").unlink()
+    run.train("stale", num_steps=7)
+    assert [line["step"] for line in run.lines("stale")] == list(range(1, 8))
+    assert [path.name for path in (model / "checkpoints").iterdir()] == ["step-0000007.pt"]
+
+
+def test_a_malicious_checkpoint_stops_nothing_and_runs_nothing(run: Run) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(run.directory / "owned"),)
+
+    run.train("malicious", num_steps=7)
+    torch.save({"step": 3, "network": Payload()}, run.directory / "malicious" / "checkpoints" / "step-0000009.pt")
+    run.train("malicious", num_steps=7)
+    assert not (run.directory / "owned").exists()
+
+
+def test_a_read_only_place_is_one_line(run: Run) -> None:
+    (run.directory / "file").write_text("in the way")
+    with pytest.raises((DataError, OSError)):
+        run.train("file")
+
+
+def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
+    def draw() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
+
+    draw()
+    checkpoint.save({"rng": rng_state(torch.device("cpu"))}, tmp_path / "a.pt")
+    after = [draw() for _ in range(700)]
+    set_rng_state(checkpoint.load(tmp_path / "a.pt")["rng"], torch.device("cpu"))
+    assert [draw() for _ in range(700)] == after

@@ -1,0 +1,148 @@
+"""run.sh from the corpus that it makes to results: it runs, skips, resumes, and follows changed options."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+BACKENDS = {"statistics", "cosine", "cosine_asnorm", "plda", "plda_asnorm"}
+
+
+@pytest.fixture(scope="module")
+def place(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a clone's, whose data/ and exp/ are its own."""
+    place = tmp_path_factory.mktemp("clone with a space")
+    for name in ("run.sh", "path.sh", "pyproject.toml", ".venv", "steps", "local", "conf"):
+        (place / name).symlink_to(root / name)
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Run:
+    def call(*args: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        command = ["./run.sh", "--config", "conf/run/smoke.conf", "--nj", "2", *args]
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=500)
+        assert not ok or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def finished(run: Run, place: Path) -> Path:
+    """exp/smoke after a whole run."""
+    run()
+    return place / "exp" / "smoke"
+
+
+def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The stages that ran."""
+    return [line.split()[3].rstrip(":") for line in done.stdout.splitlines() if ": running" in line]
+
+
+def test_results_are_those_of_a_recogniser(finished: Path) -> None:
+    records = json.loads((finished / "results.json").read_text())
+    assert {(record["trials"], record["backend"]) for record in records} == {
+        (trials, backend) for trials in ("eval", "eval_all") for backend in BACKENDS
+    }
+    for record in records:
+        low, high = record["eer_ci"]
+        assert 0 <= low <= record["eer"] <= high <= 1
+        assert set(record["min_dcf"]) == {"0.05", "0.01", "0.001"} and max(record["min_dcf"].values()) <= 1
+    numbers = {(record["trials"], record["backend"]): record for record in records}
+    assert numbers["eval", "cosine"]["num_target"] == 192 and numbers["eval", "cosine"]["num_nontarget"] == 1920
+    assert numbers["eval", "cosine_asnorm"]["eer"] < 0.15
+    assert numbers["eval", "statistics"]["eer"] < 0.30
+    assert "act_dcf" not in numbers["eval", "cosine"] and "cllr" in numbers["eval", "plda"]
+
+
+def test_files_a_person_looks_at(finished: Path) -> None:
+    table = (finished / "RESULTS.md").read_text()
+    assert all(backend in table for backend in BACKENDS) and "EER" in table
+    for name in ("det_eval.png", "det_eval.svg", "det_eval_all.png"):
+        assert (finished / "plots" / name).stat().st_size > 5000
+    assert "run.sh --config conf/run/smoke.conf" in (finished / "command").read_text()
+    assert "network=conf/network/xvector_smoke.yaml" in (finished / "settings.conf").read_text()
+    lines = (finished / "log" / "run.log").read_text().splitlines()
+    assert sum(": done in " in line for line in lines) == 8
+
+
+def test_second_run_has_nothing_to_do(finished: Path, run: Run) -> None:
+    began = time.monotonic()
+    done = run()
+    assert ran(done) == [] and done.stdout.count("up to date") == 8
+    assert time.monotonic() - began < 15
+
+
+def test_changed_option_reruns_what_depends_on_it(finished: Path, run: Run) -> None:
+    planned = run("--plan", "--top-n", "10").stdout
+    assert "stage 7 back-end: up to date" in planned
+    assert "stage 8 score: would run (options changed: top-n 10, top-n 20)" in planned
+    assert "stage 9 results: would run (exp/smoke/scores would be made again)" in planned
+    assert ran(run("--top-n", "10")) == ["score", "results"]
+    assert ran(run()) == ["score", "results"]
+
+
+def test_deleted_output_is_made_again_the_same(finished: Path, run: Run) -> None:
+    (finished / "scores" / "eval.plda").rename(finished / "kept")
+    assert ran(run()) == ["score"]  # the scores are as they were, so the results are not stale
+    assert (finished / "scores" / "eval.plda").read_bytes() == (finished / "kept").read_bytes()
+
+
+def test_features_may_be_mfcc_and_objective_softmax(finished: Path, run: Run, place: Path) -> None:
+    run("--name", "mfcc", "--features", "mfcc", "--objective", "conf/objective/softmax.yaml", "--stop-stage", "6")
+    config = (place / "exp" / "mfcc" / "model" / "config.yaml").read_text()
+    assert "feat_dim: 30" in config and "Softmax" in config
+    assert ran(run()) == []  # the other run's features are untouched
+
+
+def test_killed_training_goes_on_to_the_same_model(finished: Path, run: Run, place: Path) -> None:
+    command = ["./run.sh", "--config", "conf/run/smoke.conf", "--nj", "2", "--name", "killed", "--stop-stage", "4"]
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL, start_new_session=True)
+    log = place / "exp" / "killed" / "model" / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not log.exists() or log.read_text().count("\n") < 3:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (place / "exp" / "killed" / "model" / "final.pt").exists()
+    assert ran(run("--name", "killed", "--stop-stage", "4")) == ["train"]
+    finals = [(path / "model" / "final.pt") for path in (finished, place / "exp" / "killed")]
+    assert _weights(finals[0]) == _weights(finals[1])
+
+
+def _weights(path: Path) -> dict[str, bytes]:
+    import torch
+
+    content = torch.load(path, weights_only=True)
+    return {name: tensor.numpy().tobytes() for name, tensor in content["network"].items()}
+
+
+def test_failing_step_names_its_log_and_leaves_nothing_half_done(run: Run, place: Path) -> None:
+    bad = place / "bad.yaml"
+    bad.write_text("num_mel_bin: 80\n")
+    done = run("--name", "bad", "--feats-conf", "bad.yaml", ok=False)
+    assert done.returncode != 0
+    assert "stage 2 features failed" in done.stderr and "num_mel_bin" in done.stderr
+    assert not list(place.glob("data/*/bad/train/feats.scp"))
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--corpus", "klingon"], "there is no local/prepare_klingon.py"),
+        (["--corpus", "kaldi"], "needs --corpus-dir DIR"),
+        (["--network", "conf/network/absent.yaml"], "conf/network/absent.yaml: no such file"),
+        (["--features", "plp"], "not fbank, mfcc or spectrogram"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_runs(run: Run, args: list[str], message: str) -> None:
+    done = run(*args, ok=False)
+    assert done.returncode == 1 and message in done.stderr and "stage" not in done.stdout
