@@ -38,7 +38,7 @@ def prepare_synth(out_dir: Path, synth: SynthOptions = SynthOptions(), seed: int
         nj: number of jobs
     """
     audio = out_dir / "audio"
-    _make_room(audio, {"seed": seed, "espeak-ng": engine_version(), "code": _code(), **asdict(synth)})
+    _keep_what_fits(audio, {"seed": seed, "espeak-ng": engine_version(), "code": _code(), **asdict(synth)})
     train = draw_speakers(synth.train_speakers, "t", audio, synth, seed)
     others = draw_speakers(synth.eval_speakers, "e", audio, synth, seed)
     missing = [speaker for speaker in train + others if not speaker.is_recorded()]
@@ -52,8 +52,8 @@ def _code() -> dict[str, str | None]:
     return {path.name: digest(path) for path in sorted(Path(__file__).parent.glob("synth_*.py"))}
 
 
-def _make_room(audio: Path, made_from: dict[str, object]) -> None:
-    """Leaves in AUDIO what an earlier run made from the same things, and nothing else; notes beside it what they are."""
+def _keep_what_fits(audio: Path, made_from: dict[str, object]) -> None:
+    """Leaves in AUDIO only what an earlier run made from the same things, and notes beside it what they are."""
     note = audio.parent / "synth.json"
     text = json.dumps(made_from, indent=1) + "\n"
     if audio.exists():

@@ -37,13 +37,13 @@ class SessionOptions:
         silence: range of the silence before and after the speech in seconds, drawn for every utterance
     """
 
-    reverberation: float = 0.5
+    reverberation: float = 0.6
     rt60: Range = (0.1, 0.4)
-    direct: Range = (0.0, 10.0)
+    direct: Range = (-5.0, 8.0)
     low_cut: Range = (50.0, 250.0)
     high_cut: Range = (4000.0, 8000.0)
     eq: float = 6.0
-    snr: Range = (5.0, 25.0)
+    snr: Range = (0.0, 30.0)
     noise_slope: Range = (0.0, 6.0)
     level: Range = (-36.0, -20.0)
     jitter: float = 2.0

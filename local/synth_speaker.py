@@ -6,10 +6,8 @@ prepare_synth.py draws the speakers, has each of them recorded, and writes the t
 import io
 import multiprocessing
 import random
-import signal
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -119,11 +117,26 @@ def record_afresh(speaker: Speaker) -> None:
     The process is a fork, made in milliseconds, since this one has imported everything.
     """
     fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(1, fork, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as process:
-        try:
-            process.submit(_record, speaker).result()
-        except BrokenProcessPool as error:
-            raise DataError(f"speaker {speaker.name}: the process died (killed, or out of memory?)") from error
+    receiver, sender = fork.Pipe(duplex=False)
+    process = fork.Process(target=_record_and_tell, args=(speaker, sender))
+    process.start()
+    sender.close()
+    try:
+        error = receiver.recv()
+    except EOFError:
+        error = DataError(f"speaker {speaker.name}: the process died (killed, or out of memory?)")
+    process.join()
+    if error is not None:
+        raise error
+
+
+def _record_and_tell(speaker: Speaker, sender: Connection) -> None:
+    """Sends None, or what went wrong: Ctrl-C, too, since the one who waits gets it as well and tells of it."""
+    try:
+        _record(speaker)
+        sender.send(None)
+    except BaseException as error:
+        sender.send(error)
 
 
 def _schedule(name: str, options: SynthOptions) -> dict[str, str]:

@@ -55,7 +55,7 @@ class VoiceOptions:
     tone_spread: float = 25
     rate_spread: float = 15
     f0_jitter: float = 0.10
-    formant_jitter: float = 0.02
+    formant_jitter: float = 0.025
     amplitude_jitter: float = 0.10
     rate_jitter: float = 0.08
 

@@ -25,9 +25,10 @@ def compute_cmvn(data_dir: Path, per_utt: bool = False) -> None:
     groups = {utt: [utt] for utt in data.utts} if per_utt else data.spk2utt()
     with ArkWriter(data_dir / "arks" / "cmvn.ark") as writer:
         for name, utts in groups.items():
-            stats = [cmvn_stats(read_mat(feats[utt])) for utt in utts if utt in feats]
-            if not stats:
-                raise DataError(f"no utterance of '{name}' has features", data_dir / "feats.scp")
+            if missing := [utt for utt in utts if utt not in feats]:
+                text = f"utterance '{missing[0]}' has no features; steps/fix_data_dir.py takes such utterances out"
+                raise DataError(text, data_dir / "feats.scp")
+            stats = [cmvn_stats(read_mat(feats[utt])) for utt in utts]
             if len({array.shape for array in stats}) > 1:
                 raise DataError(f"the utterances of '{name}' differ in dimension", data_dir / "feats.scp")
             writer.write(name, np.sum(stats, axis=0))

@@ -21,7 +21,7 @@ def copy_data_dir(
     Args:
         source: data directory
         target: the new one; tables it holds already are replaced
-        utt_prefix: put before every utterance id (give the same as --spk_prefix to keep both sorted alike)
+        utt_prefix: put before every utterance id (give the same as --spk-prefix to keep both sorted alike)
         utt_suffix: put after every utterance id
         spk_prefix: put before every speaker id
         spk_suffix: put after every speaker id

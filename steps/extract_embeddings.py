@@ -17,7 +17,7 @@ def extract_embeddings(
     data_dir: Path,
     out_stem: Path,
     device: str = "cpu",
-    batch_frames: int = 12000,
+    batch_frames: int | None = None,
     max_frames: int = 12000,
     bf16: bool = False,
     allow_missing: int = 0,
@@ -33,14 +33,19 @@ def extract_embeddings(
         data_dir: Kaldi data directory with feats.scp, and vad.scp if the network was trained on voiced frames
         out_stem: where to write, without .ark
         device: cpu, cuda or cuda:N
-        batch_frames: frames in a batch, padding included; less needs less memory
+        batch_frames: frames in a batch, padding included; less needs less memory. By default 3000 on a CPU, whose
+            caches hold no more, and 60000 on a GPU
         max_frames: longer utterances are cut into equal windows of at most this many frames, and their embedding is
             the average of the windows'
-        bf16: bfloat16 autocast: faster on a GPU, less exact
+        bf16: bfloat16 autocast: about twice as fast, less exact
         allow_missing: go on, without them, when at most this many utterances have no embedding
         nj: threads that read and normalise features ahead of the network
     """
-    from steps.nnet.extract import ExtractOptions, device_named, extract_embeddings  # torch takes seconds: not for --help
+    from steps.nnet.extract import (
+        ExtractOptions,
+        device_named,
+        extract_embeddings,
+    )  # torch takes seconds: not for --help
     from steps.nnet.model import load_model
 
     options = ExtractOptions(batch_frames, max_frames, bf16)

@@ -7,7 +7,7 @@ from steps.datadir.fix import fix
 from steps.utils.cli import run_step
 
 
-def fix_data_dir(data_dir: Path) -> None:
+def fix_data_dir(data_dir: Path, drop_missing_audio: bool = False) -> None:
     """Sorts the tables of DATA_DIR, drops bad and double lines, and keeps the utterances that every file knows.
 
     Prints every change; spk2utt is made anew from utt2spk. The files as they were are kept in DATA_DIR/.backup. A key
@@ -15,8 +15,9 @@ def fix_data_dir(data_dir: Path) -> None:
 
     Args:
         data_dir: data directory
+        drop_missing_audio: drop utterances whose audio file is not there or empty
     """
-    changes = fix(data_dir)
+    changes = fix(data_dir, drop_missing_audio=drop_missing_audio)
     print("\n".join([*changes, f"{data_dir}: {len(changes)} changes"]))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from steps.datadir.ark import Compression
 from steps.datadir.datadir import DataDir
-from steps.feats.dump import dump_features
+from steps.feats.dump import Device, dump_features
 from steps.feats.options import SpectrogramOptions
 from steps.utils.cli import run_step
 
@@ -15,7 +15,7 @@ def make_spectrogram(
     spectrogram: SpectrogramOptions = SpectrogramOptions(),
     nj: int = 4,
     compression: Compression = "none",
-    device: str = "cpu",
+    device: Device = "cpu",
     allow_missing: int = 0,
 ) -> None:
     """Write feats.scp, and the arks it points into, for every utterance of DATA_DIR.
@@ -25,7 +25,7 @@ def make_spectrogram(
         spectrogram: the options of Kaldi's compute-spectrogram-feats, or a YAML file of them
         nj: number of jobs
         compression: of the arks: none, or Kaldi's CM (one byte a value, by column), CM2 (two bytes), CM3 (one byte)
-        device: where to compute: cpu or cuda
+        device: where to compute
         allow_missing: number of utterances that may fail; they are listed and left out
     """
     dump_features(DataDir.read(data_dir), spectrogram, nj, compression, device, allow_missing)

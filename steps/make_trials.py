@@ -53,7 +53,7 @@ def make_trials(
             logger.warning("%d utterances are in no trial: their gender or session is not known", missing)
         if nontargets is None:
             if max_targets is not None:
-                raise DataError("--max_targets needs --nontargets")
+                raise DataError("--max-targets needs --nontargets")
             write_trials(target, pairing.all())
         else:
             write_trials(target, pairing.sample(nontargets, max_targets, seed))

@@ -38,7 +38,7 @@ def subset_data_dir(
     options = (first, last, random, per_spk, shortest, utt_list, spk_list)
     given = [(choice, value) for choice, value in zip(CHOICES, options, strict=True) if value is not None]
     if len(given) != 1:
-        raise DataError(f"give exactly one of --{', --'.join(CHOICES)}")
+        raise DataError(f"give exactly one of --{', --'.join(CHOICES).replace('_', '-')}")
     contents = Contents.read(source)
     contents.select(set(choose(contents, *given[0], seed))).write(target)
 

@@ -4,10 +4,10 @@
 import logging
 from pathlib import Path
 
+from steps.backend.backends import write_projection
 from steps.backend.lda import compute_lda
-from steps.backend.model_files import write_object
 from steps.backend.speaker_stats import SpeakerStats
-from steps.backend.vectors import Embeddings
+from steps.backend.vectors import Embeddings, Projection
 from steps.utils.cli import run_step
 
 
@@ -26,8 +26,7 @@ def train_lda(
     embeddings = Embeddings.read(train_scp)
     stats = SpeakerStats.collect(embeddings.matrix, embeddings.speakers(utt2spk))
     lda = compute_lda(stats.shifted(stats.mean), lda_dim, total_covariance_factor)
-    write_object(out_dir / "mean.vec", stats.mean)
-    write_object(out_dir / "transform.mat", lda)
+    write_projection(out_dir, Projection(stats.mean, lda))
     logging.info("%s: LDA to %d dimensions from %d speakers", out_dir, lda_dim, stats.num_speakers)
 
 

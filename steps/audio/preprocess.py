@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -104,7 +105,9 @@ def _process(job: _Job) -> _Result:
             continue
         num_clipped += int(np.count_nonzero((samples >= 1) | (samples < -1)))
         file = f"{_file_name(name)}.{job.format}"
-        soundfile.write(job.directory / file, to_int16(samples), rate, format=job.format.upper(), subtype="PCM_16")
+        encoded = BytesIO()
+        soundfile.write(encoded, to_int16(samples), rate, format=job.format.upper(), subtype="PCM_16")
+        (job.directory / file).write_bytes(encoded.getvalue())  # a full disk is an OSError here, not in libsndfile
         written[name] = file
     return _Result(written, failures, num_clipped)
 

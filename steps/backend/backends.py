@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import yaml
 
 from steps.backend.model_files import write_object
@@ -77,11 +78,7 @@ class PldaBackend:
 
     def write(self, folder: Path) -> None:
         """Writes FOLDER/{mean.vec,transform.mat,plda} as Kaldi does, and what no file of Kaldi's says."""
-        for name, array in (("mean.vec", self.projection.mean), ("transform.mat", self.projection.transform)):
-            if array is None:
-                (folder / name).unlink(missing_ok=True)  # of an earlier model
-            else:
-                write_object(folder / name, array)
+        write_projection(folder, self.projection)
         with atomic_write(folder / _SETTINGS) as file:
             yaml.safe_dump({"length_norm": self.projection.length == "sqrt_dim"}, file)
         self.plda.write(folder / "plda")
@@ -100,6 +97,16 @@ class PldaBackend:
             for side in (enroll, test)
         )
         return plda.factors(enroll_latent, enroll.num_utts, test_latent)
+
+
+def write_projection(folder: Path, projection: Projection) -> None:
+    """Writes FOLDER/mean.vec and FOLDER/transform.mat as Kaldi's programs do; removes one that is None."""
+    transform = None if projection.transform is None else projection.transform.astype(np.float32)
+    for name, array in (("mean.vec", projection.mean), ("transform.mat", transform)):
+        if array is None:
+            (folder / name).unlink(missing_ok=True)  # of an earlier model
+        else:
+            write_object(folder / name, array)
 
 
 def _read_length(path: Path) -> Length:

@@ -56,7 +56,7 @@ def bootstrap(
             return [np.nan] * (1 + len(priors))
         return [roc.eer(), *(roc.min_dcf(prior) for prior in priors)]
 
-    with ThreadPoolExecutor(nj) as pool:
+    with ThreadPoolExecutor(max(1, nj)) as pool:
         table = np.array(list(pool.map(draw, range(num_draws)))).reshape(num_draws, 1 + len(priors))
     return Draws(table[:, 0], {prior: table[:, 1 + column] for column, prior in enumerate(priors)})
 

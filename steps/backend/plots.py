@@ -8,12 +8,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from steps.backend.metrics import PRIORS, Floats, Roc, roc
 from steps.utils.files import atomic_path
 
-_TICKS = np.array([0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 90, 95, 99]) / 100
+# in per cent, those before the others that are worth a label more
+_TICKS = (1, 10, 0.1, 40, 5, 20, 0.01, 2, 0.5, 80, 95, 60, 90, 0.001, 99, 0.2, 0.05, 30, 0.02)
 _MARKERS = ("^", "s", "D")  # of the minDCF points, by prior
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe-Ito: for all eyes
 _GREY = "#707070"
@@ -37,7 +38,7 @@ def plot_det(curves: Mapping[str, Roc], paths: Iterable[Path], title: str = "") 
         figure = Figure(figsize=(5.2, 5.2), layout="constrained")
         axes = figure.add_subplot()
         limits = _limits(curves.values())
-        diagonal = norm.ppf([limits.max(axis=0)[0], limits.min(axis=0)[1]])
+        diagonal = ndtri([limits.max(axis=0)[0], limits.min(axis=0)[1]])
         axes.plot(diagonal, diagonal, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         for index, (name, curve) in enumerate(curves.items()):
             style = "-" if index < len(_COLORS) else "--"
@@ -45,10 +46,10 @@ def plot_det(curves: Mapping[str, Roc], paths: Iterable[Path], title: str = "") 
         for marker, prior in zip(_MARKERS, PRIORS, strict=True):
             axes.plot([], [], marker, color=_GREY, markersize=5, fillstyle="none", label=f"minDCF, p = {prior:g}")
         for axis, (low, high) in ((axes.xaxis, limits[0]), (axes.yaxis, limits[1])):
-            ticks = _TICKS[np.searchsorted(_TICKS, low) : np.searchsorted(_TICKS, high, side="right")]
-            axis.set_ticks(norm.ppf(ticks), [f"{100 * tick:g}" for tick in ticks])
+            ticks = _ticks(100 * low, 100 * high)
+            axis.set_ticks(ndtri(np.array(ticks) / 100), [f"{tick:g}" for tick in ticks])
         axes.set(xlabel="False alarm rate (%)", ylabel="Miss rate (%)")
-        axes.set(xlim=norm.ppf(limits[0]), ylim=norm.ppf(limits[1]))
+        axes.set(xlim=ndtri(limits[0]), ylim=ndtri(limits[1]))
         axes.grid(color="#e4e4e4", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_title(title, fontsize=10)
@@ -66,7 +67,7 @@ def plot_scores(
     curve = roc(targets, nontargets)
     edges = np.linspace(*_most(np.concatenate([targets, nontargets])), 121)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(6.0, 3.4), layout="constrained")
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
         for name, part, color in (("nontarget", nontargets, _COLORS[1]), ("target", targets, _COLORS[0])):
             density = np.histogram(part, edges)[0] / (len(part) * (edges[1] - edges[0]))
@@ -82,7 +83,7 @@ def plot_scores(
         axes.set(xlabel=label, ylabel="density", xlim=edges[[0, -1]])
         axes.set_ylim(bottom=0)
         axes.set_title(title, fontsize=10)
-        axes.legend(framealpha=0.9, edgecolor="none", fontsize=8)
+        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
         _save(figure, paths)
 
 
@@ -111,6 +112,17 @@ def _limits(curves: Iterable[Roc]) -> Floats:
     return np.column_stack([np.maximum(low, 1e-5), np.minimum(high, 0.99)])
 
 
+def _ticks(low: float, high: float) -> list[float]:
+    """As many of _TICKS from LOW to HIGH, in per cent, as leave room for their labels."""
+    chosen: list[float] = []
+    gap = 0.055 * (ndtri(high / 100) - ndtri(low / 100))
+    for tick in _TICKS:
+        near = any(abs(ndtri(tick / 100) - ndtri(other / 100)) < gap for other in chosen)
+        if low * 0.999 <= tick <= high * 1.001 and not near:
+            chosen.append(tick)
+    return chosen
+
+
 def _draw_curve(axes: Axes, name: str, curve: Roc, color: str, style: str, limits: Floats) -> None:
     steps = np.empty((2, 2 * len(curve.misses) - 1))  # every corner, and what the curve goes through before the next
     steps[:, ::2] = curve.false_alarms, curve.misses
@@ -118,7 +130,7 @@ def _draw_curve(axes: Axes, name: str, curve: Roc, color: str, style: str, limit
     rates = steps / [[curve.num_nontarget], [curve.num_target]]
     low, high = limits[:, :1], limits[:, 1:]
     # a rate of 0 lies at minus infinity: the line is drawn to just outside the frame
-    points = norm.ppf(np.clip(rates, low / 2, (1 + high) / 2))
+    points = ndtri(np.clip(rates, low / 2, (1 + high) / 2))
     cells = np.round(points * 500)  # some thousand of them across: drop what cannot be seen apart
     seen = np.append(True, (cells[:, 1:] != cells[:, :-1]).any(axis=0))
     axes.plot(*points[:, seen], style, color=color, linewidth=1.5, zorder=3)
@@ -126,7 +138,7 @@ def _draw_curve(axes: Axes, name: str, curve: Roc, color: str, style: str, limit
     marks = [("o", color, np.full(2, curve.eer()))]
     marks += [(m, "white", rates[:, 2 * curve.min_dcf_corner(p)]) for m, p in zip(_MARKERS, PRIORS, strict=True)]
     for marker, face, point in marks:
-        place = norm.ppf(np.clip(point, limits[:, 0], limits[:, 1]))
+        place = ndtri(np.clip(point, limits[:, 0], limits[:, 1]))
         axes.plot(*place, marker, color=color, markersize=5, markerfacecolor=face, clip_on=False, zorder=4)
 
 

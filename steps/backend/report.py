@@ -20,7 +20,7 @@ def find_trials(data_dir: Path) -> dict[str, Path]:
     """
     sets = [data_dir] if any(data_dir.glob("trials*")) else sorted(data_dir.glob("*/"))
     lists = {
-        folder.resolve().name + path.name.removeprefix("trials"): path
+        folder.absolute().name + path.name.removeprefix("trials"): path
         for folder in sets
         for path in sorted(folder.glob("trials*"))
         if path.name == "trials" or path.name.startswith("trials_")
@@ -67,6 +67,8 @@ def write_page(path: Path, title: str, settings: str, baseline: str, results: Se
         curves = {result.record.backend: result.curve for result in systems}
         plot_det(curves, [path.parent / "plots" / f"det_{name}{suffix}" for suffix in (".png", ".svg")], name)
         sections.append(_section(name, systems, baseline))
+    curves_of_training = sorted((path.parent / "plots").glob("training*.png"))
+    sections += [f"## Training\n\n![Training curves](plots/{plot.name})" for plot in curves_of_training]
     draws = len(results[0].draws.eer)
     lines = [
         f"# {title}",

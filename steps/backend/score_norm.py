@@ -55,7 +55,13 @@ def read_cohort(path: Path, utt2spk: Path | None, trial_speakers: Collection[str
 
 
 def cohort_stats(factors: Factors, top_n: int | None, nj: int = 1) -> CohortStats:
-    """Of every row's TOP_N highest scores, or of all (None): mean and population standard deviation."""
+    """Of every row's TOP_N highest scores, or of all (None): mean and population standard deviation.
+
+    Raises:
+        DataError: TOP_N is less than 2
+    """
+    if top_n is not None and top_n < 2:
+        raise DataError(f"the {top_n} highest cohort scores have no spread: take at least 2")
     num_rows, size = len(factors.left), len(factors.right)
     first = size - min(top_n or size, size)
     stats = CohortStats(np.empty(num_rows), np.empty(num_rows))

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from steps.backend.vectors import Floats, Ints, Vectors
+from steps.utils.errors import DataError
 
 Integers = npt.NDArray[np.integer]
 
-_CHUNK = 1 << 16  # listed trials a job
+_CHUNK = 1 << 15  # listed trials a job
 _GATHER = 512  # listed trials whose vectors are gathered at a time: 1 MB at dim 256, within a core's cache
 _BLOCK = 1 << 22  # scores in a block of the full matrix: 16 MB
 _DENSE = 40  # a score of the full matrix costs about this much less than one of a listed trial
@@ -39,8 +40,19 @@ class Factors:
 
     @classmethod
     def dot(cls, left: Vectors, right: Vectors) -> "Factors":
-        """Scores that are dot products and nothing more."""
+        """Scores that are dot products and nothing more.
+
+        Raises:
+            DataError: the two sides are of different dimension
+        """
+        if left.shape[1] != right.shape[1]:
+            raise DataError(f"vectors of dimension {left.shape[1]} on one side and {right.shape[1]} on the other")
         return cls(left, right, np.zeros(len(left)), np.zeros((1, len(right))), np.zeros(len(left), np.int64))
+
+    def terms(self, enroll: Integers, test: Integers) -> Floats:
+        """What the scores of pairs (ENROLL[i], TEST[i]) are beside the product, (N,)."""
+        terms: Floats = self.left_bias[enroll] + self.right_bias[self.group[enroll], test]
+        return terms
 
 
 def score_pairs(factors: Factors, enroll: Integers, test: Integers, nj: int = 1) -> Floats:
@@ -48,25 +60,25 @@ def score_pairs(factors: Factors, enroll: Integers, test: Integers, nj: int = 1)
 
     A sparse list is scored from gathered rows; one that covers much of the matrix is picked from blocks of all scores.
     """
-    order = np.argsort(enroll, kind="stable")  # each enrolment vector comes into the cache once
-    rows, columns = enroll[order].astype(np.int64), test[order].astype(np.int64)
-    in_order = factors.left_bias[rows] + factors.right_bias[factors.group[rows], columns]
-    if len(factors.left) * len(factors.right) < _DENSE * len(order):
+    scores = np.empty(len(enroll))
+    if len(factors.left) * len(factors.right) < _DENSE * len(enroll):
+        order = np.argsort(enroll, kind="stable")
+        rows = enroll[order]
 
         def pick(part: slice, block: Vectors) -> None:
             begin, end = np.searchsorted(rows, (part.start, part.stop))
-            in_order[begin:end] += block[rows[begin:end] - part.start, columns[begin:end]]
+            chosen = order[begin:end]
+            products = block[rows[begin:end] - part.start, test[chosen]]
+            scores[chosen] = products + factors.terms(rows[begin:end], test[chosen])
 
         map_products(factors, pick, nj)
     else:
 
         def multiply(begin: int) -> None:
             part = slice(begin, begin + _CHUNK)
-            in_order[part] += _gathered_dot(factors, rows[part], columns[part])
+            scores[part] = _gathered_dot(factors, enroll[part], test[part]) + factors.terms(enroll[part], test[part])
 
-        _on_threads(multiply, range(0, len(order), _CHUNK), nj)
-    scores = np.empty(len(order))
-    scores[order] = in_order
+        _on_threads(multiply, range(0, len(enroll), _CHUNK), nj)
     return scores
 
 
@@ -87,7 +99,7 @@ def map_products(factors: Factors, function: Callable[[slice, Vectors], None], n
     _on_threads(multiply, range(0, num_left, height), nj)
 
 
-def _gathered_dot(factors: Factors, enroll: Ints, test: Ints) -> Vectors:
+def _gathered_dot(factors: Factors, enroll: Integers, test: Integers) -> Vectors:
     products = np.empty(len(enroll), np.float32)
     left = np.empty((_GATHER, factors.left.shape[1]), np.float32)
     right = np.empty_like(left)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from steps.datadir.tables import read_lists, read_table
 from steps.datadir.trials import Trials
@@ -81,6 +79,9 @@ class _Lookup:
 
 def _tied_by_targets(trials: Trials) -> TrialSpeakers:
     """Speakers named after the first of their ids."""
+    from scipy.sparse import coo_array  # slow to import, and here not often needed
+    from scipy.sparse.csgraph import connected_components
+
     ids, nodes = _number(trials.enroll_ids + trials.test_ids)
     enroll, test = nodes[: len(trials.enroll_ids)], nodes[len(trials.enroll_ids) :]
     ties = (enroll[trials.enroll[trials.target]], test[trials.test[trials.target]])

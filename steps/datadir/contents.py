@@ -159,7 +159,7 @@ class Contents:
                 tables[name] = {key(old): spk(value) if name == "utt2spk" else value for old, value in table.items()}
             if len(tables[name]) < len(table):
                 raise DataError(f"the new ids are not distinct in {name}")
-        for name in {*tables["utt2spk"], *tables["utt2spk"].values()}:
+        for name in sorted({*tables["utt2spk"], *tables["utt2spk"].values()}):
             check_id(name)
         enroll = spk if MODELS in self.tables else utt
         trials = {

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from steps.datadir.tables import read_table, split_blanks, write_lists, write_table
+from steps.datadir.tables import check_order, read_table, split_blanks, write_lists, write_table
 from steps.utils.errors import DataError
 
 
@@ -48,7 +48,7 @@ class DataDir:
         path = Path(path)
         if not path.is_dir():
             raise DataError("no such data directory", path)
-        utt2spk = read_table(path / "utt2spk", ordered=True)
+        utt2spk = _read_utt2spk(path / "utt2spk")
         wavs = read_table(path / "wav.scp", ordered=True) if (path / "wav.scp").exists() else {}
         segments = read_segments(path / "segments") if (path / "segments").exists() else {}
         data = cls(path, wavs, utt2spk, segments)
@@ -56,11 +56,6 @@ class DataDir:
         return data
 
     def _check(self) -> None:
-        if not self.utt2spk:
-            raise DataError("the file is empty", self.path / "utt2spk")
-        for number, spk in enumerate(self.utt2spk.values(), start=1):
-            if len(split_blanks(spk)) > 1:
-                raise DataError(f"one speaker is wanted, not '{spk}'", self.path / "utt2spk", number)
         if self.segments:
             _check_same(self.utt2spk, self.path / "utt2spk", self.segments, self.path / "segments")
             for number, (utt, segment) in enumerate(self.segments.items(), start=1):
@@ -143,6 +138,17 @@ def invert(utt2spk: dict[str, str]) -> dict[str, list[str]]:
     for utt in sorted(utt2spk):
         spk2utt.setdefault(utt2spk[utt], []).append(utt)
     return dict(sorted(spk2utt.items()))
+
+
+def _read_utt2spk(path: Path) -> dict[str, str]:
+    utt2spk = read_table(path)
+    if not utt2spk:
+        raise DataError("the file is empty", path)
+    for number, (utt, spk) in enumerate(utt2spk.items(), start=1):
+        if len(split_blanks(spk)) > 1:
+            raise DataError(f"'utterance speaker' is wanted, not '{utt} {spk}': has an id a space?", path, number)
+    check_order(utt2spk, path)  # last, since an id with a space is seldom in order
+    return utt2spk
 
 
 def _check_same(utts: dict[str, str], utts_path: Path, others: Iterable[str], others_path: Path) -> None:

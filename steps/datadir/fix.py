@@ -7,14 +7,19 @@ from steps.datadir.contents import Contents, Table, is_carried, is_complete, kin
 from steps.datadir.datadir import invert, parse_segment
 from steps.datadir.tables import first_unsorted, parse_lines, read_bytes, read_lists, split_blanks, split_lines
 from steps.datadir.trials import Trials, layout_of, line_problem
+from steps.datadir.validate import place_problem
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_path
 
 
-def fix(path: Path) -> list[str]:
+def fix(path: Path, *, drop_missing_audio: bool = False) -> list[str]:
     """Sorts the tables of PATH, drops bad and double lines, keeps the utterances that every file knows, makes spk2utt.
 
     The files as they were are kept in PATH/.backup.
+
+    Args:
+        path: the data directory
+        drop_missing_audio: drop recordings, and their utterances, whose file is not there or empty
 
     Returns:
         what was changed, a line each
@@ -22,7 +27,7 @@ def fix(path: Path) -> list[str]:
     Raises:
         DataError: two values for one key, or no utterance is left
     """
-    mender = _Mender()
+    mender = _Mender(drop_missing_audio)
     contents = Contents.read_with(path, mender.table, mender.trials)
     mended = contents.select(mender.usable(path, contents))
     for name, trials in contents.trials.items():
@@ -41,7 +46,8 @@ def fix(path: Path) -> list[str]:
 class _Mender:
     """Reads tables and lists, keeping the good lines, and notes what it changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, drop_missing_audio: bool) -> None:
+        self.drop_missing_audio = drop_missing_audio
         self.changes: list[str] = []
 
     def note(self, change: str, path: Path, line: int | None = None) -> None:
@@ -52,7 +58,7 @@ class _Mender:
         for line in parse_lines(self._unix(path)):
             if line.key in table and line.value != table[line.key]:
                 raise DataError(f"'{line.key}' has another value before; which one is right?", path, line.number)
-            if problem := line.problem or _value_problem(path.name, line.key, line.value):
+            if problem := line.problem or self._value_problem(path.name, line.key, line.value):
                 self.note(f"dropped: {problem}", path, line.number)
             else:
                 table[line.key] = line.value
@@ -102,16 +108,17 @@ class _Mender:
             self.note("Windows line ends changed", path)
         return data.replace(b"\r\n", b"\n")
 
-
-def _value_problem(name: str, key: str, value: str) -> str | None:
-    if name == "utt2spk" and len(split_blanks(value)) > 1:
-        return f"'utterance speaker' is wanted, not '{key} {value}'"
-    if name == "segments":
-        try:
-            parse_segment(value)
-        except ValueError as error:
-            return f"segment '{key}': {error}"
-    return None
+    def _value_problem(self, name: str, key: str, value: str) -> str | None:
+        if name == "utt2spk" and len(split_blanks(value)) > 1:
+            return f"'utterance speaker' is wanted, not '{key} {value}'"
+        if name == "wav.scp" and self.drop_missing_audio:
+            return place_problem(value)
+        if name == "segments":
+            try:
+                parse_segment(value)
+            except ValueError as error:
+                return f"segment '{key}': {error}"
+        return None
 
 
 def _is_up_to_date(path: Path, contents: Contents) -> bool:

@@ -114,12 +114,13 @@ def _read_float_header(source: Source, kind: bytes) -> Header:
 
 def _decode(header: Header, data: bytearray) -> np.ndarray:
     """Values of a compressed matrix, rounded where Kaldi's CompressedMatrix::CopyToMat rounds: the same bits."""
+    values: np.ndarray
     rows, cols = header.shape
     low, span = np.frombuffer(header.codec, "<f4", 2)
     if header.kind != b"CM":
         dtype, top = ("<u2", 65535.0) if header.kind == b"CM2" else ("u1", 255.0)
         steps = np.frombuffer(data, dtype).reshape(rows, cols).astype(np.float32)
-        values: np.ndarray = low + steps * np.float32(float(span) * (1 / top))
+        values = low + steps * np.float32(float(span) * (1 / top))
         return values
     heads = np.frombuffer(data, "<u2", 4 * cols).reshape(cols, 4).astype(np.float32)
     codes = np.frombuffer(data, np.uint8, offset=8 * cols).reshape(cols, rows).T

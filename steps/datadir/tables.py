@@ -42,9 +42,16 @@ def read_table(path: Path | str, *, ordered: bool = False) -> dict[str, str]:
             if line.problem:
                 raise DataError(line.problem, path, line.number)
             table[line.key] = line.value
-    if ordered and (unsorted := first_unsorted(list(table))):
-        raise DataError(unsorted_problem(*unsorted[1:]), path, unsorted[0] + 1)
+    if ordered:
+        check_order(table, path)
     return table
+
+
+def check_order(table: Mapping[str, object], path: Path | str) -> None:
+    """DataError at the first line of PATH whose key is not in C order; TABLE is all of it."""
+    if unsorted := first_unsorted(list(table)):
+        index, key, before = unsorted
+        raise DataError(unsorted_problem(key, before), path, index + 1)
 
 
 def write_table(path: Path | str, table: Mapping[str, str]) -> None:

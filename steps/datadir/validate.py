@@ -136,13 +136,13 @@ def _check_audio(tables: dict[str, _Table], report: Report) -> None:
     wavs = tables.get("wav.scp")
     if wavs:
         for recording, place in wavs.values.items():
-            if problem := _place_problem(place):
+            if problem := place_problem(place):
                 report.error(f"'{recording}': {problem}", wavs.path, wavs.lines[recording])
     if "segments" in tables:
         _check_segments(tables["segments"], wavs, tables.get("reco2dur"), report)
 
 
-def _place_problem(place: str) -> str | None:
+def place_problem(place: str) -> str | None:
     """What is wrong with where a recording is said to be; a command is not run, so nothing is known about it."""
     if place.endswith("|"):
         return None

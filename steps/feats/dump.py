@@ -6,10 +6,11 @@ Called by make_fbank.py, make_mfcc.py and make_spectrogram.py.
 import logging
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import yaml
@@ -28,7 +29,9 @@ from steps.utils.jobs import run_jobs, split_jobs
 if TYPE_CHECKING:
     from steps.feats.extractor import FeatureExtractor
 
-BATCH_SECONDS = {"cpu": 30, "cuda": 900}  # audio that goes through the extractor at once
+Device = Literal["cpu", "cuda"]
+
+BATCH_SECONDS: dict[Device, int] = {"cpu": 30, "cuda": 900}  # audio that goes through the extractor at once
 _OUTPUTS = ("feats.scp", "energy.scp", "utt2num_frames", "utt2dur", "frame_shift")
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,7 @@ class _Job:
     utterances: Sequence[_Utterance]
     options: FrameOptions
     compression: Compression
-    device: str
+    device: Device
     directory: Path
 
 
@@ -71,7 +74,7 @@ def dump_features(
     options: FrameOptions,
     nj: int,
     compression: Compression = "none",
-    device: str = "cpu",
+    device: Device = "cpu",
     allow_missing: int = 0,
 ) -> None:
     """Writes feats.scp, utt2num_frames, utt2dur, frame_shift and conf/feats.yaml, with the arks under arks/feats/.
@@ -129,8 +132,8 @@ def _compute(job: _Job) -> _Tables:
     tables = _Tables()
     extractor = _extractor(job.options, job.device)
     feats_writer = ArkWriter(job.directory / f"feats.{job.number}.ark", job.compression)
-    energy_writer = ArkWriter(job.directory / f"energy.{job.number}.ark")
-    with feats_writer, energy_writer:
+    energy_writer = None if job.options.energy_first else ArkWriter(job.directory / f"energy.{job.number}.ark")
+    with feats_writer, energy_writer or nullcontext():
         for batch in _batches(job, tables):
             waves = [wave for _, wave in batch]
             results = extractor.with_energy(waves, [zlib.crc32(utt.encode()) for utt, _ in batch])
@@ -141,14 +144,14 @@ def _compute(job: _Job) -> _Tables:
                 feats_writer.write(utt, feats.cpu().numpy())
                 tables.num_frames[utt] = str(len(feats))
                 tables.duration[utt] = f"{len(wave) / job.options.sample_frequency:g}"
-                if not job.options.energy_first:
+                if energy_writer:
                     energy_writer.write(utt, energy.cpu().numpy())
-    tables.feats, tables.energy = feats_writer.scp, energy_writer.scp
+    tables.feats, tables.energy = feats_writer.scp, energy_writer.scp if energy_writer else {}
     return tables
 
 
 @lru_cache(maxsize=1)
-def _extractor(options: FrameOptions, device: str) -> "FeatureExtractor":
+def _extractor(options: FrameOptions, device: Device) -> "FeatureExtractor":
     """One for all jobs of a process, made where torch is needed: a step's --help does without."""
     from steps.feats.extractor import FeatureExtractor
 
@@ -159,7 +162,7 @@ def _batches(job: _Job, tables: _Tables) -> Iterator[list[tuple[str, NDArray[np.
     """(utterance, samples) in groups of about BATCH_SECONDS; what cannot be read is noted in TABLES."""
     reader = AudioReader(job.options.channel)
     batch: list[tuple[str, NDArray[np.float32]]] = []
-    size, full = 0, BATCH_SECONDS[job.device.partition(":")[0]] * job.options.sample_frequency
+    size, full = 0, BATCH_SECONDS[job.device] * job.options.sample_frequency
     for item in job.utterances:
         try:
             samples = _read(reader, item, job.options)
@@ -194,7 +197,7 @@ def _check_failures(data: DataDir, tables: _Tables, allow_missing: int) -> None:
         log.warning("%s: %s", utt, reason)
     if not tables.feats or len(failures) > allow_missing:
         utt, reason = min(failures.items())
-        text = f"{len(failures)} of {len(data.utts)} utterances failed, {allow_missing} may (--allow_missing)"
+        text = f"{len(failures)} of {len(data.utts)} utterances failed, {allow_missing} may (--allow-missing)"
         raise DataError(f"{text}; the first is '{utt}': {reason}", data.path)
     if failures:
         log.warning("%s: %d of %d utterances failed and are left out", data.path, len(failures), len(data.utts))

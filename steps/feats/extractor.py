@@ -4,6 +4,7 @@ Called by dump.py for whole data directories, and by anything that computes feat
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from steps.feats.heads import MULTIPLE, log_energy, make_head
 from steps.feats.mel import frame_window
 from steps.feats.options import FrameOptions
+from steps.utils.errors import DataError
 
 INT16_SCALE = 32768.0  # audio is read into [-1, 1); Kaldi's features are of samples in the range of int16
 BLOCK = {"cpu": 512, "cuda": 65536}  # frames: on a CPU what its cache holds, on a GPU what fills it
@@ -28,11 +30,16 @@ class FeatureExtractor:
     Args:
         options: what to compute
         device: where to compute it; the results stay there
+
+    Raises:
+        DataError: options that do not fit together, or no such device
     """
 
     def __init__(self, options: FrameOptions, device: str | torch.device = "cpu") -> None:
         self.options = options
         self.device = torch.device(device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise DataError("no GPU that torch can use; compute on the cpu")
         self._head = make_head(options, self.device)
         self._window = torch.tensor(frame_window(options), dtype=torch.float32, device=self.device)
         self._block = BLOCK.get(self.device.type, BLOCK["cpu"])
@@ -50,6 +57,7 @@ class FeatureExtractor:
         """
         return self.with_energy(waves, seeds)[0]
 
+    @torch.no_grad()
     def with_energy(
         self, waves: Sequence[NDArray[np.float32] | Tensor], seeds: Sequence[int] = ()
     ) -> tuple[list[Tensor], list[Tensor]]:
@@ -59,39 +67,40 @@ class FeatureExtractor:
         counts = [options.num_frames(len(wave)) for wave in tensors]
         # the rows a signal takes: its frames, and those that begin in it but would reach into the next signal
         rows = [-(-(count * options.shift + options.length) // options.shift) if count else 0 for count in counts]
-        starts = np.concatenate([[0], np.cumsum(rows)])
-        total = -(-int(starts[-1]) // MULTIPLE) * MULTIPLE
+        starts = [0, *accumulate(rows)]
+        total = -(-starts[-1] // MULTIPLE) * MULTIPLE
         signal = torch.zeros(total * options.shift + options.length, device=self.device)
         for index, (wave, count) in enumerate(zip(tensors, counts, strict=True)):
             if count:
                 seed = seeds[index] if seeds else index
-                self._lay(wave, signal[int(starts[index]) * options.shift :], count, seed)
+                self._lay(wave, signal[starts[index] * options.shift :], count, seed)
         frames = signal.as_strided((total, options.length), (options.shift, 1))
-        feats, energies = self._empty(len(frames), options.dim), self._empty(len(frames))
-        for start in range(0, len(frames), self._block):
-            block = slice(start, min(start + self._block, len(frames)))
+        feats, energies = self._empty(total, options.dim), self._empty(total)
+        for start in range(0, total, self._block):
+            block = slice(start, min(start + self._block, total))
             self._compute(frames[block], feats[block], energies[block])
-        parts = [slice(int(start), int(start) + count) for start, count in zip(starts, counts, strict=False)]
+        parts = [slice(start, start + count) for start, count in zip(starts, counts, strict=False)]
         results = [feats[part] for part in parts]
         if options.subtract_mean:
             results = [part - part.mean(0) if len(part) else part for part in results]
         return results, [energies[part] for part in parts]
 
     def _lay(self, wave: Tensor, place: Tensor, count: int, seed: int) -> None:
-        """Writes a signal where its frames are cut from, at int16 scale, reflected at its ends where they stick out."""
+        """Writes a signal where its frames are cut from, at int16 scale, mirrored at its ends where they stick out."""
         options = self.options
         if options.dither:
             noise = torch.randn(len(wave), generator=torch.Generator().manual_seed(seed)).to(self.device)
             wave = wave + noise * (options.dither / INT16_SCALE)
-        wanted = (count - 1) * options.shift + options.length
-        if options.snip_edges:
-            torch.mul(wave[:wanted], INT16_SCALE, out=place[:wanted])
-            return
-        before = options.length // 2 - options.shift // 2
-        index = torch.arange(-before, wanted - before, device=self.device)
-        period = 2 * len(wave)
-        index = index.remainder(period)
-        torch.mul(wave[torch.minimum(index, period - 1 - index)], INT16_SCALE, out=place[:wanted])
+        # sample 0 of the signal is sample `first` of its first frame; without snipping frames stick out at both ends
+        first = 0 if options.snip_edges else options.length // 2 - options.shift // 2
+        end = (count - 1) * options.shift + options.length - first
+        inside = slice(max(-first, 0), min(len(wave), end))
+        torch.mul(wave[inside], INT16_SCALE, out=place[first + inside.start : first + inside.stop])
+        for start, stop in ((-first, 0), (len(wave), end)):
+            if start < stop:
+                index = torch.arange(start, stop, device=self.device).remainder(2 * len(wave))
+                mirrored = wave[torch.minimum(index, 2 * len(wave) - 1 - index)]
+                torch.mul(mirrored, INT16_SCALE, out=place[first + start : first + stop])
 
     def _compute(self, raw: Tensor, feats: Tensor, energy: Tensor) -> None:
         """One block: RAW (n, length) samples -> FEATS (n, dim), raw log ENERGY (n,)."""

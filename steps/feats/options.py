@@ -3,6 +3,7 @@
 Used by the make_*.py steps, which must show their --help fast, and by everything that computes features: no torch here.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ WindowType = Literal["hamming", "hanning", "povey", "rectangular", "sine", "blac
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrameOptions:
+class FrameOptions(ABC):
     """How the signal is cut into windowed frames (Kaldi's FrameExtractionOptions, and the options of its binaries).
 
     Args:
@@ -75,14 +76,14 @@ class FrameOptions:
         return 1 << (self.length - 1).bit_length() if self.round_to_power_of_two else self.length
 
     @property
+    @abstractmethod
     def dim(self) -> int:
         """Columns of the features."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def energy_first(self) -> bool:
         """Whether column 0 is the log energy of the frame, which the energy VAD needs."""
-        raise NotImplementedError
 
     def num_frames(self, num_samples: int) -> int:
         """Frames in a signal of NUM_SAMPLES samples."""

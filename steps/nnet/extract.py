@@ -16,8 +16,13 @@ from steps.utils.errors import DataError
 
 Item = TypeVar("Item")
 
-# How many batches' worth of utterances are sorted by length at a time: more pad less and hold more in memory.
-_WINDOW_BATCHES = 16
+# An utterance's id, with its features (num_frames, feat_dim), or with what went wrong when they were read.
+Feats = NDArray[np.float32]
+Read = tuple[str, Feats | DataError]
+Piece = tuple[str, Feats]
+
+# Utterances are sorted by length in runs of so many batches' worth of frames: longer runs pad less and hold more.
+_RUN_BATCHES = 16
 
 
 @dataclass(frozen=True)
@@ -25,20 +30,21 @@ class ExtractOptions:
     """How utterances are put into batches.
 
     Args:
-        batch_frames: frames in a batch, padding included
+        batch_frames: frames in a batch, padding included; None: 3,000 on a CPU, whose caches hold no more, and 60,000
+            on a GPU
         max_frames: longer utterances are cut into windows of equal length, at most this many frames, and their
             embedding is the average of the windows'; this bounds the memory
-        bf16: bfloat16 autocast: faster on a GPU, embeddings differ in the third digit
+        bf16: bfloat16 autocast: about twice as fast, and embeddings differ in the third digit
     """
 
-    batch_frames: int = 12000
+    batch_frames: int | None = None
     max_frames: int = 12000
     bf16: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_frames", "max_frames"):
-            if getattr(self, name) < 1:
-                raise DataError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise DataError(f"{name} is {value}; it must be at least 1")
 
 
 @dataclass
@@ -52,7 +58,7 @@ class Extraction:
         windowed: utterances longer than max_frames, whose embedding is an average over windows
     """
 
-    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    vectors: dict[str, Feats] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     windowed: list[str] = field(default_factory=list)
@@ -74,43 +80,49 @@ def device_named(name: str) -> torch.device:
 
 def extract_embeddings(
     network: SpeakerNetwork,
-    utterances: Iterable[tuple[str, NDArray[np.float32] | DataError]],
+    utterances: Iterable[Read],
     options: ExtractOptions = ExtractOptions(),
     total: int | None = None,
 ) -> Extraction:
-    """Embeddings of UTTERANCES by NETWORK, on the device where it is, in eval mode and without autocast by default.
+    """Embeddings of UTTERANCES by NETWORK, on the device where that is.
 
     Args:
         network: in eval mode
-        utterances: (id, features (num_frames, feat_dim), or the error met in reading them), read ahead by a thread
-        options: batches
+        utterances: ids with features (num_frames, feat_dim) or the error met in reading them; a thread reads ahead
+        options: how they are put into batches
         total: how many there are, for the progress bar
 
     Raises:
         DataError: features of another dimension than the network's
     """
     result = Extraction()
+    device = next(network.parameters()).device
+    batch_frames = options.batch_frames or (3_000 if device.type == "cpu" else 60_000)
     # TensorFloat-32 is off: a batch would not give an utterance the embedding that it gets alone
     exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=options.bf16)
-    with torch.inference_mode(), exact, tqdm(total=total, desc="embeddings", unit="utt", disable=None) as progress:
-        for window in _read_ahead(_windows(utterances, _WINDOW_BATCHES * options.batch_frames)):
-            _embed(network, window, options, result)
-            progress.update(len(window))
+    cast = torch.autocast(device.type, torch.bfloat16, enabled=options.bf16)
+    with torch.inference_mode(), exact, cast, tqdm(total=total, desc="embeddings", unit="utt", disable=None) as bar:
+        for run in _read_ahead(_runs(utterances, _RUN_BATCHES * batch_frames)):
+            pieces = _pieces(network, run, options.max_frames, result)
+            batches = [_forward(network, batch, device) for batch in _batches(pieces, batch_frames)]
+            if batches:
+                _average(pieces, torch.cat(batches).cpu().numpy(), result)  # waits for the device once a run
+            bar.update(len(run))
     return result
 
 
-def _windows(utterances: Iterable[tuple[str, Item]], num_frames: int) -> Iterator[list[tuple[str, Item]]]:
+def _runs(utterances: Iterable[Read], num_frames: int) -> Iterator[list[Read]]:
     """UTTERANCES in runs of about NUM_FRAMES frames."""
-    window: list[tuple[str, Item]] = []
+    run: list[Read] = []
     frames = 0
     for utt, feats in utterances:
-        window.append((utt, feats))
-        frames += len(feats) if isinstance(feats, np.ndarray) else 0
+        run.append((utt, feats))
+        frames += 0 if isinstance(feats, DataError) else len(feats)
         if frames >= num_frames:
-            yield window
-            window, frames = [], 0
-    if window:
-        yield window
+            yield run
+            run, frames = [], 0
+    if run:
+        yield run
 
 
 def _read_ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -122,15 +134,15 @@ def _read_ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-def _embed(
+def _pieces(
     network: SpeakerNetwork,
-    window: list[tuple[str, NDArray[np.float32] | DataError]],
-    options: ExtractOptions,
+    run: list[Read],
+    max_frames: int,
     result: Extraction,
-) -> None:
-    """Adds the utterances of WINDOW to RESULT."""
-    pieces: list[tuple[str, NDArray[np.float32]]] = []
-    for utt, feats in window:
+) -> list[Piece]:
+    """What NETWORK is to see of the utterances of RUN, the longest first; what was done to them is noted in RESULT."""
+    pieces: list[Piece] = []
+    for utt, feats in run:
         if isinstance(feats, DataError):
             result.failures[utt] = str(feats)
             continue
@@ -139,30 +151,15 @@ def _embed(
         if len(feats) < network.min_frames:
             feats = np.resize(feats, (network.min_frames, network.feat_dim))  # repeats
             result.repeated.append(utt)
-        longest = max(options.max_frames, 2 * network.min_frames)  # so that no window is shorter than min_frames
+        longest = max(max_frames, 2 * network.min_frames)  # so that no window is shorter than min_frames
         parts = np.array_split(feats, -(-len(feats) // longest))
         if len(parts) > 1:
             result.windowed.append(utt)
         pieces += [(utt, part) for part in parts]
-    if not pieces:
-        return
-    pieces.sort(key=lambda piece: -len(piece[1]))
-    embedded = [_forward(network, batch, options.bf16) for batch in _batches(pieces, options.batch_frames)]
-    vectors = torch.cat(embedded).cpu().numpy()  # one wait for the device a window
-    sums: dict[str, NDArray[np.float64]] = {}
-    frames: dict[str, int] = {}
-    for (utt, part), vector in zip(pieces, vectors, strict=True):
-        sums[utt] = sums.get(utt, 0.0) + len(part) * vector.astype(np.float64)
-        frames[utt] = frames.get(utt, 0) + len(part)
-    for utt, total in sums.items():
-        vector = (total / frames[utt]).astype(np.float32)
-        if np.isfinite(vector).all():
-            result.vectors[utt] = vector
-        else:
-            result.failures[utt] = "its embedding is not finite: NaN or huge features?"
+    return sorted(pieces, key=lambda piece: -len(piece[1]))
 
 
-def _batches(pieces: list[tuple[str, NDArray[np.float32]]], num_frames: int) -> Iterator[list[NDArray[np.float32]]]:
+def _batches(pieces: list[Piece], num_frames: int) -> Iterator[list[Feats]]:
     """PIECES, the longest first, in batches of at most NUM_FRAMES frames with their padding (one piece at least)."""
     start = 0
     while start < len(pieces):
@@ -171,14 +168,26 @@ def _batches(pieces: list[tuple[str, NDArray[np.float32]]], num_frames: int) -> 
         start += size
 
 
-def _forward(network: SpeakerNetwork, batch: list[NDArray[np.float32]], bf16: bool) -> Tensor:
+def _forward(network: SpeakerNetwork, batch: list[Feats], device: torch.device) -> Tensor:
     """Embeddings (len(BATCH), embedding_dim) float32 of features sorted by length."""
-    device = next(network.parameters()).device
     longest, shortest = len(batch[0]), len(batch[-1])
     padded = np.zeros((len(batch), longest, network.feat_dim), np.float32)
     for row, feats in zip(padded, batch, strict=True):
         row[: len(feats)] = feats
-    lengths = torch.tensor([len(feats) for feats in batch]).to(device) if shortest < longest else None
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        embeddings: Tensor = network(torch.from_numpy(padded).to(device), lengths)
-    return embeddings.float()
+    lengths = torch.tensor([len(feats) for feats in batch]) if shortest < longest else None
+    embeddings: Tensor = network(torch.from_numpy(padded).to(device), lengths)
+    return embeddings
+
+
+def _average(pieces: list[Piece], vectors: Feats, result: Extraction) -> None:
+    """Adds to RESULT the mean of the VECTORS (len(PIECES), dim) of each utterance, weighted with their lengths."""
+    sums: dict[str, NDArray[np.float64]] = {}
+    frames: dict[str, int] = {}
+    for (utt, part), vector in zip(pieces, vectors.astype(np.float64), strict=True):
+        sums[utt] = sums.get(utt, 0.0) + len(part) * vector
+        frames[utt] = frames.get(utt, 0) + len(part)
+    for utt, total in sums.items():
+        if np.isfinite(total).all():
+            result.vectors[utt] = (total / frames[utt]).astype(np.float32)
+        else:
+            result.failures[utt] = "its embedding is not finite: NaN or huge features?"

@@ -65,7 +65,8 @@ class SpeakerNetwork(nn.Module):
 
         Args:
             feats: (B, T, feat_dim) normalised features
-            lengths: (B,) int64, how many of the T frames are real; what lies past them changes nothing. None: all T
+            lengths: (B,) int64, how many of the T frames are real; what lies past them changes nothing. None: all T.
+                Best on the CPU, where looking at them waits for no device
 
         Returns:
             (B, embedding_dim) float32
@@ -78,7 +79,7 @@ class SpeakerNetwork(nn.Module):
         shortest = feats.shape[1] if lengths is None else int(lengths.min())
         if shortest < self.min_frames:
             raise ValueError(f"an utterance has {shortest} frames; the network takes {self.min_frames} or more")
-        frames, lengths = self.trunk(feats, lengths)
+        frames, lengths = self.trunk(feats, None if lengths is None else lengths.to(feats.device))
         pooled = self.pooling(frames, lengths)
         # float32 also under autocast: it costs nothing beside the frames, and cosines near 1 need the digits
         with torch.autocast(feats.device.type, enabled=False):

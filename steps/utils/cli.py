@@ -23,7 +23,7 @@ def run_step(step: Callable[..., Any]) -> None:
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     try:
-        auto_cli(step, args=[_underscored(word) for word in sys.argv[1:]])
+        auto_cli(step, args=[_underscored(word) for word in sys.argv[1:]], allow_abbrev=False)
     except DataError as error:
         _fail(str(error))
     except BrokenPipeError:  # `step | head`

@@ -116,9 +116,9 @@ def system_scores(folder: Path, set_name: str, trials_name: str, system: str) ->
     mean = "train.mean.vec" if set_name == "eval" else "indomain.mean.vec"
     if system == "cosine":
         return score_pairs(CosineBackend.read(folder / mean).factors(enroll, test), trials.enroll, trials.test)
-    model = "plda_" + re.sub("_(norm|nonorm|simple).*", "", system).replace("smooth", "smooth0.1")
+    model = "plda_" + re.sub("_(norm|nonorm|simple|smooth).*", "", system)
     projection = Projection() if system.startswith("raw") else lda_projection(folder, mean)
-    options = PldaScoring("nonorm" not in system, "simple" in system)
+    options = PldaScoring("nonorm" not in system, "simple" in system, 0.1 if "smooth" in system else 0.0)
     backend = PldaBackend(projection, Plda.read(folder / model), options)
     return score_pairs(backend.factors(enroll, test), trials.enroll, trials.test)
 

@@ -123,6 +123,15 @@ def test_a_cohort_member_twice_is_refused(cohort_files: Path) -> None:
         read_cohort(cohort_files / "cohort.scp", None, set(), set())
 
 
+def test_bad_cohorts() -> None:
+    backend, enroll = CosineBackend(Projection(length="unit")), make_side(1, 4)
+    with pytest.raises(DataError, match="the 1 highest cohort scores have no spread"):
+        side_stats(backend, enroll, enroll, make_side(2, 9), 1)
+    narrow = Side.single(["a", "b"], np.ones((2, 5), np.float32))
+    with pytest.raises(DataError, match="vectors of dimension 8 on one side and 5 on the other"):
+        side_stats(backend, enroll, enroll, narrow, None)
+
+
 def test_stats_at_rows() -> None:
     stats = CohortStats(np.arange(3.0), np.arange(3.0) + 1)
     assert np.array_equal(stats.at(np.array([2, 0])).std, [3, 1])

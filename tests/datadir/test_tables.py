@@ -44,7 +44,7 @@ def test_order_is_that_of_lc_all_c_sort(tmp_path: Path) -> None:
 def test_kaldis_lists_read_as_plain_splitting_does(kaldi: Path) -> None:
     for path in (kaldi / "lists").glob("wav*.scp"):
         lines = [line.split() for line in path.read_text().splitlines()]
-        assert read_table(path) == {utt: place for utt, place in lines}
+        assert read_table(path) == dict(lines)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_tables_equal_kaldis(kaldi: Path, tmp_path: Path) -> None:
     assert data.table("utt2dur") == {utt: durations[utt] for utt in wavs}
     assert (tmp_path / "frame_shift").read_text() == "0.01\n"
     assert not data.has("energy.scp"), "column 0 of MFCC is the energy"
+    assert [path.name for path in (tmp_path / "arks" / "feats").iterdir()] == ["feats.1.ark"]
 
 
 def test_results_do_not_depend_on_the_number_of_jobs(make_data: MakeData, noise: Noise) -> None:
@@ -195,6 +196,24 @@ def test_the_step_by_hand(root: Path, make_data: MakeData, noise: Noise) -> None
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "low_freq 9000" in refused.stderr
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_left(root: Path, make_data: MakeData, noise: Noise) -> None:
+    data = make_data({"a": noise(160000)})
+    step = f"{sys.executable} {root / 'steps' / 'make_fbank.py'} {data.path} --nj 1 --fbank.num_mel_bins 80"
+    step = f"ulimit -f 100; {step}"  # 100 KiB a file
+    done = subprocess.run(["bash", "-c", step], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "cannot write" in done.stderr
+    assert _tables(data) == []
+    assert list((data.path / "arks").iterdir()) == []
+
+
+def test_without_a_gpu_there_is_no_gpu(make_data: MakeData, noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DataError, match="no GPU"):
+        dump_features(make_data({"a": noise(3000)}), FbankOptions(), nj=1, device="cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

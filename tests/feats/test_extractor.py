@@ -20,6 +20,7 @@ ALL = [
     MfccOptions(),
     SpectrogramOptions(snip_edges=False, raw_energy=False),
     SpectrogramOptions(window_type="hamming", subtract_mean=True),
+    FbankOptions(num_mel_bins=10, frame_length=10, frame_shift=25, snip_edges=False),
 ]
 
 

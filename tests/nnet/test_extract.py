@@ -138,7 +138,7 @@ def test_utterances_that_fail_are_named_with_the_reason_and_may_be_allowed(
     write_table(data_dir / "vad.scp", {utt: rx for utt, rx in vads.items() if utt != "spk1-utt7"})
     model, out = make_model(ECAPA), tmp_path / "xvector"
 
-    with pytest.raises(DataError, match="6 of 8 utterances have no embedding.*--allow-missing 6"):
+    with pytest.raises(DataError, match=r"6 of 8 utterances have no embedding.*--allow-missing 6"):
         extract_embeddings(model, data_dir, out, allow_missing=5)
     reasons = {
         "spk0-utt0": "not finite",

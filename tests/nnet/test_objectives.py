@@ -106,7 +106,10 @@ def test_float32_under_autocast(path: Path) -> None:
 @pytest.mark.parametrize("kind", [Softmax, AmSoftmax, AamSoftmax])
 def test_training_separates_speakers(kind: type[Softmax | AmSoftmax | AamSoftmax]) -> None:
     torch.manual_seed(0)
-    embeddings, labels = torch.nn.functional.one_hot(torch.arange(30) % 5, 6) + 0.1 * torch.randn(30, 6), torch.arange(30) % 5
+    embeddings, labels = (
+        torch.nn.functional.one_hot(torch.arange(30) % 5, 6) + 0.1 * torch.randn(30, 6),
+        torch.arange(30) % 5,
+    )
     objective = kind(6, 5)
     optimizer = torch.optim.SGD(objective.parameters(), lr=0.1)
     first = objective(embeddings, labels)[0].item()

@@ -55,7 +55,7 @@ def test_missing_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_wrong_options(tmp_path: Path) -> None:
-    for args in (["data", "--scal", "x"], ["data", "--scale", "x"], []):
+    for args in (["data", "--scal", "1.5"], ["data", "--scale", "x"], []):
         status, _, stderr = run(tmp_path, *args)
         assert status == 2 and "Traceback" not in stderr
 
