@@ -6,6 +6,7 @@ prepare_synth.py draws the speakers, has each of them recorded, and writes the t
 import io
 import multiprocessing
 import random
+import signal
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -131,12 +132,14 @@ def record_afresh(speaker: Speaker) -> None:
 
 
 def _record_and_tell(speaker: Speaker, sender: Connection) -> None:
-    """Sends None, or what went wrong: Ctrl-C, too, since the one who waits gets it as well and tells of it."""
+    """Sends what went wrong, or None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for it has Ctrl-C, too
     try:
         _record(speaker)
-        sender.send(None)
-    except BaseException as error:
+    except Exception as error:
         sender.send(error)
+    else:
+        sender.send(None)
 
 
 def _schedule(name: str, options: SynthOptions) -> dict[str, str]:
@@ -159,7 +162,7 @@ def _record(speaker: Speaker) -> None:
         folder.mkdir()
         for utt, session in speaker.sessions.items():
             draws = speaker.draws(utt)
-            speech = engine.speak(speaker.text(utt), vary(voice, draws, options.voice))
+            speech = engine.speak(speaker.text(utt), vary(voice, draws, options.voice), draws.getrandbits(31))
             samples = sessions[session].record(soxr.resample(speech, engine.rate, options.rate, "HQ"), draws)
             flac = io.BytesIO()  # through memory: of a full disk, soundfile would not tell
             soundfile.write(flac, np.rint(samples * 32768).astype(np.int16), options.rate, format="FLAC")

@@ -167,7 +167,7 @@ def engine_version() -> str:
 
 class Engine:
     """espeak-ng in this process. It has hidden state that nothing resets: speech is reproducible only when the same
-    texts are spoken in the same order from the process's first call on, so give every speaker a fresh process.
+    texts are spoken in the same order from the first one in the process on, so give every speaker a fresh process.
 
     Raises:
         DataError: espeak-ng is not installed or does not start
@@ -184,9 +184,11 @@ class Engine:
         self._listener = _LISTENER(self._listen)  # kept: ctypes frees a callback that nothing refers to
         self._library.espeak_SetSynthCallback(self._listener)
 
-    def speak(self, text: str, voice: Voice) -> npt.NDArray[Any]:
-        """TEXT in VOICE: samples (N,) float32 in [-1, 1) at `rate` Hz."""
+    def speak(self, text: str, voice: Voice, seed: int) -> npt.NDArray[Any]:
+        """TEXT in VOICE, with breath noise drawn from SEED (31 bits): samples (N,) float32 in [-1, 1) at `rate` Hz."""
         library = self._library
+        library.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # else it is the time of day
+        _C.srand(seed)
         with tempfile.TemporaryFile() as voice_file:
             voice_file.write(f"{self._accent}\n{voice.lines()}\n".encode())
             voice_file.flush()
@@ -211,6 +213,7 @@ class Engine:
         return 0
 
 
+_C = ctypes.CDLL(None)
 _LISTENER = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Mean and standard deviation of the features of each utterance: the embedding that any network has to beat."""
+"""Mean and standard deviation of the features of each utterance: the embedding that a network has to beat."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from steps.utils.jobs import run_jobs
 def extract_statistics(
     data_dir: Path,
     out_stem: Path,
-    normalize: NormalizeOptions = NormalizeOptions(cmn="none"),
+    normalize: NormalizeOptions = NormalizeOptions(),
     allow_missing: int = 0,
     nj: int = 2,
 ) -> None:
@@ -26,7 +26,8 @@ def extract_statistics(
     Args:
         data_dir: Kaldi data directory with feats.scp, and vad.scp if voiced frames are to be selected
         out_stem: where to write, without .ark
-        normalize: mean normalisation (none by default: the means are half of the statistics) and selection of frames
+        normalize: mean normalisation and selection of frames, by default those of the networks; with cmn none the
+            means keep the channel of the recording, which helps where a speaker has but one
         allow_missing: go on, without them, when at most this many utterances have no features
         nj: number of jobs
     """

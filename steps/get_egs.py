@@ -6,7 +6,7 @@ from pathlib import Path
 
 from steps.datadir.datadir import DataDir
 from steps.feats.egs import write_egs
-from steps.feats.egs_plan import EgsOptions
+from steps.feats.egs_options import EgsOptions
 from steps.feats.normalize import NormalizeOptions
 from steps.utils.cli import run_step
 

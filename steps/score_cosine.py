@@ -30,7 +30,7 @@ def score_cosine(
         scores: the file to write
         mean: vector to subtract first, such as the mean.vec of train_lda.py or train_plda.py
         transform: matrix to apply next, such as the transform.mat of train_lda.py
-        enroll_spk2utt: enrolment ids of the trials are models, listed here with their utterances, which are averaged
+        enroll_spk2utt: enrolment ids named here are models: their utterances are averaged
         nj: number of threads
     """
     trial_list = read_trials(trials)

@@ -29,7 +29,7 @@ def score_plda(
         test_scp: embeddings of the test side, often the same file
         backend_dir: what train_plda.py wrote, or a folder with Kaldi's mean.vec, transform.mat (optional) and plda
         scores: the file to write
-        enroll_spk2utt: enrolment ids of the trials are models, listed here with their utterances, which are averaged
+        enroll_spk2utt: enrolment ids named here are models: their utterances are averaged
         plda: the options of Kaldi's ivector-plda-scoring
         nj: number of threads
     """

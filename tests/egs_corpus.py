@@ -9,7 +9,7 @@ from steps.datadir.datadir import DataDir
 from steps.datadir.tables import write_table
 from steps.feats.egs import write_egs
 from steps.feats.egs_format import Manifest
-from steps.feats.egs_plan import EgsOptions
+from steps.feats.egs_options import EgsOptions
 from steps.feats.normalize import NormalizeOptions
 
 DIM = 12
@@ -33,7 +33,7 @@ def write_data_dir(path: Path, speakers: int = 20, utts: int = 6, frames: tuple[
         for speaker in range(speakers):
             mixing = rng.normal(size=(DIM, DIM))
             for utt in range(utts):
-                name = f"spk{speaker:02d}-utt{utt}"
+                name = f"spk{speaker:02d}-utt{utt}" + "é;$" * (utt == 1)
                 size = int(rng.integers(*frames))
                 feats.write(name, (rng.normal(size=(size, DIM)) @ mixing).astype(np.float32))
                 vad.write(name, (rng.random(size) < 0.9).astype(np.float32))

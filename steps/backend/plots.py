@@ -65,7 +65,8 @@ def plot_scores(
     label: what the scores are, for the axis.
     """
     curve = roc(targets, nontargets)
-    edges = np.linspace(*_most(np.concatenate([targets, nontargets])), 121)
+    num_bins = int(np.clip(4 * min(len(targets), len(nontargets)) ** 0.5, 20, 120))
+    edges = np.linspace(*_most(np.concatenate([targets, nontargets])), num_bins + 1)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.add_subplot()

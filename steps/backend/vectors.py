@@ -112,7 +112,8 @@ def read_sides(
 ) -> tuple[Side, Side]:
     """The vectors that a list of trials names, enrolment and test.
 
-    With ENROLL_SPK2UTT enrolment ids are models, the averages of their utterances; without it they are utterances.
+    An enrolment id that ENROLL_SPK2UTT names is a model, the average of the utterances listed there; any other is an
+    utterance.
 
     Raises:
         DataError: an id has no vector, or the two files hold vectors of different dimension
@@ -125,10 +126,8 @@ def read_sides(
     if enroll_spk2utt is None:
         return enroll.take(enroll_ids, "the trials"), test_side
     models = read_lists(enroll_spk2utt)
-    missing = [model for model in enroll_ids if model not in models]
-    if missing:
-        raise DataError(f"no enrolment model '{missing[0]}', which the trials name", enroll_spk2utt)
-    return enroll.average({model: models[model] for model in enroll_ids}, str(enroll_spk2utt)), test_side
+    lists = {key: models.get(key, [key]) for key in enroll_ids}
+    return enroll.average(lists, f"{enroll_spk2utt} and the trials"), test_side
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 Called by make_trials.py and the corpus fronts. A pair is a set: no utterance meets itself, or another twice.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -51,7 +52,6 @@ class Pairing:
             if len(row):
                 found = True
                 yield self._trials(row + start, column)
-
         if not found:
             raise DataError("no two utterances make a trial")
 
@@ -64,8 +64,10 @@ class Pairing:
             seed: of the draws
 
         Raises:
-            DataError: there is no target trial
+            DataError: there is no target trial, or a number makes no sense
         """
+        if nontargets < 0 or (max_targets is not None and max_targets < 1):
+            raise DataError(f"{nontargets} non-targets for each of at most {max_targets} targets cannot be drawn")
         generator = np.random.default_rng(seed)
         pairs = self._targets()
         if not len(pairs):
@@ -102,13 +104,14 @@ class Pairing:
         """WANTED different non-target pairs, or all where there are no more."""
         num_utts = len(self.utts)
         available = _num_pairs(np.bincount(self._gender)) - _num_pairs(np.bincount(self._spk))
-        if wanted > available // 3:  # so few are left that drawing would hit the same ones again and again
+        if wanted >= available // 3:  # so few are left that drawing would hit the same ones again and again
             blocks = (trials.pairs[~trials.target] for trials in self.all())
             every = np.concatenate([np.empty(0, np.int64), *blocks])
             return every if wanted >= available else generator.choice(every, wanted, replace=False)
         pairs = np.empty(0, np.int64)
+        draws_a_pair = num_utts**2 / (2 * available)
         while len(pairs) < wanted:
-            drawn = generator.integers(num_utts, size=(2, 3 * (wanted - len(pairs)) + 64))
+            drawn = generator.integers(num_utts, size=(2, int(1.1 * draws_a_pair * (wanted - len(pairs))) + 64))
             enroll, test = drawn.min(axis=0), drawn.max(axis=0)
             kept = (self._spk[enroll] != self._spk[test]) & (self._gender[enroll] == self._gender[test])
             pairs = np.union1d(pairs, enroll[kept] * num_utts + test[kept])
@@ -132,7 +135,7 @@ def match_utterances(trials: Trials, utts: Collection[str], path: Path) -> Trial
 
 
 def _flat(name: str) -> str:
-    return "-".join(PurePosixPath(name).with_suffix("").parts)
+    return re.sub(r"\.\w+$", "", name).replace("/", "-")
 
 
 def _codes(names: Iterable[str]) -> np.ndarray:

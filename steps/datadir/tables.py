@@ -11,7 +11,7 @@ from steps.utils.files import atomic_write
 BLANKS = " \t\v\f"  # what Kaldi splits on; never str.split(), which also splits on Unicode spaces
 CRLF = "Windows line end (CRLF); convert with dos2unix"
 _ID = re.compile(f"[^{BLANKS}\n\r]+")
-_ODD = ("\t", "\v", "\f", "\r", "  ", " \n", "\n ", "\n\n")  # text without any of these needs no careful parsing
+_ODD = ("\0", "\t", "\v", "\f", "\r", "  ", " \n", "\n ", "\n\n")  # text without any of these needs no careful parsing
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ def parse_lines(data: bytes, *, values: bool = True) -> Iterator[Line]:
         if text.endswith("\r"):
             problem, text = problem or CRLF, text.rstrip("\r")
         key, value = split_key(text)
-        if not key:
+        if "\0" in text:
+            problem = problem or "a NUL byte: this is not text"
+        elif not key:
             problem = problem or "empty line"
         elif values and not value:
             problem = problem or f"'{key}' has no value"

@@ -3,9 +3,10 @@
 Read by scoring and metrics; written by make_trials and the corpus fronts.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -15,8 +16,8 @@ from steps.datadir.tables import BLANKS, CRLF, split_lines
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
-_BLOCK = 1 << 24  # bytes of text at a time; tokens take about ten times as much
-_LINES = 1 << 16  # lines formatted at a time
+_BLOCK = 1 << 22  # bytes of text at a time; tokens take about ten times as much
+_LINES = 1 << 13  # lines formatted at a time
 
 
 class Layout(NamedTuple):
@@ -84,7 +85,7 @@ class Trials:
         return pairs
 
     def name(self, row: int) -> str:
-        """ "enroll test" of a trial."""
+        """The pair of ids of a trial, "enroll test"."""
         return f"{self.enroll_ids[self.enroll[row]]} {self.test_ids[self.test[row]]}"
 
     def summary(self) -> str:
@@ -115,11 +116,13 @@ def read_trials(path: Path | str) -> Trials:
             label, wanted = tokens[3 * line + layout.label], b" or ".join(layout.labels).decode()
             raise DataError(f"label '{label.decode(errors='replace')}' is not {wanted}", path, number + line)
         target.append(np.array(labels, bool))
-        enroll.add(tokens[layout.enroll :: 3], path, number)
-        test.add(tokens[layout.test :: 3], path, number)
+        enroll.add(tokens[layout.enroll :: 3])
+        test.add(tokens[layout.test :: 3])
     if layout is None:
         raise DataError("no trials in it", path)
-    return Trials(enroll.names, test.names, enroll.indices(), test.indices(), np.concatenate(target))
+    enroll_ids, enroll_indices = enroll.finish(path)
+    test_ids, test_indices = test.finish(path)
+    return Trials(enroll_ids, test_ids, enroll_indices, test_indices, np.concatenate(target))
 
 
 def layout_of(tokens: list[bytes]) -> Layout | None:
@@ -197,26 +200,24 @@ def write_scores(path: Path | str, trials: Trials, scores: np.ndarray) -> None:
 
 
 class _Ids:
-    """Names in order of appearance, and the index of each token."""
+    """Numbers for names, in order of appearance: one look-up a token, whether it is new or not."""
 
     def __init__(self) -> None:
-        self.index: dict[bytes, int] = {}
-        self.names: list[str] = []
-        self.blocks: list[np.ndarray] = []
+        self._index: defaultdict[bytes, int] = defaultdict(count().__next__)
+        self._blocks: list[np.ndarray] = []
 
-    def add(self, tokens: list[bytes], path: Path | str, number: int) -> None:
-        """NUMBER is the line of the first token."""
-        for token in dict.fromkeys(tokens):
-            if token not in self.index:
-                self.index[token] = len(self.index)
-                try:
-                    self.names.append(token.decode())
-                except UnicodeDecodeError:
-                    raise DataError("not UTF-8", path, number + tokens.index(token)) from None
-        self.blocks.append(_lookup(self.index, tokens))
+    def add(self, tokens: list[bytes]) -> None:
+        self._blocks.append(np.fromiter(map(self._index.__getitem__, tokens), np.int32, len(tokens)))
 
-    def indices(self) -> np.ndarray:
-        return np.concatenate(self.blocks)
+    def finish(self, path: Path | str) -> tuple[list[str], np.ndarray]:
+        """(names, index of each token's name); DataError where a name is not UTF-8."""
+        indices = np.concatenate(self._blocks)
+        names: list[str] = []
+        try:
+            names.extend(map(bytes.decode, self._index))
+        except UnicodeDecodeError:
+            raise DataError("not UTF-8", path, int(np.argmax(indices == len(names))) + 1) from None
+        return names, indices
 
 
 def _lookup(index: dict[bytes, int], tokens: list[bytes]) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Everything that is wrong with a data directory, with file and line; for its script and the corpus fronts."""
 
+import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import soundfile
 
-from steps.datadir.ark import read_shape, split_rx
+from steps.datadir.ark import read_shape
 from steps.datadir.contents import MODELS, is_carried, is_complete, is_trials, kind_of, place_from, table_kind
 from steps.datadir.datadir import invert, parse_segment
 from steps.datadir.tables import parse_lines, read_bytes, split_blanks, split_lines, unsorted_problem
@@ -146,14 +147,15 @@ def place_problem(place: str) -> str | None:
     """What is wrong with where a recording is said to be; a command is not run, so nothing is known about it."""
     if place.endswith("|"):
         return None
-    path = Path(split_rx(place)[0]) if not Path(place).exists() else Path(place)
+    archive, _, offset = place.rpartition(":")
+    path = archive if offset.isdecimal() and not Path(place).exists() else place
     try:
-        size = path.stat().st_size
+        status = Path(path).stat()
     except OSError as error:
         return f"cannot read {path}: {error.strerror}"
-    if not path.is_file():
+    if not stat.S_ISREG(status.st_mode):
         return f"{path} is not a file"
-    return None if size else f"{path} is empty"
+    return None if status.st_size else f"{path} is empty"
 
 
 def _check_segments(table: _Table, wavs: _Table | None, durations: _Table | None, report: Report) -> None:

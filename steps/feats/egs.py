@@ -1,6 +1,5 @@
 """Writes egs: normalised voiced features cut into chunks, shuffled into arks. Called by steps/get_egs.py."""
 
-import dataclasses
 import hashlib
 import itertools
 import logging
@@ -15,8 +14,9 @@ from steps.datadir.ark import ArkWriter, read_shape
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import write_table
 from steps.datadir.trials import Trials, write_trials
-from steps.feats.egs_format import VERSION, Compression, EgsArk, Manifest, empty_records, encode, record_dtype
-from steps.feats.egs_plan import ArkPlan, EgsOptions, Ints, plan_arks, plan_valid, split_utterances
+from steps.feats.egs_format import VERSION, EgsArk, Manifest, empty_records, encode, record_dtype
+from steps.feats.egs_options import Compression, EgsOptions
+from steps.feats.egs_plan import ArkPlan, Ints, plan_arks, plan_valid, split_utterances
 from steps.feats.egs_source import Utterance, count_frames, list_utterances
 from steps.feats.normalize import NormalizeOptions
 from steps.utils.errors import DataError
@@ -80,8 +80,8 @@ def write_egs(
         version=VERSION,
         data_dir=str(data.path),
         seed=seed,
-        options=dataclasses.asdict(options),
-        normalize=dataclasses.asdict(normalization),
+        options=options,
+        normalize=normalization,
         feat_dim=dim,
         num_speakers=len(trained),
         num_examples=sum(ark.examples for ark in train_arks),

@@ -7,17 +7,17 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from steps.feats.egs_options import Compression, EgsOptions
 from steps.feats.normalize import NormalizeOptions
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
 VERSION = 1
-Compression = Literal["none", "CM2", "CM3"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Manifest:
     version: int
     data_dir: str
     seed: int
-    options: dict[str, Any]
-    normalize: dict[str, Any]
+    options: EgsOptions
+    normalize: NormalizeOptions
     feat_dim: int
     num_speakers: int
     num_examples: int
@@ -80,17 +80,6 @@ class Manifest:
     valid_speakers: list[str]
     train: list[EgsArk]
     valid: list[EgsArk]
-
-    @property
-    def compression(self) -> Compression:
-        """How the matrices are stored."""
-        compression: Compression = self.options["compression"]
-        return compression
-
-    @property
-    def normalize_options(self) -> NormalizeOptions:
-        """The normalisation of the features, which whoever uses the network has to repeat."""
-        return NormalizeOptions(**self.normalize)
 
     def write(self, egs_dir: Path) -> None:
         """Writes EGS_DIR/manifest.json."""
@@ -112,6 +101,8 @@ class Manifest:
             fields = json.loads(path.read_text(encoding="utf-8"))
             if fields["version"] != VERSION:
                 raise DataError(f"version {fields['version']} of the egs format; this reads {VERSION}", path)
+            fields["options"] = EgsOptions(**fields["options"])
+            fields["normalize"] = NormalizeOptions(**fields["normalize"])
             for part in ("train", "valid"):
                 fields[part] = [EgsArk(**ark) for ark in fields[part]]
             return cls(**fields)

@@ -70,7 +70,7 @@ def list_checkpoints(model_dir: Path) -> list[Path]:
 
 
 def load_newest(model_dir: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, None if there is none; a damaged one gets another name, with a warning."""
+    """The newest checkpoint that can be read, None if there is none; a damaged one is renamed, with a warning."""
     for path in reversed(list_checkpoints(model_dir)):
         try:
             return load(path)

@@ -180,7 +180,7 @@ class _ArkFiles:
     def read(self, ark: EgsArk, examples: Ints) -> Tensor:
         """(B * T * F + B,) float32: B matrices, then their labels as the bits of int32, for one copy to take both."""
         file, labels = self._open(ark)
-        dim, compression, count = self._manifest.feat_dim, self._manifest.compression, len(examples)
+        dim, compression, count = self._manifest.feat_dim, self._manifest.options.compression, len(examples)
         packed = torch.empty(count * (ark.frames * dim + 1), pin_memory=self._pinned)
         array = packed.numpy()
         feats = array[:-count].reshape(count, ark.frames, dim)

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ class Trainer:
         if world.leads:
             open_model_dir(model_dir, self._config(), egs_dir / "spk2int")
         world.wait()
+        torch.manual_seed(options.seed + world.rank)  # the ranks have the same network, but each its own dropout
         self._resume()
         self.reader = EgsReader(
             egs_dir,
@@ -268,7 +270,7 @@ class Trainer:
             self.objective.config,
             manifest.feat_dim,
             manifest.num_speakers,
-            manifest.normalize,
+            asdict(manifest.normalize),
             self.options,
             hashlib.sha256((self.egs_dir / "manifest.json").read_bytes()).hexdigest(),
         )

@@ -189,8 +189,9 @@ def test_bad_input_is_told_in_one_line(kaldi: Path, tmp_path: Path, fails: Calla
     assert "not a vector" in cosine(good, good, "--mean", kaldi / "backend" / "lda20_tot0.0.mat")
     models = tmp_path / "models"
     models.write_text("a-1 a-1 a-2\n")
-    assert f"{models}: no enrolment model 'b-2'" in cosine(good, good, "--enroll-spk2utt", models)
-    models.write_text("a-1 a-1 a-3\nb-2 b-2\n")
+    trials.write_text("a-1 a-2 target\na-1 b-1 nontarget\nmodel a-1 nontarget\n")
+    assert f"{good}: no vector for 'model'" in cosine(good, good, "--enroll-spk2utt", models)
+    models.write_text("a-1 a-1 a-3\nmodel b-2\n")
     assert f"{good}: no vector for 'a-3'" in cosine(good, good, "--enroll-spk2utt", models)
     trials.write_text("a-1 a-2 target\na-1 c-1 nontarget\n")
     assert f"{good}: no vector for 'c-1' (1 of 2 ids of the trials)" in cosine(good, good)

@@ -1,5 +1,7 @@
 """Scores against densities written out, against every pair one by one, and for any blocks and threads."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -8,7 +10,8 @@ from steps.backend import scoring
 from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
 from steps.backend.plda import Plda
 from steps.backend.scoring import Factors, map_products, score_pairs
-from steps.backend.vectors import Projection, Side
+from steps.backend.vectors import Projection, Side, group_means, read_sides
+from steps.datadir.ark import write_vectors
 from steps.utils.errors import DataError
 
 
@@ -119,3 +122,23 @@ def test_plda_of_another_dimension() -> None:
     side = make_side(16, 3)
     with pytest.raises(DataError, match="the PLDA model has dimension 4, the vectors have 6"):
         PldaBackend(Projection(), make_plda(0, dim=4)).factors(side, side)
+
+
+def test_models_beside_utterances(tmp_path: Path) -> None:
+    vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
+    write_vectors(tmp_path / "x", ["a-1", "a-2", "b-1", "b-2"], vectors)
+    (tmp_path / "models").write_text("a a-1 a-2\nunused z-9\n")
+    scp = tmp_path / "x.scp"
+    enroll, test = read_sides(["b-2", "a"], ["b-1", "a-1"], scp, scp, tmp_path / "models")
+    assert np.array_equal(enroll.vectors, [vectors[3], vectors[:2].mean(axis=0)])
+    assert enroll.num_utts.tolist() == [1, 2]
+    assert np.array_equal(test.vectors, vectors[[2, 0]])
+
+
+def test_means_of_many_models_are_made_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(17)
+    monkeypatch.setattr("steps.backend.vectors._ROWS", 16)
+    matrix, counts = rng.standard_normal((90, 4), dtype=np.float32), rng.integers(1, 40, 25)
+    rows = rng.integers(0, 90, counts.sum())
+    expected = [matrix[part].mean(axis=0) for part in np.split(rows, np.cumsum(counts)[:-1])]
+    assert np.allclose(group_means(matrix, rows, counts), expected, atol=1e-6)

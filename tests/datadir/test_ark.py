@@ -1,6 +1,7 @@
 """Kaldi archives, against files that Kaldi wrote."""
 
 import pickle
+import resource
 import struct
 from pathlib import Path
 
@@ -218,6 +219,19 @@ def test_a_failing_writer_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), ArkWriter(tmp_path / "x.ark") as ark:
         ark.write("a", np.ones(3))
         raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        with pytest.raises(DataError, match=r"x\.ark: cannot write: File too large"):
+            write(tmp_path / "x.ark", {str(key): np.ones((100, 100), np.float32) for key in range(10)})
+        with pytest.raises(DataError, match=r"x\.ark: cannot write: File too large"):
+            write_vectors(tmp_path / "x", [str(key) for key in range(1000)], np.ones((1000, 100)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert not list(tmp_path.iterdir())
 
 

@@ -123,6 +123,14 @@ def test_what_makes_no_trial_is_refused() -> None:
         list(Pairing({"a-1": "a", "a-2": "a"}, genders={}).all())
 
 
+def test_a_sample_of_no_nontargets_is_of_targets_alone() -> None:
+    made = triples(Pairing({"a-1": "a", "a-2": "a"}).sample(0))
+    assert made == [("a-1", "a-2", True)]
+    for numbers in ((-1, None), (1, 0)):
+        with pytest.raises(DataError, match="cannot be drawn"):
+            Pairing({"a-1": "a", "a-2": "a"}).sample(*numbers)
+
+
 def test_paths_of_voxceleb_become_utterances() -> None:
     utts = {"id1-vid-00001", "id2-vi-d-00002", "plain"}
     trials = Trials.of(["id1/vid/00001.wav", "plain"], ["id2/vi-d/00002.wav", "id1-vid-00001"], [False, True])
@@ -130,6 +138,7 @@ def test_paths_of_voxceleb_become_utterances() -> None:
         ("id1-vid-00001", "id2-vi-d-00002", False),
         ("plain", "id1-vid-00001", True),
     ]
-    trials = Trials.of(["plain", "plain", "id3/v/1.wav"], ["plain", "id1-vid-00001", "plain"], [True, False, False])
-    with pytest.raises(DataError, match=r"list:3: 'id3/v/1.wav' is not an utterance"):
-        match_utterances(trials, utts, Path("list"))
+    for strange in ("id3/v/1.wav", "/", "..", ".wav"):
+        trials = Trials.of(["plain", "plain", strange], ["plain", "id1-vid-00001", "plain"], [True, False, False])
+        with pytest.raises(DataError, match=f"list:3: '{strange}' is not an utterance"):
+            match_utterances(trials, utts, Path("list"))

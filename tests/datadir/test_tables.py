@@ -60,6 +60,7 @@ def test_kaldis_lists_read_as_plain_splitting_does(kaldi: Path) -> None:
         (b"a 1\nb \xff\xfe\n", "t:2: not UTF-8"),
         (b"a 1\nb caf\xe9\n", "t:2: not UTF-8"),
         (b"\n", "t:1: empty line"),
+        (b"a 1\nb \0\n", "t:2: a NUL byte"),
     ],
 )
 def test_a_malformed_table_is_told_with_its_line(data: bytes, message: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Egs on disk: what a reader of Kaldi archives finds there, and what becomes of bad input."""
 
 import hashlib
+import resource
 from pathlib import Path
 
 import kaldiio
@@ -14,7 +15,7 @@ from steps.datadir.tables import write_table
 from steps.datadir.trials import read_trials
 from steps.feats.egs import write_egs
 from steps.feats.egs_format import Manifest
-from steps.feats.egs_plan import EgsOptions
+from steps.feats.egs_options import EgsOptions
 from steps.feats.normalize import NormalizeOptions, normalize
 from steps.utils.errors import DataError
 
@@ -79,6 +80,25 @@ def test_the_number_of_jobs_changes_nothing(data: DataDir, egs: Path, tmp_path: 
         assert (egs / name).read_bytes() == (tmp_path / "egs" / name).read_bytes(), name
 
 
+def test_what_an_earlier_run_left_is_removed(data: DataDir, egs: Path, tmp_path: Path) -> None:
+    names = {path.name for path in egs.iterdir()}
+    for name in (*names, "egs.9999.ark", "egs.9999.spk", ".egs.3.ark.tmp77"):
+        (tmp_path / name).write_text("old")
+    write_egs(data, tmp_path, SMALL, NormalizeOptions(), nj=1, seed=0)
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_full_disk_leaves_nothing_half_written(data: DataDir, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as good as a full disk
+    try:
+        with pytest.raises(DataError, match=r"egs\.1\.ark: cannot write"):
+            write_egs(data, tmp_path / "egs", SMALL, NormalizeOptions(), nj=1, seed=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "egs").iterdir())
+
+
 def test_the_manifest_counts_what_is_there(data: DataDir, egs: Path) -> None:
     manifest = Manifest.read(egs)
     examples = _examples(egs, "egs")
@@ -86,7 +106,7 @@ def test_the_manifest_counts_what_is_there(data: DataDir, egs: Path) -> None:
     assert manifest.num_frames == sum(len(matrix) for matrix, _ in examples.values())
     assert manifest.num_speakers == len((egs / "spk2int").read_text().splitlines()) == 18
     assert manifest.feat_dim == DIM
-    assert manifest.normalize_options == NormalizeOptions()
+    assert manifest.normalize == NormalizeOptions()
     for ark in [*manifest.train, *manifest.valid]:
         content = (egs / f"{ark.name}.ark").read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (ark.num_bytes, ark.sha256)

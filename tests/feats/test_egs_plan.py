@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from steps.feats.egs_plan import ArkPlan, EgsOptions, plan_arks, split_utterances
+from steps.feats.egs_options import EgsOptions
+from steps.feats.egs_plan import ArkPlan, plan_arks, split_utterances
 from steps.utils.errors import DataError
 
 DIM = 10

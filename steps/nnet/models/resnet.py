@@ -48,7 +48,8 @@ class ResNet(Trunk):
 
     def forward(self, feats: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """FEATS (B, T, feat_dim) -> (B, output_dim, T / product of the strides, rounded up) and lengths likewise."""
-        planes = feats.transpose(1, 2)[:, None]
+        # a copy: torch.compile cannot order the strides of a view whose sizes it does not know
+        planes = feats[:, None].transpose(2, 3).contiguous()
         planes = self.stem(zero_padding(planes, frame_mask(lengths, planes.shape[3])))
         lengths = _strided(lengths, self.stem_stride)
         planes = zero_padding(planes, frame_mask(lengths, planes.shape[3]))
