@@ -64,9 +64,14 @@ def checkpoint_path(model_dir: Path, step: int) -> Path:
     return model_dir / "checkpoints" / f"step-{step:07d}.pt"
 
 
+def step_of(path: Path) -> int:
+    """Updates before the checkpoint PATH."""
+    return int(path.stem.split("-")[1])
+
+
 def list_checkpoints(model_dir: Path) -> list[Path]:
     """Checkpoints of MODEL_DIR, oldest first."""
-    return sorted((model_dir / "checkpoints").glob("step-*.pt"), key=lambda path: int(path.stem.split("-")[1]))
+    return sorted((model_dir / "checkpoints").glob("step-*.pt"), key=step_of)
 
 
 def load_newest(model_dir: Path) -> dict[str, Any] | None:
@@ -82,17 +87,21 @@ def load_newest(model_dir: Path) -> dict[str, Any] | None:
     return None
 
 
-def prune(model_dir: Path, keep: int) -> None:
-    """Removes all but the KEEP newest checkpoints."""
-    paths = list_checkpoints(model_dir)
-    for path in paths[: max(len(paths) - keep, 0)]:
+def prune(model_dir: Path, keep: int, interval: int) -> None:
+    """Removes all but the KEEP newest checkpoints.
+
+    Those that an interruption left between two multiples of INTERVAL count only while they are the newest: so an
+    interrupted run keeps, and averages, the same ones as any other.
+    """
+    *older, _newest = list_checkpoints(model_dir)
+    regular = [path for path in older if step_of(path) % interval == 0]
+    for path in set(older) - set(regular[max(len(regular) - keep + 1, 0) :]):
         path.unlink()
 
 
 def write_final(paths: list[Path], model_dir: Path) -> None:
     """Writes MODEL_DIR/final.pt: the mean of the networks in PATHS, and the steps they are from."""
-    network = average(paths)
-    save({"network": network, "steps": [int(path.stem.split("-")[1]) for path in paths]}, model_dir / "final.pt")
+    save({"network": average(paths), "steps": [step_of(path) for path in paths]}, model_dir / "final.pt")
 
 
 def average(paths: list[Path]) -> dict[str, Tensor]:
@@ -103,16 +112,25 @@ def average(paths: list[Path]) -> dict[str, Tensor]:
     """
     if not paths:
         raise DataError("no checkpoint to average")
-    last: dict[str, Tensor] = load(paths[-1])["network"]
+    last = _network(paths[-1])
     total = {name: value.double() for name, value in last.items() if value.is_floating_point()}
     for path in paths[:-1]:
-        network = load(path)["network"]
-        if {name: value.shape for name, value in network.items()} != {
-            name: value.shape for name, value in last.items()
-        }:
+        network = _network(path)
+        if _shapes(network) != _shapes(last):
             raise DataError(f"not the same network as {paths[-1]}", path)
         for name in total:
             total[name] += network[name]
     return {
         name: (total[name] / len(paths)).to(value.dtype) if name in total else value for name, value in last.items()
     }
+
+
+def _network(path: Path) -> dict[str, Tensor]:
+    network = load(path).get("network")
+    if not isinstance(network, dict):
+        raise DataError("holds no network", path)
+    return network
+
+
+def _shapes(network: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in network.items()}

@@ -53,7 +53,7 @@ class TrainOptions:
         tensorboard: write event files for TensorBoard
         seed: of initialisation, order of examples and dropout
         device: auto is cuda if there is one
-        num_threads: CPU threads of each rank; 0 shares the cores among the ranks
+        num_threads: CPU threads of each rank; 0: as OMP_NUM_THREADS says (torchrun sets it to 1), else all cores
         reader_threads: threads of each rank that read egs
         verify: compare the sha256 of all egs with the manifest before the first step
     """

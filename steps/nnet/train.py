@@ -237,7 +237,7 @@ class Trainer:
             "accuracies": accuracies,
         }
         checkpoint.save(state, checkpoint.checkpoint_path(self.model_dir, self.step))
-        checkpoint.prune(self.model_dir, self.options.keep)
+        checkpoint.prune(self.model_dir, self.options.keep, self.options.checkpoint_interval)
 
     def _resume(self) -> None:
         """Takes up the newest checkpoint, if there is one."""

@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import pairwise
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -55,7 +57,7 @@ def run_jobs(
     with (
         progress,
         _one_thread(),
-        ProcessPoolExecutor(min(nj, len(jobs)), context, initializer=_ignore_interrupt) as pool,
+        ProcessPoolExecutor(min(nj, len(jobs)), context, initializer=_follow_parent) as pool,
     ):
         futures = {pool.submit(function, job): index for index, job in enumerate(jobs)}
         done: dict[int, Result] = {}
@@ -87,5 +89,9 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops the pool
+def _follow_parent() -> None:
+    """Leaves Ctrl-C to the parent, which stops the pool, and ends with a parent that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

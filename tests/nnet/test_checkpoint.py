@@ -22,6 +22,7 @@ class _Payload:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_payload_does_not_run(tmp_path: Path) -> None:
     torch.save({"network": _Payload(tmp_path / "owned")}, tmp_path / "step-1.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(_Payload(tmp_path / "owned")))
@@ -63,8 +64,19 @@ def test_the_newest_that_can_be_read_is_taken(tmp_path: Path, caplog: pytest.Log
     state = checkpoint.load_newest(tmp_path)
     assert state is not None and state["step"] == 10
     assert str(newest) in caplog.text
-    checkpoint.prune(tmp_path, 2)
-    assert [path.stem for path in checkpoint.list_checkpoints(tmp_path)] == ["step-0000010", "step-0000011"]
+    assert not newest.exists() and newest.with_suffix(".damaged").exists()
+
+
+def test_pruning_forgets_interruptions(tmp_path: Path) -> None:
+    kept = []
+    for step in (10, 20, 23, 30, 31, 36, 40, 50, 57):
+        checkpoint.save({"step": step}, checkpoint.checkpoint_path(tmp_path, step))
+        checkpoint.prune(tmp_path, keep=3, interval=10)
+        kept.append([checkpoint.step_of(path) for path in checkpoint.list_checkpoints(tmp_path)])
+    assert kept[2:7] == [[10, 20, 23], [10, 20, 30], [20, 30, 31], [20, 30, 36], [20, 30, 40]]
+    assert kept[-1] == [40, 50, 57]
+    checkpoint.prune(tmp_path, keep=1, interval=10)
+    assert [checkpoint.step_of(path) for path in checkpoint.list_checkpoints(tmp_path)] == [57]
 
 
 def test_an_average_is_the_mean_of_weights_and_the_last_of_counters(tmp_path: Path) -> None:
@@ -77,6 +89,9 @@ def test_an_average_is_the_mean_of_weights_and_the_last_of_counters(tmp_path: Pa
     assert average["steps"] == 2
     checkpoint.save({"network": {"weight": torch.randn(3, 5), "steps": torch.tensor(0)}}, paths[0])
     with pytest.raises(DataError, match="not the same network"):
+        checkpoint.average(paths)
+    checkpoint.save({"weights": 1}, paths[0])
+    with pytest.raises(DataError, match="holds no network"):
         checkpoint.average(paths)
 
 

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from egs_corpus import write_configs, write_small_egs
 from steps.nnet import checkpoint
 from steps.nnet.options import TrainOptions
 from steps.nnet.resume import rng_state, set_rng_state
-from steps.nnet.train import train
+from steps.nnet.train import Trainer, train
 from steps.nnet.train_log import read_log
 from steps.utils.errors import DataError
 
@@ -54,18 +53,19 @@ class Run:
         records = read_log(self.directory / name / "log.jsonl")
         return [{key: value for key, value in line.items() if key not in MEASURED} for line in records]
 
-    def signal_at(self, name: str, line: int, number: int, process: int) -> threading.Thread:
-        """Sends signal NUMBER to PROCESS as soon as the log has so many lines."""
-        path = self.directory / name / "log.jsonl"
+    def stop(self, name: str, step: int, number: int, **options: object) -> int:
+        """As train, but the process gets signal NUMBER in the middle of STEP; the exit status."""
+        update = Trainer._update
 
-        def send() -> None:
-            while not path.is_file() or len(path.read_bytes().splitlines()) < line:
-                time.sleep(0.001)
-            os.kill(process, number)
+        def update_and_signal(trainer: Trainer, *arguments: object) -> None:
+            if trainer.step == step - 1:
+                os.kill(os.getpid(), number)
+            update(trainer, *arguments)
 
-        thread = threading.Thread(target=send, daemon=True)
-        thread.start()
-        return thread
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+            patch.setattr(Trainer, "_update", update_and_signal)
+            self.train(name, **options)
+        return int(str(stopped.value.code))
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,11 @@ def test_killed_at_any_moment(run: Run) -> None:
     for field in ("batch_size", "num_steps", "warmup_steps", "log_interval", "valid_interval", "checkpoint_interval"):
         words.append(f"--train.{field}={getattr(OPTIONS, field)}")
     command = [sys.executable, "steps/train.py", str(run.egs), str(run.directory / "killed"), *words]
+    log = run.directory / "killed" / "log.jsonl"
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        run.signal_at("killed", 31, signal.SIGKILL, process.pid).join()
+        while process.poll() is None and not (log.is_file() and log.read_bytes().count(b"\n") > 30):
+            time.sleep(0.001)
+        process.kill()
     assert process.returncode == -signal.SIGKILL
     done = [line["step"] for line in run.lines("killed")]
     assert 31 <= len(done) < OPTIONS.num_steps
@@ -96,32 +99,34 @@ def test_killed_at_any_moment(run: Run) -> None:
     assert _same_network(run.directory / "killed", run.directory / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop(run: Run, number: int, caplog: pytest.LogCaptureFixture) -> None:
-    name = signal.Signals(number).name
-    run.signal_at(name, 10, number, os.getpid())
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 1), (signal.SIGINT, 57)])
+def test_asked_to_stop(run: Run, number: int, step: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with pytest.raises(SystemExit) as stopped:
-        run.train(name, log_interval=3)
-    assert stopped.value.code == 128 + number
-    assert f"{name} after step" in caplog.text
-    (newest,) = checkpoint.list_checkpoints(run.directory / name)[-1:]
+    name = signal.Signals(number).name
+    assert run.stop(name, step, number, log_interval=3) == 128 + number
+    assert f"{name} after step {step}: saved" in caplog.text
+    assert checkpoint.list_checkpoints(run.directory / name)[-1].stem == f"step-{step:07d}"
     assert not (run.directory / name / "final.pt").exists()
     run.train(name, log_interval=3)
     run.train("coarse", log_interval=3)
     assert run.lines(name) == run.lines("coarse")
-    assert f"{int(newest.stem.split('-')[1])} steps are done" in caplog.text
+    assert f"{step} steps are done" in caplog.text
     assert _same_network(run.directory / name, run.directory / "whole")
 
 
+def test_stopped_between_two_lines_of_the_log(run: Run) -> None:
+    run.stop("between", 33, signal.SIGTERM, log_interval=20)
+    run.train("between", log_interval=20)
+    run.train("coarser", log_interval=20)
+    assert run.lines("between") == run.lines("coarser")
+
+
 def test_a_damaged_checkpoint_is_passed_over(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    run.signal_at("damaged", 30, signal.SIGTERM, os.getpid())
-    with pytest.raises(SystemExit):
-        run.train("damaged")
+    run.stop("damaged", 58, signal.SIGTERM)
     newest = checkpoint.list_checkpoints(run.directory / "damaged")[-1]
     newest.write_bytes(newest.read_bytes()[:-1000])
     run.train("damaged")
-    assert f"{newest}: damaged" in caplog.text or f"{newest}: cannot read" in caplog.text
+    assert f"{newest}: " in caplog.text and "put aside" in caplog.text
     assert run.lines("damaged") == run.lines("whole")
     assert _same_network(run.directory / "damaged", run.directory / "whole")
 

@@ -1,7 +1,10 @@
 """Jobs give the same results in the same order however many run at once, and their errors reach the caller."""
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +49,34 @@ def test_the_error_of_a_job_is_raised(nj: int) -> None:
 def test_a_killed_job_is_told() -> None:
     with pytest.raises(DataError, match="a job died"):
         run_jobs(die, [0, 1], 2, "features")
+
+
+def sleep_beside(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tests.utils.test_jobs import sleep_beside\n"
+        "from steps.utils.jobs import run_jobs\n"
+        "if __name__ == '__main__': run_jobs(sleep_beside, [Path(sys.argv[1])] * 2, 2, '')"
+    )
+    (tmp_path / "program.py").write_text(program)
+    (tmp_path / "pids").mkdir()
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "program.py", tmp_path / "pids"], env=os.environ | {"PYTHONPATH": str(root)}
+    )
+    deadline = time.monotonic() + 30
+    while len(pids := os.listdir(tmp_path / "pids")) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_zero_jobs_at_once_is_refused() -> None:
