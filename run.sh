@@ -106,7 +106,7 @@ if stage 4 train "$exp/model" in "$egs/manifest.json" "$network" "$objective" "$
   out "$exp/model/final.pt" with "ngpu $ngpu"; then
   [ "$force" = false ] || rm -rf "$exp/model"
   launch steps/train.py "$egs" "$exp/model" --network "$network" --objective "$objective" --train "$train_conf"
-  [ ! -f steps/plot_training.py ] || steps/plot_training.py "$exp/model"
+  steps/plot_training.py "$exp/model"
 fi
 
 if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/%/feats.scp" \

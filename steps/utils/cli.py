@@ -4,10 +4,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import auto_cli
+from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
 from steps.utils.errors import DataError
 
@@ -22,8 +23,10 @@ def run_step(step: Callable[..., Any]) -> None:
     if log := os.environ.get("TIMBRE_LOG"):
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    set_parsing_settings(subclasses_disabled=[is_dataclass])  # a dataclass is a group of options, derived or not
     try:
-        auto_cli(step, args=[_underscored(word) for word in sys.argv[1:]], allow_abbrev=False)
+        words = [_underscored(word) for word in sys.argv[1:]]
+        auto_cli(step, args=words, parser_class=_Parser, allow_abbrev=False)
     except DataError as error:
         _fail(str(error))
     except BrokenPipeError:  # `step | head`
@@ -35,6 +38,15 @@ def run_step(step: Callable[..., Any]) -> None:
         _fail("out of memory")
     except KeyboardInterrupt:
         _fail("interrupted", status=130)
+
+
+class _Parser(ArgumentParser):
+    """Wrong options are one line, too; jsonargparse prints the whole usage before it."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        _fail(" ".join(message.split()) + " (--help lists the options)", status=2)
 
 
 def _underscored(word: str) -> str:

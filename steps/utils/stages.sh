@@ -117,7 +117,7 @@ start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves th
   [ "$plan" = false ] || return 0
   mkdir -p "$exp/log" "$data" || die "cannot make $exp/log and $data"
   { exec 8>> "$exp/.lock"; } 2> /dev/null || die "cannot write to $exp"
-  flock -n 8 || die "$exp is in use by another run.sh (process $(tail -n 1 "$exp/.lock")); choose another --name or wait"
+  flock -w 3 8 || die "$exp is in use by another run.sh (process $(tail -n 1 "$exp/.lock")); choose another --name or wait"
   echo $$ > "$exp/.lock"
   echo "$(date '+%F %T') ./run.sh$(printf ' %q' "$@")" >> "$exp/command"
   save_settings "$exp/settings.conf"

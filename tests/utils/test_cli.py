@@ -57,7 +57,7 @@ def test_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_wrong_options(tmp_path: Path) -> None:
     for args in (["data", "--scal", "1.5"], ["data", "--scale", "x"], []):
         status, _, stderr = run(tmp_path, *args)
-        assert status == 2 and "Traceback" not in stderr
+        assert status == 2 and stderr.startswith("step.py: error: ") and stderr.count("\n") == 1
 
 
 def test_help_documents_arguments(tmp_path: Path) -> None:
