@@ -101,7 +101,6 @@ if stage 3 egs "$egs" in "$feats/train/feats.scp" "$feats/train/vad.scp" "$egs_c
   steps/get_egs.py "$feats/train" "$egs" --egs "$egs_conf" --nj "$nj"
 fi
 
-data_ready
 if stage 4 train "$exp/model" in "$egs/manifest.json" "$network" "$objective" "$train_conf" \
   out "$exp/model/final.pt" with "ngpu $ngpu"; then
   [ "$force" = false ] || rm -rf "$exp/model"

@@ -28,10 +28,11 @@ def compute_cmvn(data_dir: Path, per_utt: bool = False) -> None:
             if missing := [utt for utt in utts if utt not in feats]:
                 text = f"utterance '{missing[0]}' has no features; steps/fix_data_dir.py takes such utterances out"
                 raise DataError(text, data_dir / "feats.scp")
-            stats = [cmvn_stats(read_mat(feats[utt])) for utt in utts]
+            stats = [cmvn_stats(read_mat(feats[utt], utt)) for utt in utts]
             if len({array.shape for array in stats}) > 1:
                 raise DataError(f"the utterances of '{name}' differ in dimension", data_dir / "feats.scp")
             writer.write(name, np.sum(stats, axis=0))
+        (data_dir / "cmvn.scp").unlink(missing_ok=True)  # an old one would point into the new archive
     write_table(data_dir / "cmvn.scp", writer.scp)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from steps.datadir.ark import write_vectors
 from steps.datadir.datadir import DataDir
-from steps.nnet.utterances import check_failures, list_utterances, read_utterances
+from steps.feats.utterances import check_failures, list_utterances, read_utterances
 from steps.utils.cli import run_step
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from steps.datadir.ark import write_vectors
 from steps.datadir.datadir import DataDir
 from steps.feats.normalize import NormalizeOptions
-from steps.nnet.utterances import Utterance, check_failures, list_utterances, read_utterances
+from steps.feats.utterances import Utterance, check_failures, list_utterances, read_utterances
 from steps.utils.cli import run_step
 from steps.utils.jobs import run_jobs
 

@@ -18,7 +18,7 @@ def fix_data_dir(data_dir: Path, drop_missing_audio: bool = False) -> None:
         drop_missing_audio: drop utterances whose audio file is not there or empty
     """
     changes = fix(data_dir, drop_missing_audio=drop_missing_audio)
-    print("\n".join([*changes, f"{data_dir}: {len(changes)} changes"]))
+    print("\n".join([*changes, f"{data_dir}: {len(changes)} change{'s'[: len(changes) != 1]}"]))
 
 
 if __name__ == "__main__":

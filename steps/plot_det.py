@@ -24,7 +24,7 @@ def plot_det(trials: Path, scores: Path | list[Path], out: Path, title: str = ""
     if not files:
         raise DataError("no score file to plot")
     trial_list = read_trials(trials)
-    curves = {path.name: roc(*split(read_scores(path, trial_list), trial_list.target)) for path in files}
+    curves = {path.name: roc(*split(read_scores(path, trial_list), trial_list.target, trials)) for path in files}
     draw(curves, plot_paths(out), title)
 
 

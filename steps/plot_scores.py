@@ -21,7 +21,7 @@ def plot_scores(trials: Path, scores: Path, out: Path, title: str = "", label: s
         label: what the scores are, to stand below it
     """
     trial_list = read_trials(trials)
-    targets, nontargets = split(read_scores(scores, trial_list), trial_list.target)
+    targets, nontargets = split(read_scores(scores, trial_list), trial_list.target, trials)
     draw(targets, nontargets, plot_paths(out), title or scores.name, label)
 
 

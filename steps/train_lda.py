@@ -24,7 +24,7 @@ def train_lda(
         total_covariance_factor: weight of the total covariance, the rest is the within-speaker one, in what is whitened
     """
     embeddings = Embeddings.read(train_scp)
-    stats = SpeakerStats.collect(embeddings.matrix, embeddings.speakers(utt2spk))
+    stats = SpeakerStats.collect(embeddings.matrix, embeddings.speakers(utt2spk), utt2spk)
     lda = compute_lda(stats.shifted(stats.mean), lda_dim, total_covariance_factor)
     write_projection(out_dir, Projection(stats.mean, lda))
     logging.info("%s: LDA to %d dimensions from %d speakers", out_dir, lda_dim, stats.num_speakers)

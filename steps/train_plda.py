@@ -39,11 +39,11 @@ def train_plda(
     mean = embeddings.mean() if center else None
     lda = None
     if lda_dim:
-        stats = SpeakerStats.collect(embeddings.matrix, speakers)
+        stats = SpeakerStats.collect(embeddings.matrix, speakers, utt2spk)
         lda = compute_lda(stats if mean is None else stats.shifted(mean), lda_dim, total_covariance_factor)
     projection = Projection(mean, lda, "sqrt_dim" if length_norm else "as_is")
     projected = projection.apply(Side.single(embeddings.ids, embeddings.matrix))
-    plda = estimate(SpeakerStats.collect(projected, speakers), num_em_iters)
+    plda = estimate(SpeakerStats.collect(projected, speakers, utt2spk), num_em_iters)
     PldaBackend(projection, plda).write(out_dir)
     logging.info("%s: PLDA of %d dimensions from %d utterances", out_dir, plda.dim, len(speakers))
 

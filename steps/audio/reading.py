@@ -85,6 +85,8 @@ class AudioReader:
             raise DataError(_why(error, source), rxfilename) from error
         except OSError as error:
             raise DataError(f"cannot read: {error.strerror or error}", rxfilename) from error
+        except MemoryError as error:
+            raise DataError("too long for the memory, or its header is damaged", rxfilename) from error
         self._whole = rxfilename, samples, rate
         return samples[_span(segment, rate, len(samples), rxfilename)], rate
 

@@ -4,6 +4,7 @@ Errors are counted in integers and equal scores are one operating point: no resu
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -137,18 +138,18 @@ def roc(targets: Floats, nontargets: Floats) -> Roc:
     return Corners.find(targets, nontargets).roc(np.arange(len(targets) + 1), np.arange(len(nontargets) + 1))
 
 
-def split(scores: Floats, target: Bools) -> tuple[Floats, Floats]:
-    """Target scores and non-target scores of SCORES (N,), by TARGET (N,).
+def split(scores: Floats, target: Bools, trials: Path | None = None) -> tuple[Floats, Floats]:
+    """Target scores and non-target scores of SCORES (N,), by TARGET (N,); messages name the file TRIALS.
 
     Raises:
         DataError: a score is not a number, or a class has no trial
     """
     if np.isnan(scores).any():
-        raise DataError(f"score of trial {int(np.isnan(scores).argmax()) + 1} is not a number")
+        raise DataError(f"score of trial {int(np.isnan(scores).argmax()) + 1} is not a number", trials)
     targets, nontargets = scores[target], scores[~target]
     for name, part in (("target", targets), ("nontarget", nontargets)):
         if not len(part):
-            raise DataError(f"none of the {len(scores)} trials is a {name}: error rates need both kinds")
+            raise DataError(f"none of the {len(scores)} trials is a {name}: error rates need both kinds", trials)
     return targets, nontargets
 
 

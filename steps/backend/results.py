@@ -12,7 +12,6 @@ from steps.backend.bootstrap import Draws, bootstrap, interval
 from steps.backend.metrics import PRIORS, Floats, Roc, act_dcf, cllr, roc, split
 from steps.backend.speakers import trial_speakers
 from steps.datadir.trials import read_scores, read_trials
-from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
 Interval = tuple[float, float]
@@ -122,10 +121,7 @@ class Evaluation:
         """
         trials = read_trials(self.trials)
         scores = read_scores(self.scores, trials)
-        try:
-            targets, nontargets = split(scores, trials.target)
-        except DataError as error:
-            raise DataError(error.message, self.trials) from None
+        targets, nontargets = split(scores, trials.target, self.trials)
         curve = roc(targets, nontargets)
         speakers = trial_speakers(self.trials, trials, self.utt2spk)
         sides = speakers.enroll[trials.enroll], speakers.test[trials.test]

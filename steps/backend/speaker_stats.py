@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -22,19 +23,19 @@ class SpeakerStats:
     scatter: Floats
 
     @classmethod
-    def collect(cls, vectors: Vectors, speakers: Sequence[str]) -> "SpeakerStats":
-        """Statistics of VECTORS (N, D) whose speakers are SPEAKERS (N,).
+    def collect(cls, vectors: Vectors, speakers: Sequence[str], utt2spk: Path | None = None) -> "SpeakerStats":
+        """Statistics of VECTORS (N, D) whose speakers are SPEAKERS (N,), by UTT2SPK, which messages name.
 
         Raises:
             DataError: there is one speaker only, or no speaker has two utterances
         """
         names, numbers = np.unique(np.asarray(speakers, object), return_inverse=True)
         if len(names) < 2:
-            raise DataError(f"training needs at least two speakers, there is only '{names[0]}'")
+            raise DataError(f"training needs at least two speakers, there is only '{names[0]}'", utt2spk)
         counts = np.bincount(numbers)
         if counts.max() < 2:
             raise DataError(
-                f"training needs speakers with several utterances; each of the {len(names)} speakers has one"
+                f"training needs speakers with several utterances; each of the {len(names)} speakers has one", utt2spk
             )
         means = group_means(vectors, np.argsort(numbers, kind="stable"), counts)
         scatter = np.zeros((vectors.shape[1], vectors.shape[1]))

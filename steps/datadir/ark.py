@@ -30,6 +30,7 @@ Compression = Literal["none", "CM", "CM2", "CM3"]
 _METHODS: dict[str, int | None] = {"none": None, "CM": 1, "CM2": 3, "CM3": 5}
 _FLOAT_VECTOR = b"\0BFV \4"  # followed by the dimension, int32, and the values
 _HEAD = len(_FLOAT_VECTOR) + 4
+_LONGEST_KEY = 1 << 16  # bytes; what has no blank for so long is no archive
 _RX = re.compile(r"(?P<path>.*?)(:(?P<offset>\d+))?(\[(?P<range>[\d:, ]*)\])?", re.DOTALL)
 _RANGE = re.compile(r"(\d+):(\d+)|:?")
 
@@ -83,8 +84,12 @@ class ArkWriter:
         matio.write_array(self._file, array, "<", method)
 
 
-def read_mat(rx: str) -> np.ndarray:
+def read_mat(rx: str, key: str = "") -> np.ndarray:
     """One object: "file.ark:offset", or a file that holds nothing else ("mean.vec"); Kaldi's "[first:last]" may follow.
+
+    Args:
+        rx: where it is
+        key: the entry's, for the message
 
     Returns:
         (rows, cols) or (dim,), float32, or float64 where the file has doubles; compressed matrices are decoded
@@ -93,7 +98,7 @@ def read_mat(rx: str) -> np.ndarray:
         DataError: no such file, cut short, or not a Kaldi matrix or vector
     """
     path, offset, bounds = split_rx(rx)
-    with _object_at(path, offset) as source:
+    with _object_at(path, offset, key) as source:
         array = read_object(source)
     return array[bounds] if bounds else array
 
@@ -126,10 +131,10 @@ def split_rx(rx: str) -> tuple[str, int, tuple[slice, ...]]:
 
 
 @contextmanager
-def _object_at(path: str, offset: int) -> Iterator[Source]:
+def _object_at(path: str, offset: int, key: str = "") -> Iterator[Source]:
     with _opened(path) as file:
         file.seek(offset)
-        yield Source(file, path, f"the object at byte {offset}")
+        yield Source(file, path, f"entry '{key}'" if key else f"the object at byte {offset}")
 
 
 @contextmanager
@@ -144,7 +149,7 @@ def _opened(path: Path | str) -> Iterator[BufferedReader]:
 def _read_key(file: IO[bytes], path: Path | str) -> str | None:
     key = bytearray()
     while (char := file.read(1)) != b" ":
-        if not char or char == b"\n" or len(key) > 4096:
+        if not char or char == b"\n" or len(key) > _LONGEST_KEY:
             if not char and not key:
                 return None
             raise DataError("cut short, or not a Kaldi archive", path)
@@ -208,6 +213,7 @@ def write_vectors(stem: Path | str, ids: Sequence[str], vectors: np.ndarray) -> 
             block = np.ascontiguousarray(vectors[start : start + 4096], "<f4")
             rows = [row.tobytes() for row in block]
             file.write(b"".join(chain.from_iterable(zip(heads[start : start + 4096], rows, strict=True))))
+        scp.unlink(missing_ok=True)  # an old one would point into the new archive
     write_table(scp, dict(zip(ids, (f"{ark}:{end}" for end in ends.tolist()), strict=True)))
 
 
@@ -217,7 +223,7 @@ def _vectors_of_scp(scp: Path) -> tuple[list[str], np.ndarray]:
     for row, place in enumerate(table.values()):
         ark, _, offset = place.rpartition(":")
         if not offset.isdecimal():
-            return list(table), _stack(scp, ((key, read_mat(rx)) for key, rx in table.items()))
+            return list(table), _stack(scp, ((key, read_mat(rx, key)) for key, rx in table.items()))
         rows, offsets = entries.setdefault(ark, ([], []))
         rows.append(row)
         offsets.append(int(offset))
@@ -225,7 +231,7 @@ def _vectors_of_scp(scp: Path) -> tuple[list[str], np.ndarray]:
     for ark, (rows, offsets) in entries.items():
         part = _gather(ark, np.array(offsets, np.int64))
         if part is None or (vectors is not None and part.shape[1] != vectors.shape[1]):
-            return list(table), _stack(scp, ((key, read_mat(rx)) for key, rx in table.items()))
+            return list(table), _stack(scp, ((key, read_mat(rx, key)) for key, rx in table.items()))
         if len(entries) == 1:
             return list(table), part
         if vectors is None:
@@ -257,7 +263,7 @@ def _scan(ark: Path) -> tuple[list[str], list[int]]:
     with _map(ark) as data:
         position, size = 0, len(data)
         while position < size:
-            start = data.find(_FLOAT_VECTOR, position, position + 4096)
+            start = data.find(_FLOAT_VECTOR, position, position + _LONGEST_KEY)
             if start < 0 or start + _HEAD > size or data.find(b" ", position, start) != start - 1:
                 return [], []
             ids.append(data[position : start - 1])

@@ -21,8 +21,11 @@ def combine(sources: Mapping[str, Contents]) -> Contents:
         sources: name, for messages -> contents
 
     Raises:
-        DataError: an utterance in two sources, two values for one speaker or recording, features of other options
+        DataError: no source, an utterance in two of them, two values for one speaker or recording, features of other
+            options
     """
+    if not sources:
+        raise DataError("there is no data directory to combine")
     _check_apart(sources)
     if any("segments" in contents.tables for contents in sources.values()):
         sources = {name: _with_segments(contents) for name, contents in sources.items()}

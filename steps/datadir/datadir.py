@@ -52,6 +52,9 @@ class DataDir:
         wavs = read_table(path / "wav.scp", ordered=True) if (path / "wav.scp").exists() else {}
         segments = read_segments(path / "segments") if (path / "segments").exists() else {}
         data = cls(path, wavs, utt2spk, segments)
+        for name, table in (("utt2spk", utt2spk), ("wav.scp", wavs), ("segments", segments)):
+            if not table and data.has(name):
+                raise DataError("the file is empty", path / name)
         data._check()
         return data
 
@@ -142,8 +145,6 @@ def invert(utt2spk: dict[str, str]) -> dict[str, list[str]]:
 
 def _read_utt2spk(path: Path) -> dict[str, str]:
     utt2spk = read_table(path)
-    if not utt2spk:
-        raise DataError("the file is empty", path)
     for number, (utt, spk) in enumerate(utt2spk.items(), start=1):
         if len(split_blanks(spk)) > 1:
             raise DataError(f"'utterance speaker' is wanted, not '{utt} {spk}': has an id a space?", path, number)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from steps.datadir.contents import Contents, Table, is_carried, is_complete, kind_of, table_kind
 from steps.datadir.datadir import invert, parse_segment
-from steps.datadir.tables import first_unsorted, parse_lines, read_bytes, read_lists, split_blanks, split_lines
+from steps.datadir.tables import BOM, first_unsorted, parse_lines, read_bytes, read_lists, split_blanks, split_lines
 from steps.datadir.trials import Trials, layout_of, line_problem
 from steps.datadir.validate import place_problem
 from steps.utils.errors import DataError
@@ -104,9 +104,11 @@ class _Mender:
 
     def _unix(self, path: Path) -> bytes:
         data = read_bytes(path)
+        if data.startswith(BOM.encode()):
+            self.note("byte order mark taken away", path)
         if b"\r\n" in data:
             self.note("Windows line ends changed", path)
-        return data.replace(b"\r\n", b"\n")
+        return data.removeprefix(BOM.encode()).replace(b"\r\n", b"\n")
 
     def _value_problem(self, name: str, key: str, value: str) -> str | None:
         if name == "utt2spk" and len(split_blanks(value)) > 1:

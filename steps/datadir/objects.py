@@ -83,6 +83,8 @@ def read_object(source: Source) -> np.ndarray:
 def read_header(source: Source) -> Header:
     """The header of the object at SOURCE, which is left at its values; DataError when the file cannot hold them."""
     if (mark := source.file.read(2)) != b"\0B":
+        if not mark:
+            raise source.error("is cut short")
         source.file.seek(-len(mark), os.SEEK_CUR)
         return Header(_TEXT, (), 0)
     kind = bytes(source.take(1))

@@ -10,6 +10,7 @@ from steps.utils.files import atomic_write
 
 BLANKS = " \t\v\f"  # what Kaldi splits on; never str.split(), which also splits on Unicode spaces
 CRLF = "Windows line end (CRLF); convert with dos2unix"
+BOM = "\ufeff"  # the byte order mark that some editors put before UTF-8
 _ID = re.compile(f"[^{BLANKS}\n\r]+")
 _ODD = ("\0", "\t", "\v", "\f", "\r", "  ", " \n", "\n ", "\n\n")  # text without any of these needs no careful parsing
 
@@ -116,6 +117,8 @@ def parse_lines(data: bytes, *, values: bool = True) -> Iterator[Line]:
             text = raw.decode()
         except UnicodeDecodeError:
             problem, text = "not UTF-8", raw.decode(errors="replace")
+        if number == 1 and text.startswith(BOM):
+            problem, text = problem or "begins with a byte order mark (BOM); save it without", text[1:]
         if text.endswith("\r"):
             problem, text = problem or CRLF, text.rstrip("\r")
         key, value = split_key(text)
@@ -174,7 +177,7 @@ def _parse_plain(data: bytes) -> dict[str, str] | None:
     text = text.removesuffix("\n")
     if not text:
         return None if data else {}
-    if text[0] in BLANKS + "\n" or text[-1] in BLANKS + "\n" or any(odd in text for odd in _ODD):
+    if text[0] in BLANKS + BOM + "\n" or text[-1] in BLANKS + "\n" or any(odd in text for odd in _ODD):
         return None
     lines = text.split("\n")
     try:

@@ -68,7 +68,7 @@ def _compute(job: _Job) -> _Result:
     unvoiced, num_voiced, num_frames = [], 0, 0
     with ArkWriter(job.ark) as writer:
         for utt, place in job.energies:
-            log_energy = _first_column(read_mat(place), utt, place)
+            log_energy = _first_column(read_mat(place, utt), utt, place)
             voiced = energy_vad(log_energy, job.options)
             num_voiced += int(voiced.sum())
             num_frames += len(voiced)

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from steps.datadir.ark import ArkWriter, read_shape
+from steps.datadir.ark import ArkWriter
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import write_table
 from steps.datadir.trials import Trials, write_trials
 from steps.feats.egs_format import VERSION, EgsArk, Manifest, empty_records, encode, record_dtype
 from steps.feats.egs_options import Compression, EgsOptions
 from steps.feats.egs_plan import ArkPlan, Ints, plan_arks, plan_valid, split_utterances
-from steps.feats.egs_source import Utterance, count_frames, list_utterances
 from steps.feats.normalize import NormalizeOptions
+from steps.feats.utterances import Utterance, count_frames, list_utterances
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 from steps.utils.jobs import run_jobs
@@ -48,7 +48,7 @@ def write_egs(
         DataError: features or VAD are missing or do not fit, or too little is left to train on
     """
     utterances = list_utterances(data, normalization)
-    dim = read_shape(utterances[0].feats)[1]
+    dim = utterances[0].dim()
     frames = count_frames(utterances, nj)
     usable = np.flatnonzero(frames >= options.shortest)
     if not len(usable):

@@ -40,8 +40,6 @@ class TrainOptions:
         weight_decay: L2 penalty of sgd and adam, decoupled decay of adamw
         decay_all: decay biases and normalisation weights too, not only matrices and kernels
         grad_clip: bound on the norm of the gradient; 0 is none
-        freq_mask: bins of the widest frequency mask of SpecAugment; 0 is none
-        time_mask: frames of its longest time mask; 0 is none
         accumulation: an update is computed in so many parts, to save memory
         amp: mixed precision; auto is bf16 where the hardware has it (GPU, or CPU with AVX512-BF16 or AMX), else none
         compile: compile the network by torch.compile
@@ -74,8 +72,6 @@ class TrainOptions:
     weight_decay: float = 1e-4
     decay_all: bool = False
     grad_clip: float = 5.0
-    freq_mask: int = 0
-    time_mask: int = 0
     accumulation: int = 1
     amp: Literal["none", "bf16", "fp16", "auto"] = "auto"
     compile: bool = False
@@ -99,8 +95,6 @@ class TrainOptions:
         for name in ("batch_size", "accumulation", "log_interval", "valid_interval", "checkpoint_interval", "average"):
             if getattr(self, name) < 1:
                 raise DataError(f"train: {name} is {getattr(self, name)}; it must be at least 1")
-        if self.freq_mask < 0 or self.time_mask < 0:
-            raise DataError("train: freq_mask and time_mask must not be negative")
         if self.keep < self.average:
             raise DataError(f"train: {self.average} checkpoints cannot be averaged if {self.keep} are kept")
         if self.lr <= 0 or not 0 <= self.final_lr <= self.lr:

@@ -26,7 +26,6 @@ from steps.nnet.objectives import Objective, build_objective
 from steps.nnet.options import TrainOptions
 from steps.nnet.resume import open_model_dir, rng_state, set_rng_state
 from steps.nnet.schedule import build_optimizer, learning_rate
-from steps.nnet.specaugment import spec_augment
 from steps.nnet.train_log import TrainLog
 from steps.nnet.validate import Validation
 from steps.utils.errors import DataError
@@ -162,10 +161,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, options)
         self.objective.update(self.step)
-        masked = batch.feats
-        if options.freq_mask or options.time_mask:
-            masked = spec_augment(masked, options.freq_mask, options.time_mask)
-        parts = list(zip(masked.chunk(options.accumulation), batch.labels.chunk(options.accumulation), strict=True))
+        parts = list(
+            zip(batch.feats.chunk(options.accumulation), batch.labels.chunk(options.accumulation), strict=True)
+        )
         losses, accuracies = [], []
         for number, (feats, labels) in enumerate(parts, 1):
             ddp = module if isinstance(module, DistributedDataParallel) else None

@@ -121,12 +121,8 @@ start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves th
   echo $$ > "$exp/.lock"
   echo "$(date '+%F %T') ./run.sh$(printf ' %q' "$@")" >> "$exp/command"
   save_settings "$exp/settings.conf"
-  exec 7>> "$data/.lock"
-  flock -n 7 || { log "waiting for another run.sh that prepares $data" && flock 7; }
-}
-
-data_ready() { # from here on this run only reads $data, as others then may
-  [ "$plan" = true ] || flock -s 7
+  exec 7>> "$data/.lock" # many runs may read $data at once; one that writes to it does so alone
+  flock -s -n 7 || { log "waiting for another run.sh that prepares $data" && flock -s 7; }
 }
 
 stage() { # N NAME FOLDER in FILES... out FILES... with TEXTS...; a % in a file stands for every set
@@ -158,6 +154,12 @@ stage() { # N NAME FOLDER in FILES... out FILES... with TEXTS...; a % in a file 
     planned+=("${stage_outputs[@]}")
     return 1
   fi
+  if [[ $folder == "$data"* ]] && ! flock -n 7; then
+    log "stage $number $name: waiting for other runs that use $data"
+    flock 7
+    reason=$(fingerprint check "$stamp") # the other may have done it
+    [ -n "$reason" ] || { log "stage $number $name: up to date" && flock -s 7 && return 1; }
+  fi
   for word in "${stage_inputs[@]}"; do
     [ -e "$word" ] || die "stage $number $name needs $word, which does not exist: run the stages before it first"
   done
@@ -188,6 +190,7 @@ end_stage() { # ends the stage that is running, if one is
   local seconds=$(($(date +%s) - began))
   exec >&5 2>&6
   unset TIMBRE_LOG
+  flock -s 7
   log "stage $running: done in $(printf '%d:%02d' $((seconds / 60)) $((seconds % 60)))"
   running=""
 }

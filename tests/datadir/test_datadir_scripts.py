@@ -58,7 +58,7 @@ def test_fix_says_what_it_changed(run: Run, whole_dir: WholeDir) -> None:
     with (path / "utt2spk").open("a") as file:
         file.write("c-2 c\n")
     done = run("fix_data_dir", path)
-    assert done.stdout == f"{path}/utt2spk:10: dropped: 'c-2' is already on line 9\n{path}: 1 changes\n"
+    assert done.stdout == f"{path}/utt2spk:10: dropped: 'c-2' is already on line 9\n{path}: 1 change\n"
     assert validate(path) == []
 
 

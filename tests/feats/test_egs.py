@@ -187,7 +187,7 @@ def test_bad_data_dirs_are_refused(tmp_path: Path) -> None:
     data = write_data_dir(tmp_path / "data")
     scp = data.table("vad.scp")
     write_table(data.path / "vad.scp", {utt: rx for utt, rx in scp.items() if utt != "spk03-utt2"})
-    with pytest.raises(DataError, match=r"vad.scp: no entry for spk03-utt2 \(1 utterances\)"):
+    with pytest.raises(DataError, match=r"utterance spk03-utt2 is not in vad\.scp"):
         write_egs(data, tmp_path / "egs", SMALL, NormalizeOptions(), nj=1, seed=0)
     (data.path / "vad.scp").unlink()
     with pytest.raises(DataError, match=r"vad\.scp"):
