@@ -21,7 +21,7 @@ train_conf=conf/train/cpu.yaml           # YAML with the options of training
 lda_dim=128                              # number: dimension that LDA leaves before PLDA
 top_n=300                                # number: cohort scores that AS-norm keeps
 nj=$(nproc)                              # number: jobs at once
-ngpu=                                    # GPUs to train on (default: 1 where there is one, else 0)
+ngpu=                                    # GPUs to train on; 0: the CPU (default: 1 where there is one, else 0)
 stage=0                                  # number: first stage to run
 stop_stage=9                             # number: last stage to run
 force=false                              # true/false: run the stages even if they are up to date, and train from the start
@@ -55,6 +55,7 @@ case "$features" in
 esac
 variant=${corpus_dir:+_$(basename "$corpus_dir")}${corpus_conf:+_$(basename "$corpus_conf" .yaml)}
 ngpu=${ngpu:-$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)}
+device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
 name=${name:-${corpus}_$(basename "$network" .yaml)}
 for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
@@ -104,14 +105,15 @@ fi
 if stage 4 train "$exp/model" in "$egs/manifest.json" "$network" "$objective" "$train_conf" \
   out "$exp/model/final.pt" with "ngpu $ngpu"; then
   [ "$force" = false ] || rm -rf "$exp/model"
-  launch steps/train.py "$egs" "$exp/model" --network "$network" --objective "$objective" --train "$train_conf"
+  launch steps/train.py "$egs" "$exp/model" --network "$network" --objective "$objective" --train "$train_conf" \
+    --train.device "$device"
   steps/plot_training.py "$exp/model"
 fi
 
 if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/%/feats.scp" \
   out "$exp/embeddings/%/xvector.scp" "$exp/embeddings/%/statistics.scp"; then
   for set in $sets; do
-    steps/extract_embeddings.py "$exp/model" "$feats/$set" "$exp/embeddings/$set/xvector" --nj "$nj"
+    steps/extract_embeddings.py "$exp/model" "$feats/$set" "$exp/embeddings/$set/xvector" --device "$device" --nj "$nj"
     steps/extract_statistics.py "$feats/$set" "$exp/embeddings/$set/statistics" --nj "$nj"
   done
 fi

@@ -4,45 +4,391 @@ Input that is only strange (Unicode, shell characters, ids of 10 kB, an hour of 
 """
 
 import os
+import pickle
+import re
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pytest
+import soundfile
+from egs_corpus import write_configs, write_small_egs
+
+from steps.datadir.ark import ArkWriter, write_vectors
+from steps.datadir.datadir import DataDir
+from steps.datadir.tables import write_table
+
 ROOT = Path(__file__).resolve().parent.parent
-RATE = 8000
-FBANK = ("--fbank.sample_frequency", str(RATE), "--nj", "1")
-TABLES = {"wav.scp": "a1 a1.wav\na2 a2.wav\nb1 b1.wav\n", "utt2spk": "a1 a\na2 a\nb1 b\n", "spk2utt": "a a1 a2\nb b1\n"}
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+FBANK = ("--fbank.sample_frequency", 8000, "--nj", 1)
+TRAIN = ("--train.num_steps", 2, "--train.batch_size", 16, "--train.device", "cpu", "--train.tensorboard", "false")
+TABLES = {"wav.scp": b"a1 a.wav\na2 a.wav\nb1 b.wav\n", "utt2spk": b"a1 a\na2 a\nb1 b\n", "spk2utt": b"a a1 a2\nb b1\n"}
+# before a command: a disk for exp/ that is full, or that cannot be written to; what is left on it is printed at the end
+FULL_DISK = """mount -t tmpfs -o size=64k tmpfs exp; head -c 1M /dev/zero > exp/filler 2> /dev/null
+"$@"; status=$?; find exp -type f ! -name filler >&2; exit $status"""
+READ_ONLY = 'mount -t tmpfs -o ro tmpfs exp; exec "$@"'
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a step ended: its last line on stderr, the lines before it, and its memory at most."""
-
-    status: int
-    out: str
-    line: str
-    notes: list[str]
-    megabytes: float
+def call(folder: Path, script: str, *args: object, under: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Runs SCRIPT of the project in FOLDER, UNDER another command; it must not end in a traceback."""
+    command = [*under, sys.executable, str(ROOT / script), *map(str, args)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
-@dataclass(frozen=True)
-class Place:
-    """A folder that steps are called in."""
+def works(folder: Path, script: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """As `call`, and all must go well."""
+    done = call(folder, script, *args)
+    assert done.returncode == 0, done.stderr
+    return done
 
-    path: Path
 
-    def call(self, script: str, *args: object, on: str = "") -> Done:
-        """SCRIPT of steps/ or local/; ON mounts something first, in a mount namespace that ends with the step."""
-        script = script if "/" in script else f"steps/{script}"
-        command = [sys.executable, str(ROOT / script), *map(str, args)]
-        if on:
-            command = ["unshare", "-rm", "sh", "-ec", f'{on}\n"$@" && status=0 || status=$?\n{LIST}', "sh", *command]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, cwd=self.path, env=ENVIRONMENT, **streams) as process:
-            out, error = process.communicate(timeout=100)
-            usage = process.rusage if hasattr(process, "rusage") else None
-        assert "Traceback" not in error, error
-        *notes, line = error.splitlines() or [""]
-        return Done(process.returncode, out, line, notes, usage or 0)
+def refused(folder: Path, script: str, *args: object, under: Sequence[str] = ()) -> tuple[str, list[str]]:
+    """The error of a step that must fail and leave every file as it was, and the lines before it."""
+    before = files(folder)
+    done = call(folder, script, *args, under=under)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert files(folder) == before
+    *notes, line = done.stderr.splitlines()
+    name = f"{Path(script).name}: error: "
+    assert line.startswith(name) and not any("error:" in note for note in notes), done.stderr
+    return line.removeprefix(name), notes
+
+
+def files(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of change of every file below FOLDER."""
+    found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
+
+
+def write_wav(path: Path, seconds: float = 0.5, rate: int = 8000, channels: int = 1) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, (int(seconds * rate), channels))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate)
+
+
+def write_files(folder: Path, contents: dict[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
+@pytest.fixture
+def feats(tmp_path: Path) -> Path:
+    """data/ with features and VAD: speakers a, b and c, four utterances of each."""
+    path, random = tmp_path / "data", np.random.default_rng(0)
+    utt2spk = {f"{spk}{number}": spk for spk in "abc" for number in range(4)}
+    with ArkWriter(path / "feats.ark") as ark, ArkWriter(path / "vad.ark") as vad:
+        for utt in utt2spk:
+            ark.write(utt, random.normal(10, 1, (60, 5)))
+            vad.write(utt, np.ones(60))
+    for name, table in {"utt2spk": utt2spk, "feats.scp": ark.scp, "vad.scp": vad.scp}.items():
+        write_table(path / name, table)
+    return path
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """vectors/ with embeddings x of the same utterances, their utt2spk, all trials and scores of them."""
+    path, random = tmp_path / "vectors", np.random.default_rng(0)
+    ids = [f"{spk}{number}" for spk in "abc" for number in range(4)]
+    write_vectors(path / "x", ids, random.normal(size=(12, 5)))
+    write_table(path / "utt2spk", {utt: utt[0] for utt in ids})
+    pairs = [(one, two) for one in ids for two in ids if one < two]
+    labels = {True: "target", False: "nontarget"}
+    (path / "trials").write_text("".join(f"{one} {two} {labels[one[0] == two[0]]}\n" for one, two in pairs))
+    (path / "scores").write_text("".join(f"{one} {two} {random.normal():.4f}\n" for one, two in pairs))
+    return path
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> str:
+    """The option with which unshare lets us mount in a namespace of our own: as root, or as a user where users may."""
+    for option in ("-m", "-rm"):
+        command = ["unshare", option, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]
+        if shutil.which("unshare") and subprocess.run(command, capture_output=True).returncode == 0:
+            return option
+    pytest.skip("nothing may be mounted here")
+
+
+def test_audio_that_cannot_be_used_is_listed(tmp_path: Path) -> None:
+    said = {
+        "cut_flac": "not audio that libsndfile reads, or damaged: .*lost sync",
+        "cut_wav": "cut short: the header announces 8000 bytes, 4000 are there",
+        "empty": "no samples in it",
+        "folder": "a folder, not an audio file",
+        "link": "no such file",
+        "lying_flac": "cut short|damaged",
+        "missing": "no such file",
+        "nan": "NaN or infinite samples",
+        "rate": "sample rate is 16000 Hz, 8000 Hz is wanted",
+        "short": "50 samples are less than one frame",
+        "stereo": "2 channels, mono is wanted",
+        "text": "not audio that libsndfile reads, or damaged",
+        "zero_bytes": "the file is empty",
+    }
+    formats = {"cut_flac": "flac", "lying_flac": "flac"}
+    wavs = {name: tmp_path / f"{name}.{formats.get(name, 'wav')}" for name in ["good", *said]}
+    for name in ("good", "cut_flac", "cut_wav", "lying_flac"):
+        write_wav(wavs[name])
+    write_wav(wavs["empty"], seconds=0)
+    write_wav(wavs["short"], seconds=50 / 8000)
+    write_wav(wavs["rate"], rate=16000)
+    write_wav(wavs["stereo"], channels=2)
+    soundfile.write(wavs["nan"], np.full(4000, np.nan), 8000, subtype="FLOAT")
+    wavs["folder"].mkdir()
+    wavs["link"].symlink_to("nowhere")
+    wavs["text"].write_text("to be recorded\n")
+    wavs["zero_bytes"].touch()
+    wavs["cut_flac"].write_bytes(wavs["cut_flac"].read_bytes()[:3000])
+    wavs["cut_wav"].write_bytes(wavs["cut_wav"].read_bytes()[: 44 + 4000])
+    flac = bytearray(wavs["lying_flac"].read_bytes())
+    flac[21] |= 0x0F
+    flac[22:26] = b"\xff\xff\xff\xff"  # announces 2 ** 36 samples
+    wavs["lying_flac"].write_bytes(flac)
+    DataDir(tmp_path, {utt: wav.name for utt, wav in wavs.items()}, {utt: utt for utt in wavs}).write(tmp_path / "data")
+
+    error, listed = refused(tmp_path, "steps/make_fbank.py", "data", *FBANK)
+    assert error.startswith(f"data: {len(said)} of {len(wavs)} utterances failed") and "'cut_flac'" in error
+    allowed = works(tmp_path, "steps/make_fbank.py", "data", *FBANK, "--allow-missing", len(said)).stderr.splitlines()
+    assert allowed.pop().endswith(f"data: {len(said)} of {len(wavs)} utterances failed and are left out")
+    assert (tmp_path / "data" / "feats.scp").read_text().startswith("good data/arks/")
+    for lines in (listed, allowed):
+        assert len(lines) == len(said)
+        for line, (utt, problem) in zip(lines, said.items(), strict=True):
+            assert re.search(f"{utt}: .*{problem}", line)
+
+    error, listed = refused(tmp_path, "steps/preprocess_audio.py", "data", "new", "--nj", 1)
+    assert error.startswith(f"data: {len(said) - 2} of {len(wavs)} recordings failed")  # any rate and length will do
+
+
+@pytest.mark.parametrize(
+    "name, content, problem",
+    [
+        ("wav.scp", b"a1 a.wav\na1 a.wav\na2 a.wav\nb1 b.wav\n", "2: 'a1' is already on line 1"),
+        ("wav.scp", b"a1 a.wav\na2\nb1 b.wav\n", "2: 'a2' has no value"),
+        ("wav.scp", b"", " the file is empty"),
+        ("utt2spk", b"b1 b\na1 a\na2 a\n", "2: not sorted (LC_ALL=C): 'a1' comes after 'b1'"),
+        ("utt2spk", b"a1 a\na 2 a\nb1 b\n", "2: 'utterance speaker' is wanted, not 'a 2 a': has an id a space?"),
+        ("utt2spk", b"a1 a\r\na2 a\r\nb1 b\r\n", "1: Windows line end (CRLF); convert with dos2unix"),
+        ("utt2spk", b"\xef\xbb\xbfa1 a\na2 a\nb1 b\n", "1: begins with a byte order mark (BOM); save it without"),
+        ("utt2spk", b"a1 a\na2 a\nb1 \xf1\n", "3: not UTF-8"),
+        ("utt2spk", b"a1 a\na2 a\na3 a\nb1 b\n", "3: utterance 'a3' is not in wav.scp"),
+        ("segments", b"a1 a1 0 1\na2 a2 1 0\nb1 b1 0 1\n", "2: segment 'a2': it ends at 0, not after its start 1"),
+    ],
+)
+def test_bad_tables_are_told_by_line(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    write_files(tmp_path / "data", TABLES | {name: content})
+    assert refused(tmp_path, "steps/make_fbank.py", "data") == (f"data/{name}:{problem}", [])
+
+
+def test_validation_lists_every_problem(tmp_path: Path) -> None:
+    wavs, utt2spk = b"a2 a.wav\na1 absent.wav\na1 a.wav\nb1 b.wav\r\n", b"a1 a\na2 a\na3 a\nb1 \xf1\nb2 b\n"
+    write_files(tmp_path / "data", TABLES | {"wav.scp": wavs, "utt2spk": utt2spk, "trials": b"a1 zz target\n"})
+    error, listed = refused(tmp_path, "steps/validate_data_dir.py", "data")
+    problems = [line for line in listed if not line.startswith("warning: ")]
+    assert error == f"data: {len(problems)} problems; see above"
+    for place in (
+        "wav.scp:2: not sorted",
+        "wav.scp:2: 'a1': cannot read absent.wav",
+        "wav.scp:3: 'a1' is already on line 2",
+        "wav.scp:4: Windows line ends",
+        "utt2spk:3: utterance 'a3' is not in wav.scp",
+        "utt2spk:4: not UTF-8",
+        "trials:1: test id 'zz'",
+    ):
+        assert any(line.startswith(f"data/{place}") for line in problems), place
+
+
+def test_strange_ids_and_paths_are_only_names(tmp_path: Path) -> None:
+    folder, space = tmp_path / "$(touch owned) `touch owned`", "${IFS}"
+    speakers = [
+        "ñandú",
+        "한국어",
+        f"$(touch{space}owned)",
+        f"`touch{space}owned`",
+        f"a;touch{space}owned",
+        "it's\"",
+        "%s{0}",
+        "*",
+    ]
+    utt2spk = {f"{spk}-한국어-{number:02d}": spk for spk in speakers for number in (1, 2)} | {10_000 * "x": "x"}
+    wav = Path("|touch owned;") / "`touch owned`.wav"
+    write_wav(folder / wav)
+    DataDir(folder, dict.fromkeys(utt2spk, str(wav)), utt2spk).write(folder / "d;touch owned")
+    data, trials, stem, scores = "d;touch owned", "d;touch owned/trials", "&& touch owned/x", "'s\".|touch owned|"
+    works(folder, "steps/make_fbank.py", data, *FBANK)
+    works(folder, "steps/compute_vad.py", data)
+    works(folder, "steps/compute_cmvn.py", data)
+    works(folder, "steps/extract_statistics.py", data, stem, "--nj", 1)
+    works(folder, "steps/make_trials.py", data)
+    works(folder, "steps/score_cosine.py", trials, f"{stem}.scp", f"{stem}.ark", scores)
+    assert (
+        "8 target and 128 nontarget trials of 9 speakers"
+        in works(folder, "steps/compute_metrics.py", trials, scores).stdout
+    )
+    assert "is valid: 17 utterances of 9 speakers" in works(folder, "steps/validate_data_dir.py", data).stdout
+    pairs = {tuple(line.split()[:2]) for line in (folder / scores).read_text().splitlines()}
+    assert pairs == {(one, two) for one in utt2spk for two in utt2spk if one < two}
+    assert not list(tmp_path.rglob("owned*"))
+
+
+def test_strange_folders_are_only_names(tmp_path: Path) -> None:
+    for speaker in ("ñandú", "$(touch owned)", "a;touch owned", "-rf"):
+        for name in ("한국어-01", "`touch owned`"):
+            write_wav(tmp_path / "in" / speaker / f"{name}.wav")
+    works(tmp_path, "local/prepare_folder.py", "in", "out", "--eval-speakers", 2)
+    found = {**DataDir.read(tmp_path / "out" / "train").utt2spk, **DataDir.read(tmp_path / "out" / "eval").utt2spk}
+    assert found["ñandú-한국어-01"] == "ñandú" and found["a;touch%20owned-`touch%20owned`"] == "a;touch%20owned"
+    assert len(found) == 8 and not list(tmp_path.rglob("owned*"))
+
+
+@pytest.mark.parametrize(
+    "trials, message",
+    [
+        (b"", "trials: no trials in it"),
+        (b"a0 a1 target\na0 zz nontarget\n", "vectors/x.scp: no vector for 'zz' (1 of 2 ids of the trials)"),
+        (b"a0 a1 target\r\n", "trials:1: Windows line end (CRLF); convert with dos2unix"),
+    ],
+)
+def test_bad_trials_are_not_scored(tmp_path: Path, vectors: Path, trials: bytes, message: str) -> None:
+    (tmp_path / "trials").write_bytes(trials)
+    assert refused(tmp_path, "steps/score_cosine.py", "trials", "vectors/x.scp", "vectors/x.scp", "out") == (
+        message,
+        [],
+    )
+
+
+def test_trials_without_scores_are_not_measured(tmp_path: Path, vectors: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "trials").write_text("a0 a1 target\na0 zz nontarget\n")
+    error, _ = refused(tmp_path, "steps/compute_metrics.py", "empty", "vectors/scores")
+    assert error == "empty: no trials in it"
+    error, _ = refused(tmp_path, "steps/compute_metrics.py", "trials", "vectors/scores", "--json", "out")
+    assert error == "vectors/scores: no score for 1 of 2 trials, the first being 'a0 zz'"
+
+
+def test_one_speaker_is_too_few(tmp_path: Path, feats: Path, vectors: Path) -> None:
+    for path in (feats, vectors):
+        write_table(path / "utt2spk", {f"{spk}{number}": "a" for spk in "abc" for number in range(4)})
+    (tmp_path / "trials").write_text("a0 a1 target\na0 a2 target\n")
+    error, _ = refused(tmp_path, "steps/get_egs.py", "data", "egs", "--egs.min_frames", 30, "--nj", 1)
+    assert error == "data: 1 speaker is left to train on; a network needs 2 or more"
+    error, _ = refused(tmp_path, "steps/train_plda.py", "vectors/x.scp", "vectors/utt2spk", "plda")
+    assert error == "vectors/utt2spk: training needs at least two speakers, there is only 'a'"
+    error, _ = refused(tmp_path, "steps/compute_metrics.py", "trials", "vectors/scores")
+    assert error == "trials: none of the 2 trials is a nontarget: error rates need both kinds"
+
+
+def test_features_cut_in_the_middle(tmp_path: Path, feats: Path) -> None:
+    ark = feats / "feats.ark"
+    ark.write_bytes(ark.read_bytes()[: 10 * ark.stat().st_size // 12 - 7])  # in the last but two
+    cut, gone = f"{ark}: entry 'c1' is cut short", "is cut short"
+    assert refused(tmp_path, "steps/compute_vad.py", "data", "--nj", 1) == (cut, [])
+    assert refused(tmp_path, "steps/compute_cmvn.py", "data") == (cut, [])
+    error, _ = refused(tmp_path, "steps/get_egs.py", "data", "egs", "--egs.min_frames", 30, "--nj", 1)
+    assert error.startswith(str(ark)) and error.endswith(gone)
+    error, listed = refused(tmp_path, "steps/extract_statistics.py", "data", "x", "--nj", 1)
+    assert error.startswith("3 of 12 utterances have no statistics, as listed above")
+    assert [line.split()[1] for line in listed if line.endswith(gone)] == ["c1:", "c2:", "c3:"]
+    allowed = works(tmp_path, "steps/extract_statistics.py", "data", "x", "--nj", 1, "--allow-missing", 3)
+    assert len(allowed.stderr.splitlines()) == 3 and (tmp_path / "x.scp").read_text().count("\n") == 9
+
+
+def test_embeddings_cut_in_the_middle(tmp_path: Path, vectors: Path) -> None:
+    ark = vectors / "x.ark"
+    ark.write_bytes(ark.read_bytes()[: ark.stat().st_size // 2 - 7])
+    cut = "vectors/x.ark: entry 'b1' is cut short"
+    for file in ("vectors/x.ark", "vectors/x.scp"):
+        error, _ = refused(tmp_path, "steps/score_cosine.py", "vectors/trials", file, file, "out")
+        assert error.endswith(cut)
+    error, _ = refused(tmp_path, "steps/train_plda.py", "vectors/x.scp", "vectors/utt2spk", "plda")
+    assert error.endswith(cut)
+
+
+DISKS = {
+    "steps/extract_statistics.py": ["data", "exp/x", "--nj", 1],
+    "steps/score_cosine.py": ["vectors/trials", "vectors/x.scp", "vectors/x.scp", "exp/scores"],
+    "steps/train_plda.py": ["vectors/x.scp", "vectors/utt2spk", "exp/plda"],
+}
+
+
+@pytest.mark.parametrize("script", DISKS)
+@pytest.mark.parametrize("disk, reason", [(FULL_DISK, "No space left on device"), (READ_ONLY, "Read-only file system")])
+def test_disk_that_takes_nothing(
+    tmp_path: Path, mounted: str, feats: Path, vectors: Path, script: str, disk: str, reason: str
+) -> None:
+    (tmp_path / "exp").mkdir()
+    under = ["unshare", mounted, "sh", "-c", disk, "sh"]
+    error, _ = refused(tmp_path, script, *DISKS[script], under=under)
+    assert error.startswith("exp/") and error.endswith(f": cannot write: {reason}")
+
+
+def test_recipe_on_a_read_only_disk(tmp_path: Path, mounted: str) -> None:
+    for name in ("run.sh", "path.sh", "pyproject.toml", ".venv", "steps", "local", "conf"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "exp").mkdir()
+    command = ["unshare", mounted, "sh", "-c", READ_ONLY, "sh", "./run.sh"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "run.sh: error: cannot make exp/synth_ecapa128/log" in done.stderr
+
+
+def test_features_on_a_full_disk(tmp_path: Path, mounted: str) -> None:
+    write_wav(tmp_path / "a.wav")
+    DataDir(tmp_path, {"a": "a.wav"}, {"a": "a"}).write(tmp_path / "data")
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "data" / "arks").symlink_to("../exp")
+    under = ["unshare", mounted, "sh", "-c", FULL_DISK, "sh"]
+    error, _ = refused(tmp_path, "steps/make_fbank.py", "data", *FBANK, under=under)
+    assert error.startswith("data/arks/") and error.endswith(": cannot write: No space left on device")
+
+
+class Payload:
+    """A pickle that makes a file where it is loaded."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch owned",)
+
+
+def test_checkpoints_that_would_run_code(tmp_path: Path) -> None:
+    write_small_egs(tmp_path / "egs")
+    network, objective = write_configs(tmp_path / "conf")
+    train = ("steps/train.py", "egs", "model", "--network", network, "--objective", objective, *TRAIN)
+    works(tmp_path, *train)
+    model, payload = tmp_path / "model", pickle.dumps(Payload(), protocol=2)
+    checkpoint = model / "checkpoints" / "step-0000002.pt"
+
+    (model / "final.pt").write_bytes(payload)
+    error, _ = refused(tmp_path, "steps/extract_embeddings.py", "model", "egs_data", "x")
+    assert error == "model/final.pt: refused: it holds more than tensors and numbers, or is damaged"
+    (model / "final.pt").unlink()
+    checkpoint.write_bytes(payload)
+    assert f"{checkpoint.relative_to(tmp_path)}: refused" in works(tmp_path, *train).stderr
+    assert checkpoint.with_suffix(".damaged").read_bytes() == payload and checkpoint.read_bytes() != payload
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_long_lists_are_validated_in_seconds(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav")
+    utt2spk = {f"s{number // 100:04d}-{number:06d}": f"s{number // 100:04d}" for number in range(100_000)}
+    DataDir(tmp_path, dict.fromkeys(utt2spk, "a.wav"), utt2spk).write(tmp_path / "data")
+    began = time.monotonic()
+    assert "100000 utterances of 1000 speakers" in works(tmp_path, "steps/validate_data_dir.py", "data").stdout
+    assert time.monotonic() - began < 15
+
+
+def test_an_hour_of_audio_needs_little_memory(tmp_path: Path) -> None:
+    samples = np.zeros(3600 * 8000, np.int16)
+    samples[: len(samples) // 2] = np.random.default_rng(0).integers(-1000, 1000, len(samples) // 2)
+    soundfile.write(tmp_path / "a.wav", samples, 8000)
+    DataDir(tmp_path, {"a": "a.wav"}, {"a": "a"}).write(tmp_path / "data")
+    command = [sys.executable, str(ROOT / "steps" / "make_fbank.py"), "data", *map(str, FBANK)]
+    _, status, usage = os.wait4(subprocess.Popen(command, cwd=tmp_path).pid, 0)
+    assert status == 0 and usage.ru_maxrss < 1.3e6  # kB, half of which torch takes for itself
+    assert "50.0 % of 359998 frames are voiced" in works(tmp_path, "steps/compute_vad.py", "data").stderr
+    works(tmp_path, "steps/extract_statistics.py", "data", "x", "--nj", 1)
