@@ -28,7 +28,7 @@ def prepare_folder(
     nontargets: int = 1,
     seed: int = 0,
 ) -> None:
-    """Writes OUT_DIR/train and OUT_DIR/eval from a tree of audio files, each speaker in one of the two only.
+    """Write OUT_DIR/train and OUT_DIR/eval from a tree of audio files, each speaker in one of the two only.
 
     The folders in CORPUS_DIR are the speakers; files under them, at any depth, are their utterances (wav, flac, opus,
     ogg, mp3, sph), and the first folder below the speaker's, where there is one, is the session (utt2session). An

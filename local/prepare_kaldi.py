@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_kaldi(corpus_dir: Path, out_dir: Path, sets: list[str] | None = None) -> None:
-    """Writes OUT_DIR/<set>/ for every set of CORPUS_DIR/data that is a data directory.
+    """Write OUT_DIR/<set>/ for every set of CORPUS_DIR/data that is a data directory.
 
     `train` is the training set; `eval*` are evaluation sets, and so is every other set that has trials: it is written
     as eval_<set>. Sets without speakers (no utt2spk), such as noises, are passed over with a line that says so.

@@ -19,7 +19,7 @@ def adapt_plda(
     within_covar_scale: float = 0.75,
     between_covar_scale: float = 0.25,
 ) -> None:
-    """Writes OUT_DIR, a back-end like BACKEND_DIR for the domain of the embeddings in ADAPT_SCP.
+    """Write OUT_DIR, a back-end like BACKEND_DIR for the domain of the embeddings in ADAPT_SCP.
 
     The mean to subtract becomes that of ADAPT_SCP, as in Kaldi's SRE16 recipe.
 

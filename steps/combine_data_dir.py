@@ -8,8 +8,8 @@ from steps.datadir.contents import Contents
 from steps.utils.cli import run_step
 
 
-def combine_data_dir(target: Path, sources: list[Path]) -> None:
-    """Writes TARGET with the utterances of all SOURCES, whose ids must be apart (steps/copy_data_dir.py adds prefixes).
+def combine_data_dir(target: Path, sources: Path | list[Path]) -> None:
+    """Write TARGET with the utterances of all SOURCES, which may not share ids (steps/copy_data_dir.py adds prefixes).
 
     Tables that must know every utterance, such as feats.scp, are left out where a source lacks them; trial lists of the
     same name are joined.
@@ -18,7 +18,8 @@ def combine_data_dir(target: Path, sources: list[Path]) -> None:
         target: the new data directory
         sources: the directories, as [a,b,c]
     """
-    combine({str(source): Contents.read(source) for source in sources}).write(target)
+    directories = sources if isinstance(sources, list) else [sources]
+    combine({str(source): Contents.read(source) for source in directories}).write(target)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from steps.utils.errors import DataError
 
 
 def compute_cmvn(data_dir: Path, per_utt: bool = False) -> None:
-    """Write cmvn.scp, for every speaker of DATA_DIR the sum of the frames, their squares and their count.
+    """Write cmvn.scp: for every speaker of DATA_DIR the sums of its frames and of their squares, and their number.
 
     Args:
         data_dir: Kaldi data directory with features

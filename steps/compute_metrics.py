@@ -18,14 +18,15 @@ def compute_metrics(
     seed: int = 0,
     nj: int = 4,
 ) -> None:
-    """Prints EER, ROCCH-EER and minDCF at priors 0.05, 0.01 and 0.001, with 95 % intervals by bootstrap over speakers.
+    """Print EER, ROCCH-EER and minDCF at priors 0.05, 0.01 and 0.001, with 95 % intervals by bootstrap over speakers.
 
     Args:
         trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
         scores: "enroll test score" lines, in any order; the file is named <name of the trials>.<back-end>
         json: write the record to this file as well
         llr: the scores are log-likelihood ratios: give actDCF and Cllr too
-        utt2spk: whose the utterances are; by default the utt2spk beside TRIALS, otherwise what target trials tie
+        utt2spk: speakers of the utterances; by default the utt2spk beside TRIALS. Where there is none, utterances that
+            target trials connect are one speaker
         protocol: how the embeddings were made, for the record
         draws: number of draws of speakers; 0 for no intervals
         seed: of the draws

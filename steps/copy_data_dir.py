@@ -16,7 +16,7 @@ def copy_data_dir(
     spk_suffix: str = "",
     exclude: list[str] | None = None,
 ) -> None:
-    """Writes TARGET with every table and trial list of SOURCE; features are pointed at, not copied.
+    """Write TARGET with every table and trial list of SOURCE; features are pointed at, not copied.
 
     Args:
         source: data directory

@@ -8,7 +8,7 @@ from steps.utils.cli import run_step
 
 
 def fix_data_dir(data_dir: Path, drop_missing_audio: bool = False) -> None:
-    """Sorts the tables of DATA_DIR, drops bad and double lines, and keeps the utterances that every file knows.
+    """Sort the tables of DATA_DIR, drop bad and double lines, and keep the utterances that every file knows.
 
     Prints every change; spk2utt is made anew from utt2spk. The files as they were are kept in DATA_DIR/.backup. A key
     with two different values is for you to decide: it is an error.

@@ -3,7 +3,6 @@
 
 from pathlib import Path
 
-from steps.backend.report import PageJob, find_scores, find_trials, write_page
 from steps.backend.results import Evaluation, write_json
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
@@ -21,7 +20,7 @@ def make_results(
     seed: int = 0,
     nj: int = 4,
 ) -> None:
-    """Measures every EXP_DIR/scores/<trials>.<backend>; writes results.json, RESULTS.md and plots/ into EXP_DIR.
+    """Measure every EXP_DIR/scores/<trials>.<backend>; write results.json, RESULTS.md and plots/ into EXP_DIR.
 
     Args:
         exp_dir: experiment with a folder scores/
@@ -34,6 +33,8 @@ def make_results(
         seed: of the draws
         nj: number of jobs
     """
+    from steps.backend.report import PageJob, find_scores, find_trials, write_page  # imports matplotlib: not for --help
+
     lists = find_trials(data_dir)
     jobs = []
     for path in find_scores(exp_dir / "scores"):

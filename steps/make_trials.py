@@ -24,7 +24,7 @@ def make_trials(
     seed: int = 0,
     convert: Path | None = None,
 ) -> None:
-    """Writes DATA_DIR/<name>, lines of "enroll test target|nontarget": every pair of utterances, or a sample of them.
+    """Write DATA_DIR/<name>, lines of "enroll test target|nontarget": every pair of utterances, or a sample of them.
 
     Args:
         data_dir: data directory

@@ -31,7 +31,7 @@ def normalize_scores(
     utt2spk: Path | None = None,
     nj: int = 4,
 ) -> None:
-    """Writes OUT: each score minus mean, over standard deviation, of the cohort scores of its two sides, averaged.
+    """Write OUT: each score normalised by the mean and deviation of either side's cohort scores, and the two averaged.
 
     The cohort is scored by the back-end that made SCORES: give the same options here.
 

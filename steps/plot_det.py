@@ -4,15 +4,13 @@
 from pathlib import Path
 
 from steps.backend.metrics import roc, split
-from steps.backend.plots import plot_det as draw
-from steps.backend.plots import plot_paths
 from steps.datadir.trials import read_scores, read_trials
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 
 
 def plot_det(trials: Path, scores: Path | list[Path], out: Path, title: str = "") -> None:
-    """Plots miss against false-alarm rate on normal-deviate axes; dots mark EERs, other markers the minDCF points.
+    """Plot miss against false-alarm rate into OUT, on normal-deviate axes, with the points of the EER and each minDCF.
 
     Args:
         trials: trial list of all the score files
@@ -20,6 +18,9 @@ def plot_det(trials: Path, scores: Path | list[Path], out: Path, title: str = ""
         out: the plot, .png, .svg or .pdf; without a suffix OUT.png and OUT.svg are both written
         title: to stand above the plot
     """
+    from steps.backend.plots import plot_det as draw  # matplotlib takes a second: not for --help
+    from steps.backend.plots import plot_paths
+
     files = scores if isinstance(scores, list) else [scores]
     if not files:
         raise DataError("no score file to plot")

@@ -4,14 +4,12 @@
 from pathlib import Path
 
 from steps.backend.metrics import split
-from steps.backend.plots import plot_paths
-from steps.backend.plots import plot_scores as draw
 from steps.datadir.trials import read_scores, read_trials
 from steps.utils.cli import run_step
 
 
 def plot_scores(trials: Path, scores: Path, out: Path, title: str = "", label: str = "score") -> None:
-    """Plots the densities of target and nontarget scores, with the thresholds of the EER and of each minDCF.
+    """Plot the densities of target and nontarget scores into OUT, with the thresholds of the EER and each minDCF.
 
     Args:
         trials: trial list of the score file
@@ -20,6 +18,9 @@ def plot_scores(trials: Path, scores: Path, out: Path, title: str = "", label: s
         title: to stand above the plot
         label: what the scores are, to stand below it
     """
+    from steps.backend.plots import plot_paths  # matplotlib takes a second: not for --help
+    from steps.backend.plots import plot_scores as draw
+
     trial_list = read_trials(trials)
     targets, nontargets = split(read_scores(scores, trial_list), trial_list.target, trials)
     draw(targets, nontargets, plot_paths(out), title or scores.name, label)

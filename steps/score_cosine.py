@@ -21,7 +21,7 @@ def score_cosine(
     enroll_spk2utt: Path | None = None,
     nj: int = 4,
 ) -> None:
-    """Writes SCORES, "enroll test cosine" a line, in the order of TRIALS.
+    """Write SCORES, "enroll test cosine" a line, in the order of TRIALS.
 
     Args:
         trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"

@@ -21,7 +21,7 @@ def score_plda(
     plda: PldaScoring = PldaScoring(),
     nj: int = 4,
 ) -> None:
-    """Writes SCORES, "enroll test log-likelihood-ratio" a line, in the order of TRIALS.
+    """Write SCORES, "enroll test log-likelihood-ratio" a line, in the order of TRIALS.
 
     Args:
         trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"

@@ -9,7 +9,7 @@ from steps.utils.cli import run_step
 
 
 def split_data_dir(data_dir: Path, num_parts: int, per_utt: bool = False) -> None:
-    """Writes DATA_DIR/split<N>/1 ... DATA_DIR/split<N>/<N> (split<N>utt with --per-utt true), without trial lists.
+    """Write DATA_DIR/split<N>/1 ... DATA_DIR/split<N>/<N> (split<N>utt with --per-utt true), without trial lists.
 
     Args:
         data_dir: data directory

@@ -21,7 +21,7 @@ def subset_data_dir(
     spk_list: Path | None = None,
     seed: int = 0,
 ) -> None:
-    """Writes TARGET with the utterances of SOURCE that exactly one of the options chooses; every table goes along.
+    """Write TARGET with the utterances of SOURCE that exactly one of the options chooses; every table goes along.
 
     Args:
         source: data directory

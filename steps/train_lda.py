@@ -14,14 +14,14 @@ from steps.utils.cli import run_step
 def train_lda(
     train_scp: Path, utt2spk: Path, out_dir: Path, lda_dim: int = 128, total_covariance_factor: float = 0.0
 ) -> None:
-    """Writes OUT_DIR/mean.vec and OUT_DIR/transform.mat, which score_cosine.py takes as --mean and --transform.
+    """Write OUT_DIR/mean.vec and OUT_DIR/transform.mat, which score_cosine.py takes as --mean and --transform.
 
     Args:
         train_scp: training embeddings (scp or ark)
         utt2spk: whose they are
         out_dir: the folder to write into
         lda_dim: dimension to reduce to
-        total_covariance_factor: weight of the total covariance, the rest is the within-speaker one, in what is whitened
+        total_covariance_factor: 0 whitens the within-speaker covariance, 1 the total one, between them a mixture
     """
     embeddings = Embeddings.read(train_scp)
     stats = SpeakerStats.collect(embeddings.matrix, embeddings.speakers(utt2spk), utt2spk)

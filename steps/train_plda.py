@@ -22,14 +22,15 @@ def train_plda(
     length_norm: bool = True,
     num_em_iters: int = 10,
 ) -> None:
-    """Writes OUT_DIR/{mean.vec,transform.mat,plda}, which score_plda.py and Kaldi's programs read.
+    """Write OUT_DIR/{mean.vec,transform.mat,plda}, which score_plda.py and Kaldi's programs read.
 
     Args:
         train_scp: training embeddings (scp or ark)
         utt2spk: whose they are
         out_dir: the folder to write into
         lda_dim: dimension to reduce to first; 0 for no LDA
-        total_covariance_factor: weight of the total covariance, the rest is the within-speaker one, in what LDA whitens
+        total_covariance_factor: LDA whitens with 0 the within-speaker covariance, with 1 the total one, between them a
+            mixture
         center: subtract the mean of the training embeddings first
         length_norm: scale vectors to the square root of their dimension before PLDA
         num_em_iters: number of iterations of expectation maximisation

@@ -10,7 +10,7 @@ from steps.utils.errors import DataError
 
 
 def validate_data_dir(data_dir: Path, need_wav: bool = False, need_feats: bool = False) -> None:
-    """Lists every problem of DATA_DIR as "file:line: what", and fails when there is one.
+    """List every problem of DATA_DIR as "file:line: what", and fail when there is one.
 
     Tables must be sorted as LC_ALL=C sorts, in UTF-8, without empty or double lines; all must know the same utterances;
     the files, archive entries and trials they name must exist. Warnings do not count: one speaker only, an utterance

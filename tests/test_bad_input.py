@@ -117,54 +117,59 @@ def mounted(tmp_path: Path) -> str:
 
 
 def test_audio_that_cannot_be_used_is_listed(tmp_path: Path) -> None:
-    said = {
-        "cut_flac": "not audio that libsndfile reads, or damaged: .*lost sync",
-        "cut_wav": "cut short: the header announces 8000 bytes, 4000 are there",
-        "empty": "no samples in it",
-        "folder": "a folder, not an audio file",
-        "link": "no such file",
-        "lying_flac": "cut short|damaged",
-        "missing": "no such file",
-        "nan": "NaN or infinite samples",
-        "rate": "sample rate is 16000 Hz, 8000 Hz is wanted",
-        "short": "50 samples are less than one frame",
-        "stereo": "2 channels, mono is wanted",
-        "text": "not audio that libsndfile reads, or damaged",
-        "zero_bytes": "the file is empty",
-    }
-    formats = {"cut_flac": "flac", "lying_flac": "flac"}
-    wavs = {name: tmp_path / f"{name}.{formats.get(name, 'wav')}" for name in ["good", *said]}
-    for name in ("good", "cut_flac", "cut_wav", "lying_flac"):
-        write_wav(wavs[name])
-    write_wav(wavs["empty"], seconds=0)
-    write_wav(wavs["short"], seconds=50 / 8000)
-    write_wav(wavs["rate"], rate=16000)
-    write_wav(wavs["stereo"], channels=2)
-    soundfile.write(wavs["nan"], np.full(4000, np.nan), 8000, subtype="FLOAT")
-    wavs["folder"].mkdir()
-    wavs["link"].symlink_to("nowhere")
-    wavs["text"].write_text("to be recorded\n")
-    wavs["zero_bytes"].touch()
-    wavs["cut_flac"].write_bytes(wavs["cut_flac"].read_bytes()[:3000])
-    wavs["cut_wav"].write_bytes(wavs["cut_wav"].read_bytes()[: 44 + 4000])
-    flac = bytearray(wavs["lying_flac"].read_bytes())
-    flac[21] |= 0x0F
-    flac[22:26] = b"\xff\xff\xff\xff"  # announces 2 ** 36 samples
-    wavs["lying_flac"].write_bytes(flac)
-    DataDir(tmp_path, {utt: wav.name for utt, wav in wavs.items()}, {utt: utt for utt in wavs}).write(tmp_path / "data")
+    said = write_bad_audio(tmp_path)
+    write_wav(tmp_path / "good.wav")
+    wavs = {name: name for name in ["good.wav", *said]}
+    DataDir(tmp_path, wavs, wavs).write(tmp_path / "data")
 
     error, listed = refused(tmp_path, "steps/make_fbank.py", "data", *FBANK)
-    assert error.startswith(f"data: {len(said)} of {len(wavs)} utterances failed") and "'cut_flac'" in error
+    assert error.startswith(f"data: {len(said)} of {len(wavs)} utterances failed") and "'cut.flac'" in error
     allowed = works(tmp_path, "steps/make_fbank.py", "data", *FBANK, "--allow-missing", len(said)).stderr.splitlines()
     assert allowed.pop().endswith(f"data: {len(said)} of {len(wavs)} utterances failed and are left out")
-    assert (tmp_path / "data" / "feats.scp").read_text().startswith("good data/arks/")
+    assert (tmp_path / "data" / "feats.scp").read_text().startswith("good.wav data/arks/")
     for lines in (listed, allowed):
-        assert len(lines) == len(said)
-        for line, (utt, problem) in zip(lines, said.items(), strict=True):
-            assert re.search(f"{utt}: .*{problem}", line)
+        for line, (name, problem) in zip(lines, said.items(), strict=True):
+            assert re.search(f"{name}: .*{problem}", line)
 
     error, listed = refused(tmp_path, "steps/preprocess_audio.py", "data", "new", "--nj", 1)
     assert error.startswith(f"data: {len(said) - 2} of {len(wavs)} recordings failed")  # any rate and length will do
+
+
+def write_bad_audio(folder: Path) -> dict[str, str]:
+    """Every kind of audio that cannot be used: name of the file -> what must be said of it."""
+    write_wav(folder / "cut.flac")
+    (folder / "cut.flac").write_bytes((folder / "cut.flac").read_bytes()[:3000])
+    write_wav(folder / "cut.wav")
+    (folder / "cut.wav").write_bytes((folder / "cut.wav").read_bytes()[: 44 + 4000])
+    write_wav(folder / "empty.wav", seconds=0)
+    (folder / "folder.wav").mkdir()
+    write_wav(folder / "lying.flac")
+    flac = bytearray((folder / "lying.flac").read_bytes())
+    flac[21] |= 0x0F
+    flac[22:26] = b"\xff\xff\xff\xff"  # announces 2 ** 36 samples
+    (folder / "lying.flac").write_bytes(flac)
+    (folder / "link.wav").symlink_to("nowhere")
+    soundfile.write(folder / "nan.wav", np.full(4000, np.nan), 8000, subtype="FLOAT")
+    write_wav(folder / "rate.wav", rate=16000)
+    write_wav(folder / "short.wav", seconds=50 / 8000)
+    write_wav(folder / "stereo.wav", channels=2)
+    (folder / "text.wav").write_text("to be recorded\n")
+    (folder / "zero_bytes.wav").touch()
+    return {
+        "cut.flac": "not audio that libsndfile reads, or damaged: .*lost sync",
+        "cut.wav": "cut short: the header announces 8000 bytes, 4000 are there",
+        "empty.wav": "no samples in it",
+        "folder.wav": "a folder, not an audio file",
+        "link.wav": "no such file",
+        "lying.flac": "cut short|damaged",
+        "missing.wav": "no such file",
+        "nan.wav": "NaN or infinite samples",
+        "rate.wav": "sample rate is 16000 Hz, 8000 Hz is wanted",
+        "short.wav": "50 samples are less than one frame",
+        "stereo.wav": "2 channels, mono is wanted",
+        "text.wav": "not audio that libsndfile reads, or damaged",
+        "zero_bytes.wav": "the file is empty",
+    }
 
 
 @pytest.mark.parametrize(
@@ -206,17 +211,9 @@ def test_validation_lists_every_problem(tmp_path: Path) -> None:
 
 
 def test_strange_ids_and_paths_are_only_names(tmp_path: Path) -> None:
-    folder, space = tmp_path / "$(touch owned) `touch owned`", "${IFS}"
-    speakers = [
-        "ñandú",
-        "한국어",
-        f"$(touch{space}owned)",
-        f"`touch{space}owned`",
-        f"a;touch{space}owned",
-        "it's\"",
-        "%s{0}",
-        "*",
-    ]
+    folder = tmp_path / "$(touch owned) `touch owned`"
+    commands = [name.replace(" ", "${IFS}") for name in ("$(touch owned)", "`touch owned`", "a;touch owned")]
+    speakers = ["ñandú", "한국어", "it's\"", "%s{0}", "*", *commands]
     utt2spk = {f"{spk}-한국어-{number:02d}": spk for spk in speakers for number in (1, 2)} | {10_000 * "x": "x"}
     wav = Path("|touch owned;") / "`touch owned`.wav"
     write_wav(folder / wav)
@@ -228,10 +225,8 @@ def test_strange_ids_and_paths_are_only_names(tmp_path: Path) -> None:
     works(folder, "steps/extract_statistics.py", data, stem, "--nj", 1)
     works(folder, "steps/make_trials.py", data)
     works(folder, "steps/score_cosine.py", trials, f"{stem}.scp", f"{stem}.ark", scores)
-    assert (
-        "8 target and 128 nontarget trials of 9 speakers"
-        in works(folder, "steps/compute_metrics.py", trials, scores).stdout
-    )
+    metrics = works(folder, "steps/compute_metrics.py", trials, scores).stdout
+    assert "8 target and 128 nontarget trials of 9 speakers" in metrics
     assert "is valid: 17 utterances of 9 speakers" in works(folder, "steps/validate_data_dir.py", data).stdout
     pairs = {tuple(line.split()[:2]) for line in (folder / scores).read_text().splitlines()}
     assert pairs == {(one, two) for one in utt2spk for two in utt2spk if one < two}
@@ -258,10 +253,8 @@ def test_strange_folders_are_only_names(tmp_path: Path) -> None:
 )
 def test_bad_trials_are_not_scored(tmp_path: Path, vectors: Path, trials: bytes, message: str) -> None:
     (tmp_path / "trials").write_bytes(trials)
-    assert refused(tmp_path, "steps/score_cosine.py", "trials", "vectors/x.scp", "vectors/x.scp", "out") == (
-        message,
-        [],
-    )
+    found = refused(tmp_path, "steps/score_cosine.py", "trials", "vectors/x.scp", "vectors/x.scp", "out")
+    assert found == (message, [])
 
 
 def test_trials_without_scores_are_not_measured(tmp_path: Path, vectors: Path) -> None:
@@ -319,7 +312,11 @@ DISKS = {
 
 
 @pytest.mark.parametrize("script", DISKS)
-@pytest.mark.parametrize("disk, reason", [(FULL_DISK, "No space left on device"), (READ_ONLY, "Read-only file system")])
+@pytest.mark.parametrize(
+    "disk, reason",
+    [(FULL_DISK, "No space left on device"), (READ_ONLY, "Read-only file system")],
+    ids=["full", "read-only"],
+)
 def test_disk_that_takes_nothing(
     tmp_path: Path, mounted: str, feats: Path, vectors: Path, script: str, disk: str, reason: str
 ) -> None:

@@ -121,10 +121,10 @@ def parse_lines(data: bytes, *, values: bool = True) -> Iterator[Line]:
             problem, text = problem or "begins with a byte order mark (BOM); save it without", text[1:]
         if text.endswith("\r"):
             problem, text = problem or CRLF, text.rstrip("\r")
-        key, value = split_key(text)
         if "\0" in text:
-            problem = problem or "a NUL byte: this is not text"
-        elif not key:
+            problem, text = problem or "a NUL byte: this is not text", text.replace("\0", "\ufffd")
+        key, value = split_key(text)
+        if not key:
             problem = problem or "empty line"
         elif values and not value:
             problem = problem or f"'{key}' has no value"

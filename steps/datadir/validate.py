@@ -89,7 +89,7 @@ def _read(path: Path, root: Path, report: Report) -> _Table:
         report.error("the file is empty", path)
     if windows := data.count(b"\r\n"):
         first = data.count(b"\n", 0, data.index(b"\r\n")) + 1
-        report.error(f"Windows line ends (CRLF), {windows} of them; convert with dos2unix", path, first)
+        report.error(f"Windows line ends (CRLF) on {windows} lines; convert with dos2unix", path, first)
         data = data.replace(b"\r\n", b"\n")
     last = ""
     for line in parse_lines(data):
