@@ -30,7 +30,7 @@ timbre_setup() (
     echo "path.sh: pyproject.toml has changed; bringing .venv up to date" >&2
     rm .venv/.complete
   fi
-  VIRTUAL_ENV=$timbre_root/.venv .venv/bin/uv pip install --quiet -e '.[dev]'
+  VIRTUAL_ENV=$timbre_root/.venv .venv/bin/uv pip install --quiet --compile-bytecode -e '.[dev]'
   echo "$wanted" > .venv/.complete
 )
 

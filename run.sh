@@ -21,7 +21,7 @@ train_conf=conf/train/cpu.yaml           # YAML with the options of training
 lda_dim=128                              # number: dimension that LDA leaves before PLDA
 top_n=300                                # number: cohort scores that AS-norm keeps
 nj=$(nproc)                              # number: jobs at once
-ngpu=                                    # GPUs to train on; 0: the CPU (default: 1 where there is one, else 0)
+ngpu=                                    # number: GPUs to train on; 0: the CPU (default: 1 where there is one, else 0)
 stage=0                                  # number: first stage to run
 stop_stage=9                             # number: last stage to run
 force=false                              # true/false: run the stages even if they are up to date, and train from the start
@@ -53,10 +53,11 @@ case "$features" in
   spectrogram) feats_conf=${feats_conf:-conf/feats/spectrogram257.yaml} ;;
   *) die "--features $features: not fbank, mfcc or spectrogram" ;;
 esac
-variant=${corpus_dir:+_$(basename "$corpus_dir")}${corpus_conf:+_$(basename "$corpus_conf" .yaml)}
+variant=${corpus_dir:+_$(basename -- "$corpus_dir")}${corpus_conf:+_$(basename "$corpus_conf" .yaml)}
 ngpu=${ngpu:-$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)}
 device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
 name=${name:-${corpus}_$(basename "$network" .yaml)}
+[[ $name != */* && $name != .* ]] || die "--name $name: a name, not a path"
 for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
 done
@@ -82,15 +83,15 @@ eval_sets=$(find "$data" -mindepth 1 -maxdepth 1 -name 'eval*' -printf '%f\n' 2>
 sets="train $eval_sets"
 mapfile -t trial_lists < <(for set in $eval_sets; do find "$data/$set" -name 'trials*' | sort; done)
 
-if [ -n "$audio_conf" ] && stage 1 audio "$audio" in "$data/%/wav.scp" "$audio_conf" \
-  out "$audio/%/wav.scp"; then
+if [ -n "$audio_conf" ] && stage 1 audio "$audio" in "$data/{set}/wav.scp" "$audio_conf" \
+  out "$audio/{set}/wav.scp"; then
   for set in $sets; do
     steps/preprocess_audio.py "$data/$set" "$audio/$set" --config "$audio_conf" --nj "$nj"
   done
 fi
 
-if stage 2 features "$feats" in "$audio/%/wav.scp" "$feats_conf" "$vad_conf" \
-  out "$feats/%/feats.scp" "$feats/%/vad.scp"; then
+if stage 2 features "$feats" in "$audio/{set}/wav.scp" "$feats_conf" "$vad_conf" \
+  out "$feats/{set}/feats.scp" "$feats/{set}/vad.scp"; then
   for set in $sets; do
     steps/copy_data_dir.py "$audio/$set" "$feats/$set"
     "steps/make_$features.py" "$feats/$set" "--$features" "$feats_conf" --nj "$nj"
@@ -110,8 +111,8 @@ if stage 4 train "$exp/model" in "$egs/manifest.json" "$network" "$objective" "$
   steps/plot_training.py "$exp/model"
 fi
 
-if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/%/feats.scp" \
-  out "$exp/embeddings/%/xvector.scp" "$exp/embeddings/%/statistics.scp"; then
+if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/{set}/feats.scp" \
+  out "$exp/embeddings/{set}/xvector.scp" "$exp/embeddings/{set}/statistics.scp"; then
   for set in $sets; do
     steps/extract_embeddings.py "$exp/model" "$feats/$set" "$exp/embeddings/$set/xvector" --device "$device" --nj "$nj"
     steps/extract_statistics.py "$feats/$set" "$exp/embeddings/$set/statistics" --nj "$nj"
@@ -125,7 +126,7 @@ if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/t
   steps/train_lda.py "$embeddings/train/statistics.scp" "$data/train/utt2spk" "$backend/statistics" --lda-dim 20
 fi
 
-if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform.mat" "$embeddings/%/xvector.scp" \
+if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform.mat" "$embeddings/{set}/xvector.scp" \
   "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n"; then
   rm -rf "$exp/scores"
   for trials in "${trial_lists[@]}"; do # DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND

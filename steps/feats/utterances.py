@@ -39,7 +39,7 @@ class Utterance:
             DataError: as `read`
         """
         feats, vad = self._sources()
-        return read_shape(feats)[0] if vad is None else int(np.count_nonzero(read_mat(vad)))
+        return read_shape(feats)[0] if vad is None else int(np.count_nonzero(read_mat(vad, self.utt)))
 
     def read(self) -> NDArray[np.float32]:
         """Normalised features (num_frames, feat_dim), voiced frames only if the normalisation says so.
@@ -48,13 +48,15 @@ class Utterance:
             DataError: there are none, they cannot be read, are not finite, or do not fit the VAD decision
         """
         feats_at, vad_at = self._sources()
-        feats = read_mat(feats_at)
+        feats = read_mat(feats_at, self.utt)
         if feats.ndim != 2:
             raise DataError(f"utterance {self.utt}: features must be a matrix, one row a frame", feats_at)
         if not np.isfinite(feats).all():
             raise DataError(f"utterance {self.utt}: features are not finite (NaN or infinite)", feats_at)
         try:
-            normalized = normalize(feats, None if vad_at is None else read_mat(vad_at) != 0, self.normalization)
+            normalized = normalize(
+                feats, None if vad_at is None else read_mat(vad_at, self.utt) != 0, self.normalization
+            )
         except DataError as error:
             raise DataError(f"utterance {self.utt}: {error}") from error
         if len(normalized) == 0:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import is_dataclass
@@ -34,6 +35,8 @@ def run_step(step: Callable[..., Any]) -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except UnicodeDecodeError as error:
+        _fail(f"a configuration file is not UTF-8: {error}")
     except MemoryError:
         _fail("out of memory")
     except KeyboardInterrupt:
@@ -41,12 +44,20 @@ def run_step(step: Callable[..., Any]) -> None:
 
 
 class _Parser(ArgumentParser):
-    """Wrong options are one line, too; jsonargparse prints the whole usage before it."""
+    """Wrong options are one line, too, without the whole usage before it; types by their plain names."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)
-        _fail(" ".join(message.split()) + " (--help lists the options)", status=2)
+        _fail(" ".join(_plain_types(message).split()) + " (--help lists the options)", status=2)
+
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        return _plain_types(super().format_help(*args, **kwargs))
+
+
+def _plain_types(text: str) -> str:
+    """<class 'Path'> as Path."""
+    return re.sub(r"<class\s+'([\w.]+)'>", r"\1", text)
 
 
 def _underscored(word: str) -> str:

@@ -115,7 +115,7 @@ log() {
 
 start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves the command line and the settings
   [ "$plan" = false ] || return 0
-  mkdir -p "$exp/log" "$data" || die "cannot make $exp/log and $data"
+  mkdir -p "$exp/log" "$data" 2> /dev/null || die "cannot make $exp/log and $data"
   { exec 8>> "$exp/.lock"; } 2> /dev/null || die "cannot write to $exp"
   flock -w 3 8 || die "$exp is in use by another run.sh (process $(tail -n 1 "$exp/.lock")); choose another --name or wait"
   echo $$ > "$exp/.lock"
@@ -125,7 +125,7 @@ start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves th
   flock -s -n 7 || { log "waiting for another run.sh that prepares $data" && flock -s 7; }
 }
 
-stage() { # N NAME FOLDER in FILES... out FILES... with TEXTS...; a % in a file stands for every set
+stage() { # N NAME FOLDER in FILES... out FILES... with TEXTS...; {set} in a file stands for every set
   end_stage
   local number=$1 name=$2 folder=$3 word set list=""
   stage_inputs=() stage_outputs=() stage_options=()
@@ -134,8 +134,8 @@ stage() { # N NAME FOLDER in FILES... out FILES... with TEXTS...; a % in a file 
     case "$word" in
       in | out | with) list=$word ;;
       *) case "$list" in
-        in) for set in $(every_set "$word"); do stage_inputs+=("${word//%/$set}"); done ;;
-        out) for set in $(every_set "$word"); do stage_outputs+=("${word//%/$set}"); done ;;
+        in) for set in $(every_set "$word"); do stage_inputs+=("${word//\{set\}/$set}"); done ;;
+        out) for set in $(every_set "$word"); do stage_outputs+=("${word//\{set\}/$set}"); done ;;
         with) stage_options+=("$word") ;;
       esac ;;
     esac
@@ -177,9 +177,9 @@ stage() { # N NAME FOLDER in FILES... out FILES... with TEXTS...; a % in a file 
   fi
 }
 
-every_set() { # WORD: the sets its % stands for; one word if it has none
+every_set() { # WORD: the sets its {set} stands for; one word if it has none
   case "$1" in
-    *%*) echo "$sets" ;;
+    *'{set}'*) echo "$sets" ;;
     *) echo - ;;
   esac
 }

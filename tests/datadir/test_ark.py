@@ -353,3 +353,15 @@ def test_ids_that_could_not_be_read_are_not_written(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             write_vectors(tmp_path / "x", ids, np.ones((2, 4)))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_old_table_never_points_into_a_new_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_vectors(tmp_path / "x", ["a", "b"], np.ones((2, 4)))
+
+    def fail(*_: object) -> None:
+        raise DataError("the disk is full")
+
+    monkeypatch.setattr("steps.datadir.ark.write_table", fail)
+    with pytest.raises(DataError, match="full"):
+        write_vectors(tmp_path / "x", ["b"], np.zeros((1, 4)))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.ark"]

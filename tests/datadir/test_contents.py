@@ -235,6 +235,8 @@ def test_directories_that_do_not_go_together_are_refused(whole_dir: WholeDir, ma
     gender = make_dir({"utt2spk": "a-9 a\n", "wav.scp": "a-9 cat x |\n", "spk2gender": "a f\n"})
     with pytest.raises(DataError, match="data has another value for 'a' in spk2gender"):
         combine({"one": one, "data": Contents.read(gender)})
+    with pytest.raises(DataError, match="no data directory to combine"):
+        combine({})
     with pytest.raises(DataError, match=r"only some of one, models have enroll.spk2utt"):
         models = make_dir({name: text.replace("a-", "z-").replace("b-", "y-") for name, text in SEGMENTED.items()}, "m")
         combine({"one": one, "models": Contents.read_with(models, read_table, lambda path: one.trials["trials"])})

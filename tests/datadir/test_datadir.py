@@ -64,6 +64,7 @@ def test_a_written_directory_reads_the_same(
         ({"utt2spk": "a-1 a\r\na-2 a\r\nb-1 b\r\n"}, "utt2spk:1: Windows line end"),
         ({"utt2spk": b"a-1 a\na-2 \xe9\nb-1 b\n"}, "utt2spk:2: not UTF-8"),
         ({"utt2spk": ""}, "utt2spk: the file is empty"),
+        ({"segments": ""}, "segments: the file is empty"),
         ({"wav.scp": "a-1 a.wav\na-2\nb-1 b.wav\n"}, "wav.scp:2: 'a-2' has no value"),
         (SEGMENTED | {"segments": "a-1 r 0 1.5\nb-1 q 0 1\n"}, "segments:2: segment 'b-1' is of recording 'q'"),
         (

@@ -27,6 +27,7 @@ def test_everything_that_can_be_mended_is(whole_dir: Callable[..., Path]) -> Non
         (path / file).write_bytes(edit((path / file).read_bytes()))
 
     change("utt2spk", lambda text: b"d-2 d\r\n" + text.replace(b"d-2 d\n", b"") + b"a-0 a\nz-9 z\nsome thing else\n\n")
+    change("utt2dur", lambda text: b"\xef\xbb\xbf" + text)
     change("wav.scp", lambda text: text.replace(b"b-1 ", b"b-9 "))
     change("vad.scp", lambda text: text.replace(b"c-0 ", b"c-9 "))
     change("spk2gender", lambda text: text + b"y \xff\n")
@@ -41,6 +42,7 @@ def test_everything_that_can_be_mended_is(whole_dir: Callable[..., Path]) -> Non
     for wanted in [
         "utt2spk: Windows line ends changed",
         "utt2spk: sorted",
+        "utt2dur: byte order mark taken away",
         "utt2spk:13: dropped: 'a-0' is already on line 2",
         "utt2spk:15: dropped: 'utterance speaker' is wanted, not 'some thing else'",
         "utt2spk:16: dropped: empty line",

@@ -59,6 +59,10 @@ PROBLEMS: dict[str, tuple[Change, list[str]]] = {
         ["utt2spk:1: Windows line ends (CRLF) on 9 lines; convert with dos2unix"],
     ),
     "not UTF-8": (append("spk2gender", b"c \xff\n"), ["spk2gender:4: not UTF-8"]),
+    "NUL bytes": (
+        replace("wav.scp", "a-1.wav", "a-\0.wav"),
+        ["wav.scp:2: a NUL byte: this is not text", "wav.scp:2: 'a-1': cannot read"],
+    ),
     "empty line": (append("utt2dur", "\n"), ["utt2dur:10: empty line"]),
     "empty file": (lambda path: (path / "spk2gender").write_bytes(b""), ["spk2gender: the file is empty"]),
     "space in an id": (

@@ -27,10 +27,10 @@ declare_options toy.sh
 parse_options "$@"
 exp=$folder/$name data=data sets="x y"
 start_run "$@"
-if stage 0 make "$data" in source out "$data/%/file" with "letter $letter"; then
+if stage 0 make "$data" in source out "$data/{{set}}/file" with "letter $letter"; then
   for set in $sets; do mkdir -p "$data/$set"; echo "$letter" > "$data/$set/file"; done
 fi
-if stage 1 join "$exp" in "$data/%/file" out "$exp/joined"; then
+if stage 1 join "$exp" in "$data/{{set}}/file" out "$exp/joined"; then
   cat "$data"/*/file > "$exp/joined"
   [ "$letter" != f ] || false
   [ "$letter" != s ] || sleep 30
