@@ -45,8 +45,8 @@ END
 
 declare_options run.sh
 parse_options "$@"
-[ "$corpus" = synth ] || [ -n "$corpus_dir" ] || die "--corpus $corpus needs --corpus-dir DIR"
 [ -f "local/prepare_$corpus.py" ] || die "--corpus $corpus: there is no local/prepare_$corpus.py"
+[ "$corpus" = synth ] || [ -n "$corpus_dir" ] || die "--corpus $corpus needs --corpus-dir DIR"
 case "$features" in
   fbank) feats_conf=${feats_conf:-conf/feats/fbank80.yaml} ;;
   mfcc) feats_conf=${feats_conf:-conf/feats/mfcc30.yaml} ;;
