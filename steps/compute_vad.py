@@ -19,7 +19,7 @@ def compute_vad(data_dir: Path, vad: VadOptions = VadOptions(), nj: int = 4) -> 
         vad: the options of Kaldi's compute-vad, or a YAML file of them
         nj: number of jobs
     """
-    dump_vad(DataDir.read(data_dir), vad, nj)
+    dump_vad(DataDir.read(data_dir, need_speakers=False), vad, nj)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def extract_embeddings(
 
     options = ExtractOptions(batch_frames, max_frames, bf16)
     network, normalization = load_model(model_dir, device_named(device))
-    utterances = list_utterances(DataDir.read(data_dir), normalization)
+    utterances = list_utterances(DataDir.read(data_dir, need_speakers=False), normalization)
     result = extract_embeddings(network, read_utterances(utterances, nj), options, total=len(utterances))
     if result.repeated:
         count, shortest = len(result.repeated), network.min_frames

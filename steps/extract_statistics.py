@@ -31,7 +31,7 @@ def extract_statistics(
         allow_missing: go on, without them, when at most this many utterances have no features
         nj: number of jobs
     """
-    utterances = list_utterances(DataDir.read(data_dir), normalize)
+    utterances = list_utterances(DataDir.read(data_dir, need_speakers=False), normalize)
     parts = [utterances[start : start + 500] for start in range(0, len(utterances), 500)]
     results = [item for part in run_jobs(_statistics, parts, nj, "statistics", "500 utts") for item in part]
     failures = {utt: found for utt, found in results if isinstance(found, str)}

@@ -28,7 +28,7 @@ def make_fbank(
         device: where to compute
         allow_missing: number of utterances that may fail; they are listed and left out
     """
-    dump_features(DataDir.read(data_dir), fbank, nj, compression, device, allow_missing)
+    dump_features(DataDir.read(data_dir, need_speakers=False), fbank, nj, compression, device, allow_missing)
 
 
 if __name__ == "__main__":

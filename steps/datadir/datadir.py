@@ -38,8 +38,12 @@ class DataDir:
     segments: dict[str, Segment] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path | str) -> "DataDir":
+    def read(cls, path: Path | str, need_speakers: bool = True) -> "DataDir":
         """The data directory at PATH.
+
+        Args:
+            path: the directory
+            need_speakers: False: without utt2spk, every utterance is a speaker of its own
 
         Raises:
             DataError: the first problem found: a malformed or unsorted table, an utterance that another file does not
@@ -48,9 +52,12 @@ class DataDir:
         path = Path(path)
         if not path.is_dir():
             raise DataError("no such data directory", path)
-        utt2spk = _read_utt2spk(path / "utt2spk")
         wavs = read_table(path / "wav.scp", ordered=True) if (path / "wav.scp").exists() else {}
         segments = read_segments(path / "segments") if (path / "segments").exists() else {}
+        if need_speakers or (path / "utt2spk").exists():
+            utt2spk = _read_utt2spk(path / "utt2spk")
+        else:
+            utt2spk = {utt: utt for utt in segments or wavs or read_table(path / "feats.scp")}
         data = cls(path, wavs, utt2spk, segments)
         for name, table in (("utt2spk", utt2spk), ("wav.scp", wavs), ("segments", segments)):
             if not table and data.has(name):

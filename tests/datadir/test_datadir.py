@@ -95,3 +95,13 @@ def test_a_missing_directory_or_file_is_told(make_dir: Callable[..., Path], tmp_
         DataDir.read(make_dir({"wav.scp": "a a.wav\n"}, "x"))
     with pytest.raises(DataError, match=r"y: neither wav.scp nor feats.scp"):
         DataDir.read(make_dir({"utt2spk": "a a\n"}, "y"))
+
+
+def test_features_need_no_speakers(tmp_path: Path) -> None:
+    (tmp_path / "wav.scp").write_text("a a.wav\nb b.wav\n")
+    with pytest.raises(DataError, match="utt2spk"):
+        DataDir.read(tmp_path)
+    assert DataDir.read(tmp_path, need_speakers=False).utt2spk == {"a": "a", "b": "b"}
+    (tmp_path / "utt2spk").write_text("a s\nc s\n")  # where it is there, it counts
+    with pytest.raises(DataError, match="utt2spk"):
+        DataDir.read(tmp_path, need_speakers=False)
