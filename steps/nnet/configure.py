@@ -95,7 +95,7 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         parsed = parser.parse_object(dict(arguments))
     except ArgumentError as error:
         raise DataError(f"{name}: {_one_line(error)}") from error
-    resolved = yaml.safe_load(parser.dump(parsed))
+    resolved = yaml.safe_load(parser.dump(parsed, skip_unset=False))
     return Configured(kind, dict(vars(parser.instantiate(parsed))), resolved or {})
 
 

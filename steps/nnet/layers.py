@@ -41,6 +41,19 @@ def mean_and_std(frames: Tensor, mask: Tensor | None, variance_floor: float) -> 
     return mean, (norm / count**0.5).clamp(min=variance_floor**0.5)
 
 
+def normalize_instances(feats: Tensor, lengths: Tensor | None) -> Tensor:
+    """FEATS (B, T, F) with mean 0 and variance 1 over the real frames of each utterance, float32."""
+    with torch.autocast(feats.device.type, enabled=False):
+        frames = feats.float().transpose(1, 2)
+        mean, std = mean_and_std(frames, frame_mask(lengths, frames.shape[2]), 1e-5)
+        return ((frames - mean[:, :, None]) / std[:, :, None]).transpose(1, 2)
+
+
+def strided(lengths: Tensor | None, stride: int) -> Tensor | None:
+    """Lengths after a convolution with 'same' padding and STRIDE: rounded up."""
+    return None if lengths is None else -(-lengths // stride)
+
+
 class TdnnLayer(nn.Module):
     """Affine map of spliced frames, then ReLU, then BatchNorm: a 1-d convolution over time.
 
@@ -71,3 +84,24 @@ class TdnnLayer(nn.Module):
         """(B, C, T) -> (B, C', T'); with 'same' padding the caller zeroes the frames past the end first."""
         out: Tensor = self.norm(torch.relu_(self.affine(frames)))
         return out
+
+
+class SqueezeExcitation(nn.Module):
+    """Each channel scaled by what the means of all channels over the utterance say (arXiv 1709.01507).
+
+    Args:
+        channels: channels in and out
+        bottleneck: hidden size of the gate
+    """
+
+    def __init__(self, channels: int, bottleneck: int) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.Linear(channels, bottleneck), nn.ReLU(), nn.Linear(bottleneck, channels), nn.Sigmoid()
+        )
+
+    def forward(self, frames: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, channels, T), or planes (B, channels, F, T) -> the same."""
+        plane = frames.dim() == 4
+        gate: Tensor = self.gate(masked_mean(frames.mean(2, dtype=torch.float32) if plane else frames, mask))
+        return frames * (gate[:, :, None, None] if plane else gate[:, :, None])

@@ -84,4 +84,5 @@ def load_model(model_dir: Path, device: torch.device | str = "cpu") -> tuple[Spe
         network.load_state_dict(state["network"])
     except (KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise DataError(f"not the network of config.yaml: {str(error).splitlines()[0]}", path) from error
-    return network.to(device).eval(), normalization
+    network.to(device).eval().trunk.fuse()
+    return network, normalization

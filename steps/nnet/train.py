@@ -25,7 +25,7 @@ from steps.nnet.network import SpeakerNetwork, build_network
 from steps.nnet.objectives import Objective, build_objective
 from steps.nnet.options import TrainOptions
 from steps.nnet.resume import open_model_dir, rng_state, set_rng_state
-from steps.nnet.schedule import build_optimizer, learning_rate
+from steps.nnet.schedule import Scheduled, build_optimizer, learning_rate
 from steps.nnet.train_log import TrainLog
 from steps.nnet.validate import Validation
 from steps.utils.errors import DataError
@@ -59,9 +59,9 @@ class TrainingModule(nn.Module):
         self.network, self.objective = network, objective
 
     def forward(self, feats: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the share of the examples whose speaker is recognised."""
-        loss, logits = self.objective(self.network(feats), labels)
-        return loss, (logits.argmax(1) == labels).float().mean()
+        """Loss, and the share of the examples (or pairs) that the objective finds right; NaN if it does not say."""
+        loss, correct = self.objective(self.network(feats), labels)
+        return loss, loss.new_full((), torch.nan) if correct is None else correct.float().mean()
 
 
 class Trainer:
@@ -83,6 +83,7 @@ class Trainer:
         self.module = TrainingModule(self.network, self.objective).to(world.device)
         if world.device.type == "cuda" and options.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.scheduled = [module for module in self.module.modules() if isinstance(module, Scheduled)]
         self.optimizer = build_optimizer(self.module, options)
         self.dtype = autocast_dtype(options.amp, world.device)
         self.scaler = GradScaler(world.device.type, enabled=self.dtype is torch.float16)
@@ -160,7 +161,8 @@ class Trainer:
         options = self.options
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, options)
-        self.objective.update(self.step)
+        for module in self.scheduled:
+            module.update(self.step, self.num_steps)
         parts = list(
             zip(batch.feats.chunk(options.accumulation), batch.labels.chunk(options.accumulation), strict=True)
         )
@@ -179,6 +181,9 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for module in self.scheduled:
+                module.constrain(self.step)
         self.losses.append(torch.stack(losses).mean())
         self.accuracies.append(torch.stack(accuracies).mean())
 

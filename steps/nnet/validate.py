@@ -67,7 +67,7 @@ class Validation:
         objective.eval()
         figures: dict[str, float] = {}
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            if self._examples:
+            if self._examples and objective.classifies:
                 figures |= self._measure_accuracy(network, objective, device)
             if self._trials is not None:
                 embeddings = self._embed(network, device)
@@ -85,9 +85,9 @@ class Validation:
         loss = correct = torch.zeros((), device=device)
         for batch in self._examples:
             labels = batch.labels.to(device)
-            mean_loss, logits = objective(network(batch.feats.to(device)), labels)
+            mean_loss, right = objective(network(batch.feats.to(device)), labels)
             loss = loss + mean_loss * len(labels)
-            correct = correct + (logits.argmax(1) == labels).sum()
+            correct = correct + right.sum()
         total = sum(len(batch.labels) for batch in self._examples)
         return {"valid_loss": float(loss) / total, "valid_accuracy": float(correct) / total}
 

@@ -10,7 +10,15 @@ import torch
 import yaml
 from torch.nn import functional
 
-from steps.nnet.objectives import AamSoftmax, AmSoftmax, CosineSoftmax, MarginWarmup, Softmax, build_objective
+from steps.nnet.objectives import (
+    AamSoftmax,
+    AmSoftmax,
+    CosineSoftmax,
+    MarginWarmup,
+    Softmax,
+    WeightedSum,
+    build_objective,
+)
 from steps.utils.errors import DataError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "conf" / "objective").glob("*.yaml"))
@@ -49,8 +57,8 @@ def test_aam_is_its_closed_form(easy_margin: bool) -> None:
             target < math.pi - 0.35, np.cos(target + 0.35), np.cos(target) - (1 + np.cos(math.pi - 0.35))
         )
     logits = 20 * np.cos(theta)
-    loss, cosines = objective(embeddings, labels)
-    assert np.abs(cosines.numpy() - logits).max() < 1e-4  # without margin
+    loss, correct = objective(embeddings, labels)
+    assert (correct.numpy() == (logits.argmax(1) == labels.numpy())).all()  # without margin
     logits[np.arange(20), labels.numpy()] = 20 * shifted
     assert abs(loss.item() - cross_entropy(logits, labels)) < 1e-4
 
@@ -68,9 +76,9 @@ def test_without_margin_it_is_a_normalised_softmax(kind: type[CosineSoftmax]) ->
     embeddings, labels = batch()
     objective = kind(5, 7, margin=0)
     logits = 30 * functional.normalize(embeddings) @ functional.normalize(objective.weight).T
-    loss, found = objective(embeddings, labels)
+    loss, correct = objective(embeddings, labels)
     assert torch.allclose(loss, functional.cross_entropy(logits, labels), atol=1e-5)
-    assert torch.allclose(found, logits, atol=1e-4)
+    assert torch.equal(correct, logits.argmax(1) == labels)
 
 
 def test_aam_falls_with_the_angle_all_the_way_without_a_jump() -> None:
@@ -97,10 +105,10 @@ def test_float32_under_autocast(path: Path) -> None:
     objective = build_objective(path, 5, 7)
     expected = objective(embeddings, labels)[0]
     with torch.autocast("cpu", torch.bfloat16):
-        loss, logits = objective(embeddings, labels)
-    assert loss.dtype == logits.dtype == torch.float32
+        loss, correct = objective(embeddings, labels)
+    assert loss.dtype == torch.float32
     assert torch.equal(loss, expected)
-    assert not logits.requires_grad and logits.shape == (20, 7)
+    assert correct is None or not correct.requires_grad
 
 
 @pytest.mark.parametrize("kind", [Softmax, AmSoftmax, AamSoftmax])
@@ -114,12 +122,12 @@ def test_training_separates_speakers(kind: type[Softmax | AmSoftmax | AamSoftmax
     optimizer = torch.optim.SGD(objective.parameters(), lr=0.1)
     first = objective(embeddings, labels)[0].item()
     for _ in range(100):
-        loss, logits = objective(embeddings, labels)
+        loss, correct = objective(embeddings, labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.5 * first
-    assert (logits.argmax(1) == labels).all()
+    assert correct is not None and correct.all()
 
 
 def test_margin_warms_up() -> None:
@@ -139,11 +147,11 @@ def test_margin_in_force_is_kept_and_changes_the_loss() -> None:
     objective = build_objective(settings, 5, 7)
     losses = []
     for step in (0, 5, 10):
-        objective.update(step)
+        objective.update(step, 100)
         losses.append(objective(embeddings, labels)[0].item())
         assert objective.current_margin == pytest.approx(0.04 * step)
     assert losses == sorted(losses) and losses[0] < losses[2]
-    objective.update(5)
+    objective.update(5, 100)
     resumed = build_objective(settings, 5, 7)
     resumed.load_state_dict(objective.state_dict())
     assert torch.equal(resumed(embeddings, labels)[0], objective(embeddings, labels)[0])
@@ -167,7 +175,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"class_path": "AmSoftmax", "init_args": {"warmup": {"start": 5, "end": 3}}}, "step 5 to step 3"),
     ({"class_path": "AmSoftmax", "init_args": {"warmup": {"shape": "cubic"}}}, "cubic"),
     ({"class_path": "AmSoftmax", "init_args": {"scale": 0}}, "scale is 0"),
-    ({"class_path": "Arc"}, "objective 'Arc' is unknown; there are AamSoftmax, AmSoftmax, Softmax"),
+    ({"class_path": "Arc"}, "objective 'Arc' is unknown; there are .*AamSoftmax, .*Softmax"),
+    ({"class_path": "WeightedSum", "init_args": {"terms": []}}, "there are no terms"),
+    ({"class_path": "WeightedSum", "init_args": {"terms": [{"weight": 0, "class_path": "Softmax"}]}}, "weight is 0"),
+    ({"class_path": "WeightedSum", "init_args": {"terms": [{"class_path": "Arc"}]}}, "'Arc' is unknown"),
     ({"class_path": "CosineSoftmax"}, "'CosineSoftmax' is unknown"),
     ({"margin": 0.2}, "class_path and init_args"),
 ]
@@ -182,3 +193,19 @@ def test_bad_configuration_is_one_line_that_names_the_file(
     with pytest.raises(DataError, match=message) as caught:
         build_objective(path, 5, 7)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_weighted_sum_is_the_sum_of_its_terms() -> None:
+    embeddings, labels = batch()
+    terms = [{"class_path": "Softmax"}, {"weight": 0.25, "class_path": "AmSoftmax", "init_args": {"margin": 0.1}}]
+    total = build_objective({"class_path": "WeightedSum", "init_args": {"terms": terms}}, 5, 7, utts_per_speaker=4)
+    assert isinstance(total, WeightedSum) and total.classifies and total.batches == "any"
+    first, second = total.terms
+    loss, correct = total(embeddings, labels)
+    expected, recognised = first(embeddings, labels)
+    assert torch.allclose(loss, expected + 0.25 * second(embeddings, labels)[0])
+    assert torch.equal(correct, recognised)
+    assert total.current_margin == pytest.approx(0.1)
+    assert [term.utts_per_speaker for term in total.terms] == [4, 4]
+    again = build_objective(yaml.safe_load(yaml.safe_dump(total.config)), 5, 7)
+    assert again.config == total.config and total.config["init_args"]["terms"][1]["init_args"]["scale"] == 30.0

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import TdnnLayer, frame_mask, masked_mean, zero_padding
+from steps.nnet.layers import SqueezeExcitation, TdnnLayer, frame_mask, zero_padding
 from steps.nnet.models.trunk import Trunk
 from steps.utils.errors import DataError
 
@@ -86,18 +86,3 @@ class Res2Convolution(nn.Module):
         for layer, group in zip(self.layers, groups, strict=True):
             outputs.append(layer(zero_padding(group + outputs[-1] if outputs else group, mask)))
         return torch.cat((*outputs, last), 1)
-
-
-class SqueezeExcitation(nn.Module):
-    """Each channel scaled by what the means of all channels over the utterance say (arXiv 1709.01507)."""
-
-    def __init__(self, channels: int, bottleneck: int) -> None:
-        super().__init__()
-        self.gate = nn.Sequential(
-            nn.Linear(channels, bottleneck), nn.ReLU(), nn.Linear(bottleneck, channels), nn.Sigmoid()
-        )
-
-    def forward(self, frames: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, channels, T) -> the same."""
-        gate: Tensor = self.gate(masked_mean(frames, mask))
-        return frames * gate[:, :, None]

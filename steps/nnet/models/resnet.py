@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import frame_mask, zero_padding
+from steps.nnet.layers import frame_mask, strided, zero_padding
 from steps.nnet.models.trunk import Trunk
 from steps.utils.errors import DataError
 
@@ -51,7 +51,7 @@ class ResNet(Trunk):
         # a copy: torch.compile cannot order the strides of a view whose sizes it does not know
         planes = feats[:, None].transpose(2, 3).contiguous()
         planes = self.stem(zero_padding(planes, frame_mask(lengths, planes.shape[3])))
-        lengths = _strided(lengths, self.stem_stride)
+        lengths = strided(lengths, self.stem_stride)
         planes = zero_padding(planes, frame_mask(lengths, planes.shape[3]))
         for block in self.blocks:
             planes, lengths = block(planes, lengths)
@@ -75,13 +75,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, planes: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(B, in_channels, F, T) -> (B, out_channels, F / stride, T / stride), rounded up, and lengths likewise."""
-        lengths = _strided(lengths, self.stride)
+        lengths = strided(lengths, self.stride)
         inner = torch.relu_(self.norm1(self.conv1(planes)))
         mask = frame_mask(lengths, inner.shape[3])
         inner = self.norm2(self.conv2(zero_padding(inner, mask)))
         return zero_padding(torch.relu_(inner + self.shortcut(planes)), mask), lengths
 
-
-def _strided(lengths: Tensor | None, stride: int) -> Tensor | None:
-    """Lengths after a convolution with 'same' padding and STRIDE."""
-    return None if lengths is None else -(-lengths // stride)

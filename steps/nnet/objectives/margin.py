@@ -1,20 +1,15 @@
-"""Training objectives: a loss with its own class weights, and its margin schedule; chosen in conf/objective/*.yaml.
-
-The trainer calls `update(step)` before each step and `objective(embeddings, labels)` in it.
-"""
+"""Softmax losses with a margin on the target class, and how a margin grows."""
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.configure import choose, read_config
+from steps.nnet.objectives.base import Objective
 from steps.utils.errors import DataError
 
 
@@ -44,67 +39,6 @@ class MarginWarmup:
         return part if self.shape == "linear" else (1 - 0.001**part) / (1 - 0.001)
 
 
-class Objective(nn.Module, ABC):
-    """Base of the objectives: a class `(embedding_dim, num_speakers, options) -> module`.
-
-    Attributes:
-        config: the settings it was built from, defaults included, as build_objective takes them
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.config: dict[str, Any] = {}
-
-    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of a batch, in float32 also under autocast.
-
-        Args:
-            embeddings: (B, embedding_dim)
-            labels: (B,) int64 speakers
-
-        Returns:
-            the mean loss, and detached logits (B, num_speakers) without margin, whose argmax is the recognised speaker
-        """
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.loss(embeddings.float(), labels)
-
-    @abstractmethod
-    def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """As forward, on float32 EMBEDDINGS with autocast off."""
-
-    def update(self, step: int) -> None:
-        """Brings what is scheduled (the margin) to where it is at STEP. Nothing, unless an objective has a schedule."""
-
-    @property
-    def current_margin(self) -> float:
-        """The margin in force now (reading it synchronises the device); 0 without one."""
-        return 0.0
-
-
-class Softmax(Objective):
-    """Cross-entropy of affine logits.
-
-    Args:
-        embedding_dim: size of an embedding
-        num_speakers: number of classes
-        hidden_dims: layers of ReLU, BatchNorm and affine before the logits, which only training sees: [512] after a
-            network that ends at the affine map of segment6 is Kaldi's x-vector, segment7 included
-    """
-
-    def __init__(self, embedding_dim: int, num_speakers: int, hidden_dims: tuple[int, ...] = ()) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip((embedding_dim, *hidden_dims), (*hidden_dims, num_speakers), strict=True):
-            layers += [nn.ReLU(), nn.BatchNorm1d(inputs)] if hidden_dims else []
-            layers.append(nn.Linear(inputs, outputs))
-        self.layers = nn.Sequential(*layers)
-
-    def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and logits."""
-        logits = self.layers(embeddings)
-        return functional.cross_entropy(logits, labels), logits.detach()
-
-
 class CosineSoftmax(Objective):
     """Base of the softmax losses on scaled cosines, whose target class has a margin; without one, a normalised softmax.
 
@@ -115,6 +49,8 @@ class CosineSoftmax(Objective):
         margin: the full margin
         warmup: how it gets there
     """
+
+    classifies = True
 
     def __init__(
         self,
@@ -133,9 +69,9 @@ class CosineSoftmax(Objective):
         # A tensor, so that a compiled graph need not be made anew when it grows, and a buffer, so that a resumed or
         # loaded objective has the margin that was in force.
         self.register_buffer("margin", torch.tensor(0.0))
-        self.update(0)
+        self.update(0, 0)
 
-    def update(self, step: int) -> None:
+    def update(self, step: int, num_steps: int) -> None:
         """Sets the margin to what the warm-up says for STEP."""
         self.set_margin(self.warmup.fraction(step))
 
@@ -149,11 +85,11 @@ class CosineSoftmax(Objective):
         return float(self.margin)
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of scaled cosines, that of the target with margin, and the scaled cosines without it."""
+        """Cross-entropy of scaled cosines, that of the target with margin, and whether the target has the largest."""
         cosines = functional.linear(functional.normalize(embeddings), functional.normalize(self.weight))
         target = cosines.gather(1, labels[:, None])
         logits = self.scale * cosines.scatter(1, labels[:, None], self.with_margin(target))
-        return functional.cross_entropy(logits, labels), (self.scale * cosines).detach()
+        return functional.cross_entropy(logits, labels), cosines.detach().argmax(1) == labels
 
     @abstractmethod
     def with_margin(self, cosines: Tensor) -> Tensor:
@@ -205,25 +141,3 @@ class AamSoftmax(CosineSoftmax):
         if self.easy_margin:
             return torch.where(cosines > 0, shifted, cosines)
         return torch.where(cosines > -cos_margin, shifted, cosines - (1 - cos_margin))
-
-
-def build_objective(config: Mapping[str, Any] | Path, embedding_dim: int, num_speakers: int) -> Objective:
-    """The objective that CONFIG describes by class_path and init_args.
-
-    Args:
-        config: a file as conf/objective/*.yaml, or its content
-        embedding_dim: the network's
-        num_speakers: number of training speakers, from the data
-
-    Raises:
-        DataError: no such file, an unknown class or setting, a value of the wrong type
-    """
-    try:
-        chosen = choose(Objective, read_config(config), num_sizes=2)  # type: ignore[type-abstract]
-        objective = chosen(embedding_dim, num_speakers)
-    except DataError as error:
-        if isinstance(config, Path) and error.path is None:
-            raise DataError(error.message, config) from error
-        raise
-    objective.config = chosen.config
-    return objective

@@ -1,0 +1,21 @@
+"""Training objectives: a loss with its own class weights, and its margin schedule.
+
+The trainer calls `update(step, num_steps)` before each step and `objective(embeddings, labels)` in it. What is imported
+here can be named in conf/objective/*.yaml.
+"""
+
+from steps.nnet.objectives.base import Objective
+from steps.nnet.objectives.margin import AamSoftmax, AmSoftmax, CosineSoftmax, MarginWarmup
+from steps.nnet.objectives.softmax import Softmax
+from steps.nnet.objectives.weighted_sum import WeightedSum, build_objective
+
+__all__ = [
+    "AamSoftmax",
+    "AmSoftmax",
+    "CosineSoftmax",
+    "MarginWarmup",
+    "Objective",
+    "Softmax",
+    "WeightedSum",
+    "build_objective",
+]

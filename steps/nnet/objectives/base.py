@@ -1,0 +1,55 @@
+"""What every training objective is to the trainer: a loss, with class weights and a schedule."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from steps.nnet.schedule import Scheduled
+
+Batches = Literal["any", "speakers", "pairs"]
+
+
+class Objective(nn.Module, Scheduled, ABC):
+    """Base of the objectives: a class `(embedding_dim, num_speakers, options) -> module`.
+
+    Attributes:
+        config: the settings it was built from, defaults included, as build_objective takes them
+        classifies: it has a class for each training speaker, so that any batch can tell how well it does
+        batches: the order of examples it needs. speakers: rows i * M to (i + 1) * M - 1 are M utterances of a speaker,
+            and the speakers of a batch differ; pairs: rows 2 i and 2 i + 1 are a pair, of one speaker if their labels
+            are equal
+        utts_per_speaker: the M of such batches
+    """
+
+    classifies: bool = False
+    batches: Batches = "any"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {}
+        self.utts_per_speaker = 2
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Loss of a batch, in float32 also under autocast.
+
+        Args:
+            embeddings: (B, embedding_dim)
+            labels: (B,) int64 speakers
+
+        Returns:
+            the mean loss, and for each example (or pair), detached, whether the objective finds it right: the class is
+            recognised, the own centroid is the nearest, the pair is decided rightly; None where it has no opinion
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.loss(embeddings.float(), labels)
+
+    @abstractmethod
+    def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As forward, on float32 EMBEDDINGS with autocast off."""
+
+    @property
+    def current_margin(self) -> float:
+        """The margin in force now (reading it synchronises the device); 0 without one."""
+        return 0.0
