@@ -1,0 +1,107 @@
+"""Sizes of networks against closed forms, and what show_network prints."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from network_checks import CONF
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from steps.nnet.network import build_network
+from steps.nnet.summary import FLOP_FORMULAS, own_feat_dim, steps_per_second, summarize, utterances_per_second
+
+FRAMES = 1000  # of the 10 s that are counted
+
+
+def test_macs_of_the_xvector_are_its_matrix_products() -> None:
+    summary = summarize(CONF["xvector"], 80)
+    sizes = [(80 * 5, 512, 4), (512 * 3, 512, 8), (512 * 3, 512, 14), (512, 512, 14), (512, 1500, 14)]
+    frame_level = sum(inputs * outputs * (FRAMES - lost) for inputs, outputs, lost in sizes)
+    assert summary.macs == (frame_level + 3000 * 512 + 512 * 512) // 10
+    assert (summary.parameters, summary.receptive_field, summary.min_frames) == (4_619_668, 15, 15)
+    assert summary.embedding_dim == 512
+
+
+def test_macs_of_resnet34_are_those_that_are_published() -> None:
+    assert summarize(CONF["resnet34"], 80).macs * 2 == pytest.approx(4.55e9, rel=0.01)  # of 2 s
+
+
+def test_layers_add_up() -> None:
+    summary = summarize(CONF["ecapa128"], 80, depth=1)
+    assert [layer.name for layer in summary.layers] == ["trunk", "poolings.0", "segment"] + [
+        f"segment.{index}" for index in range(2)
+    ]
+    top = summary.layers[:3]
+    assert sum(layer.parameters for layer in top) == summary.parameters
+    assert sum(layer.macs for layer in top) == pytest.approx(summary.macs, abs=3)
+    assert top[0].shape == f"384 x {FRAMES}" and top[2].shape == "192"
+    assert "trunk.blocks.2" in [layer.name for layer in summarize(CONF["ecapa128"], 80, depth=2).layers]
+
+
+@pytest.mark.parametrize("projection", [0, 24])
+def test_macs_of_a_recurrent_network_and_of_attention(projection: int) -> None:
+    with FakeTensorMode(), FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter, torch.no_grad():
+        layer = nn.LSTM(40, 32, 2, batch_first=True, proj_size=projection)
+        layer(torch.empty(1, 50, 40))
+        weights = sum(weight.numel() for weight in layer.parameters() if weight.ndim == 2)
+        assert counter.get_total_flops() == 2 * 50 * weights
+    with FakeTensorMode(), FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter, torch.no_grad():
+        query, key = torch.empty(2, 3, 30, 8), torch.empty(2, 3, 40, 8)
+        nn.functional.scaled_dot_product_attention(query, key, key)
+    assert counter.get_total_flops() == 2 * 2 * (2 * 3 * 30 * 40 * 8)
+
+
+def test_feature_dimension_of_a_file_is_that_of_its_first_count(tmp_path: Path) -> None:
+    path = tmp_path / "network.yaml"
+    path.write_text("# A network.\n# parameters: 1,000 at feat_dim 40; 2,000 at feat_dim 64\ntrunk: X\n")
+    assert own_feat_dim(path) == 40
+    path.write_text("trunk: X\n")
+    assert own_feat_dim(path) == 80
+
+
+def test_speeds_are_measured() -> None:
+    network = build_network(CONF["xvector_smoke"], 20)
+    before = network.trunk.layers[0].affine.weight.detach().clone()
+    assert steps_per_second(network, 30, 4, None, 0.01) > 0
+    assert not torch.equal(network.trunk.layers[0].affine.weight, before)  # an optimiser did work
+    assert utterances_per_second(network, 30, 4, 0.01) > 0
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "steps/show_network.py", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_show_network(root: Path) -> None:
+    one = run(root, "--network", "conf/network/xvector_smoke.yaml", "--seconds", "0.01", "--batch-size", "4")
+    assert one.returncode == 0, one.stderr
+    assert "parameters       92,544" in one.stdout and "15 frames" in one.stdout and "utterances/s" in one.stdout
+    assert "trunk.layers.4" in one.stdout and "training" in one.stdout
+
+
+def test_show_network_of_a_directory_is_a_table(root: Path, tmp_path: Path) -> None:
+    for name in ("xvector_smoke", "ecapa128"):
+        (tmp_path / f"{name}.yaml").write_text(CONF[name].read_text())
+    table = run(root, "--network", str(tmp_path), "--seconds", "0")
+    assert table.returncode == 0, table.stderr
+    lines = table.stdout.splitlines()
+    assert len(lines) == 4 and lines[2].startswith("| ecapa128 | 80 | 0.76 M | 0.0412 | 131 |")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--network", "conf/nowhere.yaml"], "conf/nowhere.yaml: No such file"),
+        (["--network", "conf"], "conf: no .yaml file in it"),
+        (["--network", "conf/objective/aam.yaml", "--seconds", "0"], "conf/objective/aam.yaml: trunk is missing"),
+        (["--depth", "-1"], "cannot be below 0"),
+        (["--device", "toaster"], "device 'toaster' is not available"),
+    ],
+)
+def test_bad_input_is_one_line(root: Path, arguments: list[str], message: str) -> None:
+    failed = run(root, *arguments)
+    assert failed.returncode == 1 and message in failed.stderr and "Traceback" not in failed.stderr
