@@ -17,6 +17,10 @@ SCRIPTS = sorted(
     if path.read_text(encoding="utf-8").startswith("#!")
 )
 CALLS = {"help": ["--help"], "nothing": [], "wrong option": ["--no-such-option", "1"]}
+NEEDS_NOTHING = {"steps/show_network.py"}  # every option has a default
+CALLS_MADE = [
+    (script, name) for script in SCRIPTS for name in CALLS if script not in NEEDS_NOTHING or name != "nothing"
+]
 
 Done = subprocess.CompletedProcess[str]
 
@@ -30,7 +34,7 @@ def done() -> dict[tuple[str, str], Done]:
         return subprocess.run([sys.executable, ROOT / script, *words], env=environment, capture_output=True, text=True)
 
     with ThreadPoolExecutor(2) as pool:
-        futures = {(script, name): pool.submit(run, script, CALLS[name]) for script in SCRIPTS for name in CALLS}
+        futures = {(script, name): pool.submit(run, script, CALLS[name]) for script, name in CALLS_MADE}
     return {key: future.result() for key, future in futures.items()}
 
 
@@ -50,10 +54,12 @@ def test_help_says_what_it_does_and_describes_every_option(script: str, done: di
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_wrong_options_are_one_line(script: str, done: dict[tuple[str, str], Done]) -> None:
     for name in ("nothing", "wrong option"):
+        if (script, name) not in CALLS_MADE:
+            continue
         wrong = done[script, name]
         assert wrong.returncode == 2 and not wrong.stdout
         assert re.fullmatch(f"{Path(script).name}: error: .*\n", wrong.stderr), wrong.stderr
-    assert "required" in done[script, "nothing"].stderr
+        assert name != "nothing" or "required" in wrong.stderr
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
