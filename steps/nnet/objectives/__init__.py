@@ -6,16 +6,27 @@ here can be named in conf/objective/*.yaml.
 
 from steps.nnet.objectives.base import Objective
 from steps.nnet.objectives.margin import AamSoftmax, AmSoftmax, CosineSoftmax, MarginWarmup
+from steps.nnet.objectives.multi_similarity import MultiSimilarity
+from steps.nnet.objectives.pairs import Contrastive, Siamese
+from steps.nnet.objectives.prototypes import AngularPrototypical, Ge2e, Prototypical
 from steps.nnet.objectives.softmax import Softmax
+from steps.nnet.objectives.triplet import Triplet
 from steps.nnet.objectives.weighted_sum import WeightedSum, build_objective
 
 __all__ = [
     "AamSoftmax",
     "AmSoftmax",
+    "AngularPrototypical",
+    "Contrastive",
     "CosineSoftmax",
+    "Ge2e",
     "MarginWarmup",
+    "MultiSimilarity",
     "Objective",
+    "Prototypical",
+    "Siamese",
     "Softmax",
+    "Triplet",
     "WeightedSum",
     "build_objective",
 ]

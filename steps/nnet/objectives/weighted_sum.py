@@ -56,14 +56,21 @@ class WeightedSum(Objective):
         return max(term.current_margin for term in self._objectives())
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The sum, and what is right by the first term that classifies, or else the first that has an opinion."""
-        total, opinions = embeddings.new_zeros(()), []
+        """The sum, and what is right by the first term that classifies, or else the first that has an opinion.
+
+        In evaluation, where batches come in any order, the terms that classify alone if there are any.
+        """
+        total: Tensor = embeddings.new_zeros(())
+        right: Tensor | None = None
+        decided = False
         for weight, term in zip(self.weights, self._objectives(), strict=True):
+            if self.classifies and not self.training and not term.classifies:
+                continue
             loss, correct = term.loss(embeddings, labels)
             total = total + weight * loss
-            if correct is not None:
-                opinions.append((not term.classifies, correct))
-        return total, min(opinions, key=lambda opinion: opinion[0])[1] if opinions else None
+            if correct is not None and (right is None or (term.classifies and not decided)):
+                right, decided = correct, term.classifies
+        return total, right
 
     def _objectives(self) -> list[Objective]:
         return [term for term in self.terms if isinstance(term, Objective)]

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Scores of a trial list by the pair classifier of a siamese model."""
+
+import logging
+import os
+from pathlib import Path
+
+from steps.backend.vectors import read_sides
+from steps.datadir.trials import read_trials, write_scores
+from steps.utils.cli import run_step
+
+
+def score_siamese(
+    trials: Path,
+    enroll_scp: Path,
+    test_scp: Path,
+    model_dir: Path,
+    scores: Path,
+    enroll_spk2utt: Path | None = None,
+    device: str = "cpu",
+    nj: int = 4,
+) -> None:
+    """Write SCORES, "enroll test logit" a line, in the order of TRIALS; a logit above 0 says: the same speaker.
+
+    Args:
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        enroll_scp: embeddings of the enrolment side (scp or ark), as steps/extract_embeddings.py wrote them
+        test_scp: embeddings of the test side, often the same file
+        model_dir: what steps/train.py wrote, with the objective Siamese; the newest checkpoint's is taken
+        scores: the file to write
+        enroll_spk2utt: enrolment ids named here are models: their utterances are averaged
+        device: cpu, cuda or cuda:N
+        nj: number of threads
+    """
+    import torch  # takes seconds: not for --help
+
+    from steps.nnet.extract import device_named
+    from steps.nnet.pair_scores import load_pair_head, score_pairs
+
+    torch.set_num_threads(max(1, min(nj, os.cpu_count() or 1)))
+    trial_list = read_trials(trials)
+    head = load_pair_head(model_dir).to(device_named(device))
+    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
+    logits = score_pairs(head, enroll.vectors, test.vectors, trial_list.enroll, trial_list.test)
+    write_scores(scores, trial_list, logits)
+    logging.info("%s: siamese scores of %d trials", scores, len(trial_list))
+
+
+if __name__ == "__main__":
+    run_step(score_siamese)
