@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from steps.utils.errors import DataError
 
@@ -59,6 +61,30 @@ class World:
         """Until all ranks are here."""
         if self.size > 1:
             dist.barrier(self.control)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def gather_rows(rows: Tensor) -> Tensor:
+    """(size * B, ...): ROWS (B, ...) of every rank, by rank, for a loss that every rank then computes alike.
+
+    Backward: each rank has the gradient of its own rows, times the number of ranks. So where ranks average the
+    gradients of their parameters, as DistributedDataParallel does, they get those of one rank with all the rows.
+    """
+    gathered: Tensor = _GatherRows.apply(rows)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        size = dist.get_world_size()
+        return size * gradient.chunk(size)[dist.get_rank()]
 
 
 @contextmanager

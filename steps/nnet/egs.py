@@ -1,11 +1,9 @@
-"""Reads egs: batches of one chunk length, in an order that depends on the seed and the epoch alone.
+"""Reads egs: batches in an order that depends on the seed and the epoch alone.
 
 train.py iterates over EgsReader; validate.py takes the held-out examples whole.
 """
 
-import functools
 import hashlib
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -14,17 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from steps.feats.egs_format import EgsArk, Manifest, decode, record_dtype
+from steps.feats.egs_format import Manifest
+from steps.nnet.batch_plan import make_plan
+from steps.nnet.egs_files import EgsFiles, Int64s
+from steps.nnet.options import BatchOptions
 from steps.utils.errors import DataError
 
-ARKS_AT_ONCE = 4  # whose batches are mixed, so that the chunk length varies from step to step
 PREFETCH = 8  # batches read ahead
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -67,28 +64,31 @@ def check_egs(egs_dir: Path, manifest: Manifest, checksums: bool = False) -> Non
 class EgsReader:
     """Endless batches of the training egs: iterate over it, and ask for its `position` between two batches.
 
-    All examples of a batch come from one ark. Those of an ark that fill no whole batch are left out of the epoch, other
-    ones each time. Every rank gets its part of every batch, so the batches do not depend on the number of ranks.
+    batch_plan.py says which examples are in a batch. It is as long as the shortest of them, or shorter if the options
+    draw it a length; longer ones are cut to it at random places. Every rank gets its part of every batch, so that the
+    batches do not depend on the number of ranks.
 
     Args:
         egs_dir: what steps/get_egs.py wrote
         manifest: its manifest
         batch_size: over all ranks
-        seed: of the order
+        seed: of the order, the lengths and the places
         device: where the batches go, by one copy each (from pinned memory, if it is a GPU)
         rank: whose part of the batches
         world_size: number of ranks
         threads: that read
         position: where to begin
+        batches: which examples are together, and how long
 
     Attributes:
         position: of the batch that comes next
         batches_per_epoch: the same for all ranks
-        left_out: examples, over all ranks, that fill no batch in an epoch
+        left_out: examples, over all ranks, that are in no batch of an epoch
         waited: seconds so far in which a batch was wanted and not there
 
     Raises:
-        DataError: the batch cannot be shared evenly, or no ark holds a whole one; when read, an ark cut short
+        DataError: the batch cannot be shared evenly, the egs do not make a whole one or are not long enough; when read,
+            an ark cut short
     """
 
     def __init__(
@@ -102,139 +102,74 @@ class EgsReader:
         world_size: int = 1,
         threads: int = 1,
         position: Position = Position(),
+        batches: BatchOptions = BatchOptions(),
     ) -> None:
-        if batch_size % world_size:
+        if batch_size % (world_size * batches.unit):
             raise DataError(f"a batch of {batch_size} examples cannot be shared evenly by {world_size} ranks")
-        self.manifest, self.batch_size, self.seed, self.position = manifest, batch_size, seed, position
-        self.batches_per_epoch = sum(ark.examples // batch_size for ark in manifest.train)
-        self.left_out = sum(ark.examples % batch_size for ark in manifest.train)
-        self.waited = 0.0
-        if not self.batches_per_epoch:
-            largest = max((ark.examples for ark in manifest.train), default=0)
-            raise DataError(f"no ark fills a batch of {batch_size} examples; the largest has {largest}", egs_dir)
+        shortest = min((ark.frames for ark in manifest.train), default=0)
+        if batches.min_frames > shortest:
+            raise DataError(f"min_frames is {batches.min_frames}, but examples have {shortest} frames", egs_dir)
+        self._seed, self._threads, self._options, self.position = seed, threads, batches, position
         self._device = torch.device(device)
         self._part = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-        self._files = _ArkFiles(egs_dir, manifest, pinned=self._device.type == "cuda")
-        self._threads = threads
+        pinned, scattered = self._device.type == "cuda", batches.kind != "shuffled"
+        self._files = EgsFiles(egs_dir, manifest, manifest.train, scattered, pinned)
+        try:
+            self._plan = make_plan(batches, batch_size, seed, self._files)
+        except DataError as error:
+            raise DataError(error.message, egs_dir) from error
+        self.batches_per_epoch, self.left_out = self._plan.batches_per_epoch, self._plan.left_out
+        self.waited = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        coming: deque[tuple[Position, EgsArk, Future[Tensor]]] = deque()
-        plan = self._plan()
+        coming: deque[tuple[Position, int, Future[Tensor]]] = deque()
+        planned = self._planned()
         with ThreadPoolExecutor(self._threads, "egs") as pool:
             try:
                 while True:
-                    while len(coming) < PREFETCH:
-                        after, ark, examples = next(plan)
-                        coming.append((after, ark, pool.submit(self._files.read, ark, examples)))
-                    after, ark, future = coming.popleft()
                     start = time.perf_counter()
+                    while len(coming) < PREFETCH:
+                        after, examples, starts, frames = next(planned)
+                        coming.append((after, frames, pool.submit(self._files.read, examples, starts, frames)))
+                    after, frames, future = coming.popleft()
                     packed = future.result()
                     self.waited += time.perf_counter() - start
                     self.position = after
-                    yield self._files.unpack(packed.to(self._device, non_blocking=True), ark)
+                    yield Batch(*self._files.unpack(packed.to(self._device, non_blocking=True), frames))
             finally:
                 for _, _, future in coming:
                     future.cancel()
 
-    def _plan(self) -> Iterator[tuple[Position, EgsArk, Ints]]:
-        """Endless (position after the batch, its ark, its examples for this rank), from `position` on."""
+    def _planned(self) -> Iterator[tuple[Position, Int64s, Int64s, int]]:
+        """From `position` on, endless: position after a batch, this rank's examples, first row of each, rows."""
         epoch, skip = self.position.epoch, self.position.batch
         while True:
-            for number, (ark, examples) in enumerate(self._epoch(epoch), 1):
+            for number, examples in enumerate(self._plan.epoch(epoch), 1):
                 if number > skip:
                     after = Position(epoch, number) if number < self.batches_per_epoch else Position(epoch + 1)
-                    yield after, ark, examples[self._part]
+                    starts, frames = self._cut(epoch, number, examples)
+                    yield after, examples[self._part], starts[self._part], frames
             epoch, skip = epoch + 1, 0
 
-    def _epoch(self, epoch: int) -> Iterator[tuple[EgsArk, Ints]]:
-        """The batches of EPOCH: arks in random order, a few at a time with their batches mixed."""
-        rng = np.random.default_rng((self.seed, epoch))
-        arks = [self.manifest.train[index] for index in rng.permutation(len(self.manifest.train))]
-        for first in range(0, len(arks), ARKS_AT_ONCE):
-            batches = []
-            for ark in arks[first : first + ARKS_AT_ONCE]:
-                whole = ark.examples - ark.examples % self.batch_size
-                examples = rng.permutation(ark.examples)[:whole].reshape(-1, self.batch_size)
-                batches += [(ark, row) for row in examples]
-            for index in rng.permutation(len(batches)):
-                yield batches[index]
+    def _cut(self, epoch: int, number: int, examples: Int64s) -> tuple[Int64s, int]:
+        """The row that each of EXAMPLES begins at, and how many rows they have, in batch NUMBER (from 1) of EPOCH."""
+        lengths, options = self._files.lengths(examples), self._options
+        frames = int(lengths.min())
+        if options.max_frames == 0 and frames == lengths.max():
+            return np.zeros_like(lengths), frames
+        rng = np.random.default_rng((self._seed, epoch, number))
+        if options.max_frames:
+            frames = int(rng.integers(options.min_frames, min(options.max_frames, frames), endpoint=True))
+        return rng.integers(0, lengths - frames, endpoint=True), frames
 
 
 def read_valid(egs_dir: Path, manifest: Manifest) -> list[Batch]:
     """The held-out examples, one batch an ark, on the CPU. Raises as EgsReader does."""
-    files = _ArkFiles(egs_dir, manifest, pinned=False)
-    return [files.unpack(files.read(ark, np.arange(ark.examples)), ark) for ark in manifest.valid]
-
-
-class _ArkFiles:
-    """Examples by number out of the arks: uniform records, so each is one pread to where it belongs in the batch.
-
-    The kernel, told that the whole ark is wanted, reads it ahead in order. This was twice as fast as reading an ark
-    whole and gathering from it, and a resumed run or a rank reads nothing but its own examples.
-    """
-
-    def __init__(self, egs_dir: Path, manifest: Manifest, pinned: bool) -> None:
-        self._dir, self._manifest, self._pinned = egs_dir, manifest, pinned
-        self._open = functools.lru_cache(maxsize=4 * ARKS_AT_ONCE)(self._open_ark)
-
-    def read(self, ark: EgsArk, examples: Ints) -> Tensor:
-        """(B * T * F + B,) float32: B matrices, then their labels as the bits of int32, for one copy to take both."""
-        file, labels = self._open(ark)
-        dim, compression, count = self._manifest.feat_dim, self._manifest.options.compression, len(examples)
-        packed = torch.empty(count * (ark.frames * dim + 1), pin_memory=self._pinned)
-        array = packed.numpy()
-        feats = array[:-count].reshape(count, ark.frames, dim)
-        dtype = record_dtype(ark.key_bytes, ark.frames, dim, compression)
-        header = 0 if dtype.fields is None else dtype.fields["data"][1]
-        record = np.empty((), dtype)
-        for row, example in zip(feats, examples, strict=True):
-            if compression == "none":
-                file.read_into(row, int(example) * dtype.itemsize + header)
-            else:
-                file.read_into(record, int(example) * dtype.itemsize)
-                decode(record, row, compression)
-        array[-count:].view(np.int32)[:] = labels[examples]
-        return packed
-
-    def unpack(self, packed: Tensor, ark: EgsArk) -> Batch:
-        """The batch in what `read` gave for ARK."""
-        count = len(packed) // (ark.frames * self._manifest.feat_dim + 1)
-        feats = packed[:-count].view(count, ark.frames, self._manifest.feat_dim)
-        return Batch(feats, packed[-count:].view(torch.int32).long())
-
-    def _open_ark(self, ark: EgsArk) -> tuple["_File", npt.NDArray[np.int32]]:
-        labels = _read_labels(self._dir / f"{ark.name}.spk", ark.examples, self._manifest.num_speakers)
-        return _File(self._dir / f"{ark.name}.ark"), labels
-
-
-class _File:
-    """A file to read from at any place by any thread; closed with the last reference to it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = os.open(path, os.O_RDONLY)
-        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
-
-    def read_into(self, out: npt.NDArray[np.generic], offset: int) -> None:
-        """Fills OUT, contiguous, with what is at OFFSET."""
-        if os.preadv(self._descriptor, [out.data.cast("B")], offset) != out.nbytes:
-            raise DataError("has become shorter while it was in use", self._path)
-
-
-def _read_labels(path: Path, examples: int, num_speakers: int) -> npt.NDArray[np.int32]:
-    try:
-        labels = np.array([int(line.rsplit(b" ", 1)[1]) for line in path.read_bytes().splitlines()], np.int32)
-    except (ValueError, IndexError) as error:
-        raise DataError("not lines of `key integer`", path) from error
-    if len(labels) != examples:
-        raise DataError(f"{len(labels)} labels for {examples} examples", path)
-    if labels.min() < 0 or labels.max() >= num_speakers:
-        raise DataError(f"labels from {labels.min()} to {labels.max()} for {num_speakers} speakers", path)
-    return labels
+    batches = []
+    for ark in manifest.valid:
+        files, examples = EgsFiles(egs_dir, manifest, [ark]), np.arange(ark.examples)
+        batches.append(Batch(*files.unpack(files.read(examples, np.zeros_like(examples), ark.frames), ark.frames)))
+    return batches
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
 """The options of training, checked when they are read. Used by train.py and everything it calls."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from steps.utils.errors import DataError
 
@@ -22,11 +22,75 @@ INCIDENTAL = frozenset(
 
 
 @dataclass(frozen=True)
+class BatchOptions:
+    """Which examples make up a batch, and how long they are; TrainOptions says more of each, and makes it.
+
+    Args:
+        kind: shuffled, speakers or pairs
+        utts_per_speaker: of speakers
+        max_utts_per_speaker: of speakers
+        min_frames, max_frames: bounds of the random length of a batch; 0, 0: as the egs are
+
+    Raises:
+        DataError: they contradict each other
+    """
+
+    kind: Literal["shuffled", "speakers", "pairs"] = "shuffled"
+    utts_per_speaker: int = 2
+    max_utts_per_speaker: int = 0
+    min_frames: int = 0
+    max_frames: int = 0
+
+    def __post_init__(self) -> None:
+        most, size = self.max_utts_per_speaker, self.utts_per_speaker
+        if size < 2:
+            raise DataError(f"train: utts_per_speaker is {size}; it must be at least 2")
+        if most and most < size:
+            raise DataError(f"train: max_utts_per_speaker is {most}; it must be 0 or at least utts_per_speaker, {size}")
+        if most and self.kind != "speakers":
+            raise DataError(f"train: max_utts_per_speaker is for batches of speakers, and these are {self.kind}")
+        if (self.min_frames or self.max_frames) and not 1 <= self.min_frames <= self.max_frames:
+            raise DataError(
+                f"train: min_frames {self.min_frames} and max_frames {self.max_frames} must be 1 <= min <= max, or "
+                "both 0, for examples as long as those of the egs"
+            )
+
+    @property
+    def unit(self) -> int:
+        """Rows that are never parted, neither over ranks nor over the parts of an accumulated update.
+
+        In pairs that is one pair of each kind, so that every part of a batch is balanced as the whole is.
+        """
+        return {"shuffled": 1, "speakers": self.utts_per_speaker, "pairs": 4}[self.kind]
+
+    def check_parts(self, batch_size: int, num_parts: int) -> None:
+        """Raises DataError unless BATCH_SIZE examples make NUM_PARTS equal parts, each of them fit for a loss."""
+        kind = "batches" if self.kind == "shuffled" else f"batches of {self.kind}"
+        parts = f" in {num_parts} equal parts" if num_parts > 1 else ""
+        whole = num_parts * self.unit
+        if batch_size % whole:
+            raise DataError(f"train: batch_size is {batch_size}; {kind}{parts} need a multiple of {whole}")
+        if self.kind == "speakers" and batch_size == whole:
+            raise DataError(f"train: batch_size is {batch_size}; {kind}{parts} need two speakers or more in each")
+
+
+@dataclass(frozen=True)
 class TrainOptions:
     """How a network is trained. Everything is counted in steps (updates), never in seconds.
 
     Args:
         batch_size: examples an update, over all ranks; split further by `accumulation`
+        batches: which examples make a batch. shuffled: any of one ark of the egs. speakers, for metric losses: as many
+            speakers as fit, all different, with utts_per_speaker examples of each, from different utterances wherever
+            a speaker has that many. pairs: two by two, as many of one speaker (from different utterances wherever it
+            has two) as of two speakers, so batch_size is a multiple of 4. In an epoch no example comes twice. Of
+            several ranks, each has its part of every batch; a loss sees all of a batch of speakers, of others its part.
+            auto: what the objective needs
+        utts_per_speaker: examples of each speaker in batches of speakers
+        max_utts_per_speaker: examples that a speaker gives to batches of speakers in an epoch; 0: no bound
+        min_frames: a batch is cut to a random length, each example at a random place: the least; 0: as the egs are.
+            Batches of speakers or pairs are of all arks, and so never longer than the shortest examples in them
+        max_frames: the largest such length, as far as the examples have it
         num_steps: updates; 0: as many as num_epochs makes
         num_epochs: passes over the egs, where num_steps is 0
         optimizer: the update rule
@@ -36,11 +100,12 @@ class TrainOptions:
         warmup_steps: steps over which the learning rate rises linearly from 0 to lr
         momentum: of sgd
         nesterov: of sgd
-        betas: of adam and adamw
-        weight_decay: L2 penalty of sgd and adam, decoupled decay of adamw
+        betas: of adam, adamw and radam
+        weight_decay: L2 penalty of sgd, adam and radam, decoupled decay of adamw
         decay_all: decay biases and normalisation weights too, not only matrices and kernels
         grad_clip: bound on the norm of the gradient; 0 is none
-        accumulation: an update is computed in so many parts, to save memory
+        accumulation: an update is computed in so many parts, to save memory; a metric loss compares the examples of
+            one part only
         amp: mixed precision; auto is bf16 where the hardware has it (GPU, or CPU with AVX512-BF16 or AMX), else none
         compile: compile the network by torch.compile
         channels_last: memory layout of 2-d convolutions on a GPU
@@ -59,9 +124,14 @@ class TrainOptions:
     """
 
     batch_size: int = 64
+    batches: Literal["auto", "shuffled", "speakers", "pairs"] = "auto"
+    utts_per_speaker: int = 2
+    max_utts_per_speaker: int = 0
+    min_frames: int = 0
+    max_frames: int = 0
     num_steps: int = 0
     num_epochs: float = 10.0
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw", "radam"] = "adamw"
     lr: float = 0.002
     final_lr: float = 1e-5
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
@@ -101,5 +171,26 @@ class TrainOptions:
             raise DataError(f"train: lr {self.lr} and final_lr {self.final_lr} must be 0 <= final_lr <= lr, lr above 0")
         if self.schedule == "exponential" and not self.final_lr:
             raise DataError("train: an exponential schedule never reaches final_lr 0")
-        if self.batch_size % self.accumulation:
-            raise DataError(f"train: {self.batch_size} examples cannot be split into {self.accumulation} equal parts")
+        if self.seed < 0:
+            raise DataError(f"train: seed is {self.seed}; it must not be below 0")
+        self.batch_options.check_parts(self.batch_size, self.accumulation)
+
+    @property
+    def batch_options(self) -> BatchOptions:
+        """The options of the batches; while they are still `auto`, shuffled ones."""
+        kind = "shuffled" if self.batches == "auto" else self.batches
+        most = 0 if self.batches == "auto" else self.max_utts_per_speaker
+        return BatchOptions(kind, self.utts_per_speaker, most, self.min_frames, self.max_frames)
+
+    def for_objective(self, needed: Literal["any", "speakers", "pairs"]) -> Self:
+        """With `batches` as an objective needs them.
+
+        Raises:
+            DataError: they were asked for otherwise, or cannot be with the other options
+        """
+        if needed != "any" and self.batches not in ("auto", needed):
+            raise DataError(
+                f"train: batches is {self.batches}, but the objective needs {needed}; auto is what it needs"
+            )
+        kind = self.batches if self.batches != "auto" else "shuffled" if needed == "any" else needed
+        return replace(self, batches=kind)

@@ -58,9 +58,8 @@ def plot_training(lines: list[dict[str, Any]], paths: Iterable[Path], title: str
             if any(label for _, label, _, _ in curves) and axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=8)
             elif not axes.lines:
-                axes.text(
-                    0.5, 0.5, "none held out", ha="center", va="center", transform=axes.transAxes, color="#707070"
-                )
+                text = "none held out" if name == "EER (%)" else "the objective has none"
+                axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color="#707070")
         for axes in figure.axes[2:]:
             axes.set_xlabel("step")
         for path in paths:

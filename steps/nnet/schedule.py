@@ -38,7 +38,7 @@ def learning_rate(step: int, num_steps: int, options: TrainOptions) -> float:
 
 
 def build_optimizer(module: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """The optimiser over all parameters of MODULE that are trained, in its fused form.
+    """The optimiser over all parameters of MODULE that are trained, in its fused form if it has one.
 
     Vectors (biases, weights of normalisation layers) have weight decay only if `decay_all` says so.
     """
@@ -50,5 +50,7 @@ def build_optimizer(module: nn.Module, options: TrainOptions) -> torch.optim.Opt
     if options.optimizer == "sgd":
         nesterov = options.nesterov and options.momentum > 0
         return torch.optim.SGD(groups, options.lr, options.momentum, nesterov=nesterov, fused=True)
+    if options.optimizer == "radam":  # Liu et al. 2020, arXiv 1908.03265
+        return torch.optim.RAdam(groups, options.lr, options.betas)
     adam = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
     return adam(groups, options.lr, options.betas, fused=True)

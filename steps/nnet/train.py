@@ -17,12 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from steps.feats.egs_format import Manifest
 from steps.nnet import checkpoint
-from steps.nnet.distributed import World, join_world
+from steps.nnet.distributed import World, gather_rows, join_world
 from steps.nnet.egs import Batch, EgsReader, Position, check_egs
 from steps.nnet.interrupt import Interrupt
 from steps.nnet.model import make_config
 from steps.nnet.network import SpeakerNetwork, build_network
-from steps.nnet.objectives import Objective, build_objective
+from steps.nnet.objectives import Objective, WeightedSum, build_objective
 from steps.nnet.options import TrainOptions
 from steps.nnet.resume import open_model_dir, rng_state, set_rng_state
 from steps.nnet.schedule import Scheduled, build_optimizer, learning_rate
@@ -52,15 +52,30 @@ def train(egs_dir: Path, model_dir: Path, network: Path, objective: Path, option
 
 
 class TrainingModule(nn.Module):
-    """Network and objective as one module, so that DistributedDataParallel and torch.compile see both."""
+    """Network and objective as one module, so that DistributedDataParallel and torch.compile see both.
 
-    def __init__(self, network: SpeakerNetwork, objective: Objective) -> None:
+    Args:
+        network: makes the embeddings
+        objective: judges them
+        gathers: the embeddings of all ranks are judged together, as if there were one
+    """
+
+    def __init__(self, network: SpeakerNetwork, objective: Objective, gathers: bool = False) -> None:
         super().__init__()
-        self.network, self.objective = network, objective
+        self.network, self.objective, self.gathers = network, objective, gathers
+        terms = [module for module in objective.modules() if isinstance(module, Objective)]
+        comparing = [term for term in terms if not term.classifies and not isinstance(term, WeightedSum)]
+        self._comparing = [parameter for term in comparing for parameter in term.parameters()]
 
     def forward(self, feats: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss, and the share of the examples (or pairs) that the objective finds right; NaN if it does not say."""
-        loss, correct = self.objective(self.network(feats), labels)
+        embeddings = self.network(feats)
+        if self.gathers:
+            embeddings, labels = gather_rows(embeddings), gather_rows(labels)
+        loss, correct = self.objective(embeddings, labels)
+        # What compares examples may find none to compare, on one rank alone; but DistributedDataParallel waits for
+        # every gradient of every rank. A classifier, with its many weights, has them anyway.
+        loss = loss + 0 * sum((parameter.sum() for parameter in self._comparing), embeddings.sum())
         return loss, loss.new_full((), torch.nan) if correct is None else correct.float().mean()
 
 
@@ -71,16 +86,22 @@ class Trainer:
         self, egs_dir: Path, model_dir: Path, network: Path, objective: Path, options: TrainOptions, world: World
     ) -> None:
         _set_up_torch(options, world)
-        self.egs_dir, self.model_dir, self.options, self.world = egs_dir, model_dir, options, world
+        self.egs_dir, self.model_dir, self.world = egs_dir, model_dir, world
         self.manifest = Manifest.read(egs_dir)
         if world.leads:
             check_egs(egs_dir, self.manifest, options.verify)
         self.network = build_network(network, self.manifest.feat_dim)
-        self.objective = build_objective(objective, self.network.embedding_dim, self.manifest.num_speakers)
+        self.objective = build_objective(
+            objective, self.network.embedding_dim, self.manifest.num_speakers, options.utts_per_speaker
+        )
+        self.options = options = options.for_objective(self.objective.batches)
+        options.batch_options.check_parts(options.batch_size, world.size * options.accumulation)
         shortest = min((ark.frames for ark in self.manifest.train), default=0)
+        shortest = min(shortest, options.min_frames or shortest)
         if shortest < self.network.min_frames:
             raise DataError(f"examples of {shortest} frames; the network needs {self.network.min_frames}", egs_dir)
-        self.module = TrainingModule(self.network, self.objective).to(world.device)
+        gathers = world.size > 1 and options.batches == "speakers"  # so that a speaker is compared with those of all
+        self.module = TrainingModule(self.network, self.objective, gathers).to(world.device)
         if world.device.type == "cuda" and options.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scheduled = [module for module in self.module.modules() if isinstance(module, Scheduled)]
@@ -91,11 +112,6 @@ class Trainer:
         self.position = Position()  # of the next batch
         self.losses: list[Tensor] = []  # of each step since the last line of the log; left on the device, because
         self.accuracies: list[Tensor] = []  # to read them is to wait for it
-        if world.leads:
-            open_model_dir(model_dir, self._config(), egs_dir / "spk2int")
-        world.wait()
-        torch.manual_seed(options.seed + world.rank)  # the ranks have the same network, but each its own dropout
-        self._resume()
         self.reader = EgsReader(
             egs_dir,
             self.manifest,
@@ -105,9 +121,14 @@ class Trainer:
             rank=world.rank,
             world_size=world.size,
             threads=options.reader_threads,
-            position=self.position,
+            batches=options.batch_options,
         )
         self.num_steps = options.num_steps or math.ceil(options.num_epochs * self.reader.batches_per_epoch)
+        if world.leads:  # now that all is known to fit: it may remove what was trained there otherwise
+            open_model_dir(model_dir, self._config(), egs_dir / "spk2int")
+        world.wait()
+        torch.manual_seed(options.seed + world.rank)  # the ranks have the same network, but each its own dropout
+        self._resume()
 
     def run(self, interrupt: Interrupt) -> None:
         """Trains from where it stands to the last step, then writes final.pt.
@@ -161,8 +182,8 @@ class Trainer:
         options = self.options
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.num_steps, options)
-        for module in self.scheduled:
-            module.update(self.step, self.num_steps)
+        for part in self.scheduled:
+            part.update(self.step, self.num_steps)
         parts = list(
             zip(batch.feats.chunk(options.accumulation), batch.labels.chunk(options.accumulation), strict=True)
         )
@@ -182,8 +203,8 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            for module in self.scheduled:
-                module.constrain(self.step)
+            for part in self.scheduled:
+                part.constrain(self.step)
         self.losses.append(torch.stack(losses).mean())
         self.accuracies.append(torch.stack(accuracies).mean())
 
@@ -195,14 +216,17 @@ class Trainer:
         """
         losses, accuracies = self._finite_losses(), self.world.mean(self.accuracies)
         self.losses, self.accuracies = [], []
-        return {
+        record = {
             "step": self.step,
             "epoch": self.position.epoch + self.position.batch / self.reader.batches_per_epoch,
             "loss": float(losses.nanmean()),
-            "accuracy": float(accuracies.mean()),
+            "accuracy": float(accuracies.nanmean()),
             "lr": self.optimizer.param_groups[0]["lr"],
             "margin": self.objective.current_margin,
         }
+        if math.isnan(record["accuracy"]):  # the objective has no opinion
+            del record["accuracy"]
+        return record
 
     def _finite_losses(self) -> Tensor:
         """The losses since the last line of the log, over all ranks, on the CPU; NaN for a step that fp16 skipped.
@@ -255,7 +279,8 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         if len(state["rng"]) == self.world.size:  # else dropout goes on from the seed
             set_rng_state(state["rng"][self.world.rank], self.world.device)
-        self.step, self.position = state["step"], Position(*state["position"])
+        self.step = state["step"]
+        self.position = self.reader.position = Position(*state["position"])
         self.losses = list(state["losses"].to(self.world.device))
         self.accuracies = list(state["accuracies"].to(self.world.device))
         log.info("%s: %d steps are done", self.model_dir, self.step)

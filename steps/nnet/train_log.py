@@ -103,8 +103,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _describe(record: dict[str, Any]) -> str:
+    accuracy = f" accuracy {record['accuracy']:.1%}" if "accuracy" in record else ""
     text = (
-        f"loss {record['loss']:.3f} accuracy {record['accuracy']:.1%} lr {record['lr']:.2g} "
+        f"loss {record['loss']:.3f}{accuracy} lr {record['lr']:.2g} "
         f"{record['examples_per_s']:.0f} examples/s waiting {record['waiting']:.1%}"
     )
     for name, form in (("valid_accuracy", ".1%"), ("valid_eer", ".2%")):

@@ -1,6 +1,7 @@
 """Validation during training: accuracy on held-out utterances, EER on trials of held-out speakers. Used by train.py."""
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,19 @@ from steps.datadir.trials import Trials, read_trials
 from steps.feats.egs_format import Manifest
 from steps.nnet.egs import Batch, read_valid
 from steps.nnet.network import SpeakerNetwork
-from steps.nnet.objectives import Objective
+from steps.nnet.objectives import Objective, WeightedSum
 from steps.utils.errors import DataError
 
 MAX_FRAMES = 20_000  # in a padded batch of whole utterances
+MAX_TRIALS = 8192  # that an objective scores at a time
+
+
+@runtime_checkable
+class ScoresTrials(Protocol):
+    """An objective that says itself how alike two embeddings are, where others leave it to the cosine."""
+
+    def score(self, enroll: Tensor, test: Tensor) -> Tensor:
+        """(N,) higher for one speaker; ENROLL and TEST are (N, D) float32, as the network gives them."""
 
 
 class Validation:
@@ -67,14 +77,12 @@ class Validation:
         objective.eval()
         figures: dict[str, float] = {}
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            if self._examples and objective.classifies:
-                figures |= self._measure_accuracy(network, objective, device)
+            classifier = _classifier(objective)
+            if self._examples and classifier is not None:
+                figures |= self._measure_accuracy(network, classifier, device)
             if self._trials is not None:
-                embeddings = self._embed(network, device)
-                enroll = np.stack([embeddings[utt] for utt in self._trials.enroll_ids])[self._trials.enroll]
-                test = np.stack([embeddings[utt] for utt in self._trials.test_ids])[self._trials.test]
-                cosines = np.einsum("nd,nd->n", enroll, test)
-                figures["valid_eer"] = equal_error_rate(cosines, self._trials.target)
+                scores = self._score(self._embed(network, device), self._trials, objective)
+                figures["valid_eer"] = equal_error_rate(scores, self._trials.target)
         network.train(modes[0])
         objective.train(modes[1])
         return figures
@@ -91,15 +99,31 @@ class Validation:
         total = sum(len(batch.labels) for batch in self._examples)
         return {"valid_loss": float(loss) / total, "valid_accuracy": float(correct) / total}
 
-    def _embed(self, network: SpeakerNetwork, device: torch.device) -> dict[str, npt.NDArray[np.float32]]:
-        """Embeddings of length 1 of the utterances of the trials."""
-        embeddings: dict[str, npt.NDArray[np.float32]] = {}
+    def _embed(self, network: SpeakerNetwork, device: torch.device) -> dict[str, Tensor]:
+        """Embeddings, (D,) float32 on DEVICE, of the utterances of the trials."""
+        embeddings: dict[str, Tensor] = {}
         for utts in self._batches():
             feats = [self._feats[utt] for utt in utts]
             lengths = torch.tensor([len(one) for one in feats], device=device)
             batch = network(pad_sequence(feats, batch_first=True).to(device), lengths)
-            embeddings.update(zip(utts, normalize(batch.float()).cpu().numpy(), strict=True))
+            embeddings.update(zip(utts, batch.float(), strict=True))
         return embeddings
+
+    def _score(self, embeddings: dict[str, Tensor], trials: Trials, objective: Objective) -> npt.NDArray[np.floating]:
+        """(N,) the objective's own scores of TRIALS if it has any, or cosines."""
+        enroll, test = (torch.stack([embeddings[utt] for utt in utts]) for utts in (trials.enroll_ids, trials.test_ids))
+        if not isinstance(objective, ScoresTrials):
+            enroll, test = normalize(enroll), normalize(test)
+        rows = torch.from_numpy(np.stack([trials.enroll, trials.test])).long().to(enroll.device)
+        parts = []
+        with torch.autocast(enroll.device.type, enabled=False):
+            for first, second in zip(*(torch.split(side, MAX_TRIALS) for side in rows), strict=True):
+                if isinstance(objective, ScoresTrials):
+                    parts.append(objective.score(enroll[first], test[second]))
+                else:
+                    parts.append((enroll[first] * test[second]).sum(1))
+        scores: npt.NDArray[np.floating] = torch.cat(parts).cpu().numpy()
+        return scores
 
     def _batches(self) -> list[list[str]]:
         """Utterances of similar lengths together."""
@@ -109,6 +133,16 @@ class Validation:
                 batches.append([])
             batches[-1].append(utt)
         return batches
+
+
+def _classifier(objective: Objective) -> Objective | None:
+    """What can be measured on any batch: the whole of OBJECTIVE, or its first part that can, or nothing."""
+    if objective.classifies and objective.batches == "any":
+        return objective
+    if isinstance(objective, WeightedSum):
+        parts = [_classifier(term) for term in objective.terms if isinstance(term, Objective)]
+        return next((part for part in parts if part is not None), None)
+    return None
 
 
 def equal_error_rate(scores: npt.NDArray[np.floating], target: npt.NDArray[np.bool_]) -> float:

@@ -2,7 +2,7 @@
 """Memory and time of a training step's class weights when there are very many speakers.
 
 AAM-softmax, embeddings of 192, a batch of 64, SGD with momentum: loss, backward and update, in a process of its own for
-each case. Chunks of classes against all logits at once, and two ranks (gloo, a thread each) with half of the classes each.
+each case. Chunks of classes against all logits at once, and two ranks (gloo) with half each.
 Prints one JSON line: seconds a step, and the peak of resident memory in GB of a process, less what it had at the start.
 """
 

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Ways to compute a temporal dynamic convolution: time forward and backward, and memory, of the layers of TDY-ResNet.
 
-    OMP_NUM_THREADS=1 tests/bench/bench_tdy.py
-
 Prints one JSON line. A batch of 16 x 200 frames, the 3x3 layer of each stage of TDY-ResNet-34(x0.25), six basis
-kernels, float32 and bfloat16 autocast; milliseconds of the best of three, and how far memory rose above what it was, in
-MB. `product` is what TemporalDynamicConvolution does. `step` is the whole network, seconds and MB, against the way of
-the authors' code in its place.
+kernels, float32 and bfloat16 autocast, one thread; milliseconds of CPU time, the best of three, and how far memory rose
+above what it was, in MB. `product` is what TemporalDynamicConvolution does. `step` is the whole network, seconds and
+MB, against the way of the authors' code in its place.
 """
 
 import argparse
+import ctypes
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -90,12 +90,13 @@ def measure(forward: Callable[[], Tensor], bf16: bool) -> tuple[float, float]:
     """Seconds and MB of FORWARD and the gradients of its sum of squares."""
     seconds, rise = [], []
     for _ in range(ROUNDS):
+        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
-        before, start = peak_memory(), time.perf_counter()
+        before, start = peak_memory(), time.process_time()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             outputs = forward()
         outputs.backward(outputs.detach())
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
         rise.append(peak_memory() - before)
     return min(seconds), max(rise) / 1e6
 
@@ -113,13 +114,13 @@ def layers(bf16: bool, chosen: list[str]) -> dict[str, dict[str, list[float]]]:
             seen, shares = planes.clone().requires_grad_(), weights.clone().requires_grad_()
             found = WAYS[name](layer, planes, weights).detach()
             assert (found - expected).abs().max() < 1e-4 * expected.abs().max(), name
-            seconds, megabytes = measure(lambda way=WAYS[name], x=seen, w=shares: way(layer, x, w), bf16)
+            seconds, megabytes = measure(partial(WAYS[name], layer, seen, shares), bf16)
             figures[stage][name] = [round(1000 * seconds, 1), round(megabytes)]
     return figures
 
 
 def step(bf16: bool) -> dict[str, list[float]]:
-    """[seconds, MB] of a step of the network without pooling and objective: ours, the authors' way, ordinary kernels."""
+    """[seconds, MB] of a step of the trunk: ours, the authors' way, ordinary convolutions."""
     figures, ours = {}, TemporalDynamicConvolution.mixed
     for name, num_kernels, way in (("product", KERNELS, ours), ("authors", KERNELS, authors), ("static", 1, ours)):
         TemporalDynamicConvolution.mixed = way
@@ -136,7 +137,8 @@ def main() -> None:
     parser.add_argument("--ways", default=",".join(WAYS), help="some of them, with commas between")
     chosen = parser.parse_args().ways.split(",")
     torch.manual_seed(0)
-    result: dict[str, object] = {"bench": "tdy", "threads": torch.get_num_threads()}
+    torch.set_num_threads(1)
+    result: dict[str, object] = {"bench": "tdy", "batch": [BATCH, FRAMES, BINS]}
     for name, bf16 in (("float32", False), ("bfloat16", True)):
         result[name] = layers(bf16, chosen) | {"step": step(bf16)}
     print(json.dumps(result))

@@ -4,11 +4,17 @@ Each is a function `() -> module` that takes (B, T, F) features and gives embedd
 conf/network that it stands beside. SpeechBrain's need `pip install speechbrain`.
 """
 
+import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from steps.nnet.network import build_network
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Squeeze(nn.Module):
@@ -60,26 +66,34 @@ class TorchaudioConformer(nn.Module):
         return self.conformer(self.before(feats), lengths)[0].mean(1)
 
 
-class SplicedXvector(nn.Module):
-    """x-vector whose layers splice frames by unfold, then a linear map (layout v2)."""
+class SplicedLayer(nn.Module):
+    """A 1-d convolution as many write a TDNN layer: frames spliced by unfold, then a linear map."""
 
-    def __init__(self, feat_dim: int = 80) -> None:
+    def __init__(self, layer: nn.Conv1d) -> None:
         super().__init__()
-        sizes = [(feat_dim, 512, 5, 1), (512, 512, 3, 2), (512, 512, 3, 3), (512, 512, 1, 1), (512, 1500, 1, 1)]
-        self.kernels = [(kernel, dilation) for _, _, kernel, dilation in sizes]
-        self.affine = nn.ModuleList(nn.Linear(inputs * kernel, outputs) for inputs, outputs, kernel, _ in sizes)
-        self.norm = nn.ModuleList(nn.BatchNorm1d(outputs) for _, outputs, _, _ in sizes)
-        self.segment = nn.Sequential(
-            nn.Linear(3000, 512), nn.ReLU(), nn.BatchNorm1d(512), nn.Linear(512, 512), nn.BatchNorm1d(512)
-        )
+        (kernel,), (dilation,), (padding,), (stride,) = layer.kernel_size, layer.dilation, layer.padding, layer.stride
+        self.splicing = {
+            "kernel_size": (kernel, 1),
+            "dilation": (dilation, 1),
+            "padding": (padding, 0),
+            "stride": (stride, 1),
+        }
+        self.affine = nn.Linear(layer.in_channels * kernel, layer.out_channels, bias=layer.bias is not None)
 
-    def forward(self, feats: Tensor) -> Tensor:
-        """Embeddings."""
-        for (kernel, dilation), affine, norm in zip(self.kernels, self.affine, self.norm, strict=True):
-            planes = feats.transpose(1, 2)[:, :, :, None]
-            spliced = functional.unfold(planes, (kernel, 1), dilation=(dilation, 1)).transpose(1, 2)
-            feats = norm(torch.relu(affine(spliced)).transpose(1, 2)).transpose(1, 2)
-        return self.segment(torch.cat((feats.mean(1), feats.std(1)), 1))
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, C, T) to (B, C', T')."""
+        spliced = functional.unfold(frames[:, :, :, None], **self.splicing)
+        return self.affine(spliced.transpose(1, 2)).transpose(1, 2)
+
+
+def spliced(name: str, feat_dim: int = 80) -> nn.Module:
+    """The network of conf/network/NAME.yaml with its 1-d convolutions over time replaced by SplicedLayer."""
+    network = build_network(ROOT / "conf" / "network" / f"{name}.yaml", feat_dim)
+    for parent in list(network.modules()):
+        for child, layer in parent.named_children():
+            if isinstance(layer, nn.Conv1d) and layer.groups == 1 and layer.kernel_size[0] > 1:
+                setattr(parent, child, SplicedLayer(layer))
+    return network
 
 
 class PlainBlock(nn.Module):
@@ -164,9 +178,23 @@ def small_stem(channels: int, stride: int = 1) -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
 
 
-PEERS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
-    "ecapa512": ("SpeechBrain", lambda: speechbrain_ecapa(512)),
-    "ecapa1024": ("SpeechBrain", lambda: speechbrain_ecapa(1024)),
-    "xvector": ("unfold and linear maps", SplicedXvector),
-    "xvector (SpeechBrain)": ("SpeechBrain", speechbrain_xvector),
+def plain_resnet(channels: Sequence[int], blocks: Sequence[int], stem_stride: int = 1, **options: bool) -> nn.Module:
+    """r-vector ResNet with strides 1, 2, 2, 2."""
+    return PlainResNet(channels, blocks, (1, 2, 2, 2), small_stem(channels[0], stem_stride), **options)
+
+
+WIDE, SMALL = (32, 64, 128, 256), (16, 32, 64, 128)
+# network of conf/network -> what it is compared with, and the function that makes it
+PEERS: dict[str, list[tuple[str, Callable[[], nn.Module]]]] = {
+    "ecapa512": [("SpeechBrain", lambda: speechbrain_ecapa(512))],
+    "ecapa1024": [("SpeechBrain", lambda: speechbrain_ecapa(1024))],
+    "xvector": [("SpeechBrain", speechbrain_xvector), ("unfold and linear maps", lambda: spliced("xvector"))],
+    "resnet34_se": [("SpeechBrain", speechbrain_resnet)],
+    "conformer": [("torchaudio", TorchaudioConformer)],
+    "resnet34": [("as torchvision writes it", lambda: plain_resnet(WIDE, (3, 4, 6, 3)))],
+    "resnet34_small": [("as torchvision writes it", lambda: plain_resnet(SMALL, (3, 4, 6, 3), 2))],
+    "resnet50": [("as torchvision writes it", lambda: plain_resnet(WIDE, (3, 4, 6, 3), bottleneck=True))],
+} | {
+    name: [("unfold and linear maps", functools.partial(spliced, name))]
+    for name in ("etdnn", "ftdnn", "dtdnn", "ret", "xvector_xi")
 }

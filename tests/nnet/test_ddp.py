@@ -1,13 +1,18 @@
 """Two ranks with half a batch each do what one does with the whole of it."""
 
+import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import train_objectives
 from egs_corpus import write_configs, write_small_egs
 from torch import nn
 
+from steps.nnet import checkpoint
 from steps.nnet.options import TrainOptions
 from steps.nnet.train import train
 from steps.nnet.train_log import read_log
@@ -16,43 +21,91 @@ OPTIONS = TrainOptions(
     batch_size=32,
     num_steps=20,
     warmup_steps=5,
-    lr=0.01,
+    optimizer="sgd",  # Adam makes much of differences in rounding
+    lr=0.05,
     log_interval=1,
     valid_interval=20,
     checkpoint_interval=10,
     keep=2,
     average=2,
-    accumulation=2,
     tensorboard=False,
     amp="none",
     device="cpu",
 )
+CASES: dict[str, tuple[str, dict[str, Any]]] = {  # objective, options
+    "classes": ("{class_path: AamSoftmax, init_args: {margin: 0.1}}", {"accumulation": 2}),
+    # each speaker is compared with those of both ranks
+    "speakers": (
+        "class_path: AngularPrototypical",
+        {"min_frames": 16, "max_frames": 30, "utts_per_speaker": 4, "compile": True},
+    ),
+    "pairs": ("class_path: Contrastive", {"accumulation": 2}),
+    "schedule": ("class_path: Tempered", {"compile": True}),
+}
+OUT_OF_USE = {"out of use": ("class_path: Unopinionated", {})}
 # BatchNorm sees the examples of its own rank alone; without it, the gradients are the same
 SCRIPT = """
-import sys
+import functools, sys
 from pathlib import Path
 from torch import nn
+import train_objectives
 nn.BatchNorm1d = lambda *args, **kwargs: nn.Identity()
+nn.Module.compile = functools.partialmethod(nn.Module.compile, backend="eager")
+from steps.nnet.distributed import join_world
+from steps.nnet.interrupt import Interrupt
 from steps.nnet.options import TrainOptions
-from steps.nnet.train import train
-train(*map(Path, sys.argv[1:]), {options})
+from steps.nnet.train import Trainer
+directory, network = Path(sys.argv[1]), Path(sys.argv[2])
+with join_world("cpu") as world, Interrupt() as interrupt:
+    for name, options in {runs}:
+        arguments = directory / "egs", directory / "two" / name, network, directory / f"{{name}}.yaml", options
+        Trainer(*arguments, world).run(interrupt)
 """
 
 
-def test_two_ranks_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_small_egs(tmp_path / "egs")
-    (tmp_path / "script.py").write_text(SCRIPT.format(options=OPTIONS))
-    configs = write_configs(tmp_path / "conf")
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Egs, and what two ranks have trained on them: one start of Python for all cases."""
+    path = tmp_path_factory.mktemp("ddp")
+    write_small_egs(path / "egs")
+    network, _ = write_configs(path / "conf")
+    for name, (objective, _) in (CASES | OUT_OF_USE).items():
+        (path / f"{name}.yaml").write_text(objective)
+    runs = [(name, dataclasses.replace(OPTIONS, **options)) for name, (_, options) in (CASES | OUT_OF_USE).items()]
+    (path / "script.py").write_text(SCRIPT.format(runs=runs))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = map(str, (tmp_path / "script.py", tmp_path / "egs", tmp_path / "two", *configs))
-    subprocess.run([*command, *arguments], check=True, timeout=120)
-    monkeypatch.setattr(nn, "BatchNorm1d", lambda *_, **__: nn.Identity())
-    train(tmp_path / "egs", tmp_path / "one", *configs, OPTIONS)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join((os.getcwd(), str(Path(train_objectives.__file__).parent)))
+    }
+    arguments = [str(path / "script.py"), str(path), str(network)]
+    subprocess.run([*command, *arguments], check=True, timeout=120, env=environment)
+    return path
 
-    one, two = (read_log(tmp_path / name / "log.jsonl") for name in ("one", "two"))
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_are_one(directory: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, options = CASES[case]
+    monkeypatch.setattr(nn, "BatchNorm1d", lambda *_, **__: nn.Identity())
+    settings = dataclasses.replace(OPTIONS, **options | {"compile": False})
+    arguments = directory / "conf" / "network.yaml", directory / f"{case}.yaml", settings
+    train(directory / "egs", directory / "one" / case, *arguments)
+    one, two = (read_log(directory / name / case / "log.jsonl") for name in ("one", "two"))
     assert len(one) == len(two) == 20
     for key in ("loss", "accuracy", "lr"):
-        assert [line[key] for line in two] == pytest.approx([line[key] for line in one], abs=1e-4)
-    assert two[-1]["valid_loss"] == pytest.approx(one[-1]["valid_loss"], abs=1e-3)
-    assert one[-1]["loss"] < one[0]["loss"] - 0.5
-    assert (tmp_path / "two" / "final.pt").is_file()
+        assert [line.get(key) for line in two] == pytest.approx([line.get(key) for line in one], abs=1e-4)
+    assert two[-1].get("valid_loss") == pytest.approx(one[-1].get("valid_loss"), abs=1e-3)
+    states = [checkpoint.load(checkpoint.list_checkpoints(directory / name / case)[-1]) for name in ("one", "two")]
+    for part in ("network", "objective"):
+        for name, value in states[0][part].items():
+            assert states[1][part][name].numpy() == pytest.approx(value.numpy(), abs=1e-4), name
+    assert case != "classes" or one[-1]["loss"] < one[0]["loss"] - 0.5
+    assert (directory / "two" / case / "final.pt").is_file()
+
+
+def test_a_parameter_may_have_no_gradient_on_a_rank(directory: Path) -> None:
+    """On one rank at a time the length is in no graph, and on every third step nothing is, on both."""
+    lines = read_log(directory / "two" / "out of use" / "log.jsonl")
+    assert len(lines) == 20
+    assert [line["loss"] == 0 for line in lines] == [step % 3 == 2 for step in range(20)]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert (directory / "two" / "out of use" / "final.pt").is_file()

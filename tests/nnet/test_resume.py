@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import train_objectives
 from egs_corpus import write_configs, write_small_egs
 
 from steps.nnet import checkpoint
@@ -43,10 +44,14 @@ class Run:
         write_small_egs(self.egs)
         self.network, self.objective = write_configs(directory / "conf")
 
-    def train(self, name: str, **options: object) -> None:
-        """Trains into the model directory NAME with OPTIONS over those above."""
+    def train(self, name: str, objective: str = "", **options: object) -> None:
+        """Trains into the model directory NAME with OBJECTIVE (YAML), and OPTIONS over those above."""
         settings = dataclasses.replace(OPTIONS, **options)
-        train(self.egs, self.directory / name, self.network, self.objective, settings)
+        path = self.objective
+        if objective:
+            path = self.directory / f"{name}.yaml"
+            path.write_text(objective)
+        train(self.egs, self.directory / name, self.network, path, settings)
 
     def lines(self, name: str) -> list[dict[str, float]]:
         """The log, without what is measured."""
@@ -114,6 +119,41 @@ def test_asked_to_stop(run: Run, number: int, step: int, caplog: pytest.LogCaptu
     assert _same_network(run.directory / name, run.directory / "whole")
 
 
+KINDS = {
+    "cut": {"min_frames": 15, "max_frames": 30},
+    "speakers": {"objective": "class_path: AngularPrototypical", "utts_per_speaker": 4, "max_utts_per_speaker": 9},
+    "pairs": {"objective": "class_path: Contrastive", "min_frames": 15, "max_frames": 20},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches_of_every_kind_go_on(run: Run, kind: str) -> None:
+    options = {"num_steps": 40, **KINDS[kind]}
+    run.train(f"{kind}-whole", **options)
+    for step in (5, 31):
+        run.stop(f"{kind}-{step}", step, signal.SIGTERM, **options)
+        run.train(f"{kind}-{step}", **options)
+        assert run.lines(f"{kind}-{step}") == run.lines(f"{kind}-whole")
+        assert _same_network(run.directory / f"{kind}-{step}", run.directory / f"{kind}-whole")
+    assert run.lines(f"{kind}-whole")[-1]["epoch"] > 1.5  # so one stop is in the first, and one in another
+
+
+def test_schedules_go_on(run: Run) -> None:
+    """What an update sets is a buffer; the calls are those of the steps that were still to be done."""
+    options = {"objective": "class_path: Tempered", "num_steps": 24}
+    run.train("tempered-whole", **options)
+    run.stop("tempered", 13, signal.SIGTERM, **options)
+    saved = checkpoint.load(checkpoint.list_checkpoints(run.directory / "tempered")[-1])["objective"]
+    assert float(saved["scale"]) == pytest.approx(1 + 9 * 12 / 24)
+    run.train("tempered", **options)
+    calls = train_objectives.Tempered.calls
+    assert calls == [(what, step) for step in range(13, 24) for what in ("update", "constrain")]
+    assert run.lines("tempered") == run.lines("tempered-whole")
+    last = [checkpoint.list_checkpoints(run.directory / name)[-1] for name in ("tempered", "tempered-whole")]
+    one, other = (checkpoint.load(path)["objective"] for path in last)
+    assert {*one} == {"weight", "scale"} and all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_stopped_between_two_lines_of_the_log(run: Run) -> None:
     run.stop("between", 33, signal.SIGTERM, log_interval=20)
     run.train("between", log_interval=20)
@@ -140,6 +180,18 @@ def test_other_options_start_anew_and_are_named(run: Run, caplog: pytest.LogCapt
     assert [line["step"] for line in run.lines("changed")] == list(range(1, 15))
     names = [path.stem for path in checkpoint.list_checkpoints(run.directory / "changed")]
     assert names == ["step-0000007", "step-0000014"]
+
+
+def test_options_that_cannot_be_remove_nothing(run: Run) -> None:
+    run.train("kept", num_steps=7)
+    for options in (
+        {"batch_size": 5000},
+        {"min_frames": 500, "max_frames": 500},
+        {"batches": "speakers", "batch_size": 80},
+    ):
+        with pytest.raises(DataError):
+            run.train("kept", num_steps=7, **options)
+    assert (run.directory / "kept" / "final.pt").exists() and len(run.lines("kept")) == 7
 
 
 def test_what_a_kill_left_in_the_log_and_in_checkpoints_goes(run: Run) -> None:

@@ -39,6 +39,14 @@ def test_other_averages_can_be_had_afterwards(model: Path) -> None:
             average_checkpoints(model, last=number)
 
 
+def test_curves_are_drawn_without_an_accuracy(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2, "lr": 0.1}\n{"step": 2, "loss": 1, "lr": 0.1}\n')
+    plot_training(tmp_path)
+    svg = (tmp_path / "training.svg").read_text()
+    for text in ("loss", "accuracy (%)", "the objective has none", "none held out"):
+        assert text in svg
+
+
 def test_curves_are_drawn_in_both_formats(model: Path, tmp_path: Path) -> None:
     plot_training(model)
     assert (model / "training.png").read_bytes().startswith(b"\x89PNG")
@@ -47,6 +55,7 @@ def test_curves_are_drawn_in_both_formats(model: Path, tmp_path: Path) -> None:
         assert text in svg
     plot_training(model)
     assert (model / "training.svg").read_text() == svg
+    assert "the objective has none" not in svg
     plot_training(model, tmp_path / "curves.pdf")
     assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(DataError, match="nothing has been logged"):
