@@ -19,6 +19,7 @@ def extract_embeddings(
     device: str = "cpu",
     batch_frames: int | None = None,
     max_frames: int = 12000,
+    overlap: float = 0.0,
     bf16: bool = False,
     allow_missing: int = 0,
     nj: int = 2,
@@ -37,6 +38,8 @@ def extract_embeddings(
             caches hold no more, and 60000 on a GPU
         max_frames: longer utterances are cut into equal windows of at most this many frames, and their embedding is
             the average of the windows'
+        overlap: share of a window, below 1, that it has in common with the next. Above 0 all windows are max_frames
+            long and the last one ends where the utterance ends: --max-frames 160 --overlap 0.5 for the LSTM of GE2E
         bf16: bfloat16 autocast: about twice as fast, less exact
         allow_missing: go on, without them, when at most this many utterances have no embedding
         nj: threads that read and normalise features ahead of the network
@@ -48,7 +51,7 @@ def extract_embeddings(
     )  # torch takes seconds: not for --help
     from steps.nnet.model import load_model
 
-    options = ExtractOptions(batch_frames, max_frames, bf16)
+    options = ExtractOptions(batch_frames, max_frames, bf16, overlap)
     network, normalization = load_model(model_dir, device_named(device))
     utterances = list_utterances(DataDir.read(data_dir, need_speakers=False), normalization)
     result = extract_embeddings(network, read_utterances(utterances, nj), options, total=len(utterances))

@@ -57,6 +57,19 @@ class World:
         dist.all_gather_object(values, value, self.control)
         return values
 
+    def collect_rows(self, rows: Tensor) -> Tensor | None:
+        """ROWS of every rank, one rank after the other, on the CPU of the one that leads; None on the others."""
+        counts = self.gather(len(rows))
+        own = rows.detach().cpu().contiguous()
+        if not self.leads:
+            dist.send(own, 0, self.control)
+            return None
+        parts = [own]
+        for rank, count in enumerate(counts[1:], 1):
+            parts.append(own.new_empty(count, *own.shape[1:]))
+            dist.recv(parts[-1], rank, self.control)
+        return torch.cat(parts)
+
     def wait(self) -> None:
         """Until all ranks are here."""
         if self.size > 1:

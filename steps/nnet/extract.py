@@ -34,17 +34,22 @@ class ExtractOptions:
             on a GPU
         max_frames: longer utterances are cut into windows of equal length, at most this many frames, and their
             embedding is the average of the windows'; this bounds the memory
+        overlap: share of a window that it has in common with the next. Above 0 windows are max_frames long, begin every
+            (1 - overlap) * max_frames frames, and the last one ends where the utterance ends, whatever it shares
         bf16: bfloat16 autocast: about twice as fast, and embeddings differ in the third digit
     """
 
     batch_frames: int | None = None
     max_frames: int = 12000
     bf16: bool = False
+    overlap: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("batch_frames", "max_frames"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise DataError(f"{name} is {value}; it must be at least 1")
+        if not 0 <= self.overlap < 1:
+            raise DataError(f"overlap is {self.overlap}; it must be a share, 0 or more and below 1")
 
 
 @dataclass
@@ -103,7 +108,7 @@ def extract_embeddings(
     cast = torch.autocast(device.type, torch.bfloat16, enabled=options.bf16)
     with torch.inference_mode(), exact, cast, tqdm(total=total, desc="embeddings", unit="utt", disable=None) as bar:
         for run in _read_ahead(_runs(utterances, _RUN_BATCHES * batch_frames)):
-            pieces = _pieces(network, run, options.max_frames, result)
+            pieces = _pieces(network, run, options, result)
             batches = [_forward(network, batch, device) for batch in _batches(pieces, batch_frames)]
             if batches:
                 _average(pieces, torch.cat(batches).cpu().numpy(), result)  # waits for the device once a run
@@ -137,7 +142,7 @@ def _read_ahead(items: Iterator[Item]) -> Iterator[Item]:
 def _pieces(
     network: SpeakerNetwork,
     run: list[Read],
-    max_frames: int,
+    options: ExtractOptions,
     result: Extraction,
 ) -> list[Piece]:
     """What NETWORK is to see of the utterances of RUN, the longest first; what was done to them is noted in RESULT."""
@@ -151,12 +156,23 @@ def _pieces(
         if len(feats) < network.min_frames:
             feats = np.resize(feats, (network.min_frames, network.feat_dim))  # repeats
             result.repeated.append(utt)
-        longest = max(max_frames, 2 * network.min_frames)  # so that no window is shorter than min_frames
-        parts = np.array_split(feats, -(-len(feats) // longest))
+        parts = _windows(feats, network.min_frames, options)
         if len(parts) > 1:
             result.windowed.append(utt)
         pieces += [(utt, part) for part in parts]
     return sorted(pieces, key=lambda piece: -len(piece[1]))
+
+
+def _windows(feats: Feats, min_frames: int, options: ExtractOptions) -> list[Feats]:
+    """FEATS, or the windows it is cut into if it is long: each of MIN_FRAMES or more, all frames in one of them."""
+    if options.overlap == 0:
+        longest = max(options.max_frames, 2 * min_frames)  # so that no window is shorter than min_frames
+        return np.array_split(feats, -(-len(feats) // longest))
+    length = max(options.max_frames, min_frames)
+    hop = max(1, round((1 - options.overlap) * length))
+    last = max(0, len(feats) - length)
+    starts = [*range(0, last, hop), last]
+    return [feats[start : start + length] for start in starts]
 
 
 def _batches(pieces: list[Piece], num_frames: int) -> Iterator[list[Feats]]:

@@ -16,6 +16,7 @@ INCIDENTAL = frozenset(
         "tensorboard",
         "num_threads",
         "reader_threads",
+        "shard_classes",
         "verify",
     }
 )
@@ -107,6 +108,8 @@ class TrainOptions:
         accumulation: an update is computed in so many parts, to save memory; a metric loss compares the examples of
             one part only
         amp: mixed precision; auto is bf16 where the hardware has it (GPU, or CPU with AVX512-BF16 or AMX), else none
+        shard_classes: each rank has the weights of its share of the speakers, and the loss is over all ranks: for more
+            speakers than fit on one. Not for fp16, nor for every objective; held-out accuracy is not measured
         compile: compile the network by torch.compile
         channels_last: memory layout of 2-d convolutions on a GPU
         deterministic: the same bits on every run of a GPU too, at some cost of speed (a CPU always gives the same)
@@ -144,6 +147,7 @@ class TrainOptions:
     grad_clip: float = 5.0
     accumulation: int = 1
     amp: Literal["none", "bf16", "fp16", "auto"] = "auto"
+    shard_classes: bool = False
     compile: bool = False
     channels_last: bool = True
     deterministic: bool = False

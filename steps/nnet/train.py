@@ -26,6 +26,7 @@ from steps.nnet.objectives import Objective, WeightedSum, build_objective
 from steps.nnet.options import TrainOptions
 from steps.nnet.resume import open_model_dir, rng_state, set_rng_state
 from steps.nnet.schedule import Scheduled, build_optimizer, learning_rate
+from steps.nnet.shards import clip_gradients, load_whole_states, whole_states
 from steps.nnet.train_log import TrainLog
 from steps.nnet.validate import Validation
 from steps.utils.errors import DataError
@@ -101,6 +102,10 @@ class Trainer:
         if shortest < self.network.min_frames:
             raise DataError(f"examples of {shortest} frames; the network needs {self.network.min_frames}", egs_dir)
         gathers = world.size > 1 and options.batches == "speakers"  # so that a speaker is compared with those of all
+        if options.shard_classes and world.size > 1:
+            if gathers or options.amp == "fp16":
+                raise DataError("train: shard_classes does not go with fp16, nor with batches of speakers")
+            self.objective.shard_classes(world.rank, world.size)
         self.module = TrainingModule(self.network, self.objective, gathers).to(world.device)
         if world.device.type == "cuda" and options.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -198,7 +203,7 @@ class Trainer:
             accuracies.append(accuracy)
         if options.grad_clip:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.module.parameters(), options.grad_clip)
+            clip_gradients(self.module, self.objective, options.grad_clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -252,14 +257,15 @@ class Trainer:
         """
         losses, accuracies = self._finite_losses(), self.world.mean(self.accuracies)
         rng_states = self.world.gather(rng_state(self.world.device))
+        objective, optimizer = whole_states(self.objective, self.optimizer, self.world)
         if not self.world.leads:
             return
         state = {
             "step": self.step,
             "position": (self.position.epoch, self.position.batch),
             "network": self.network.state_dict(),
-            "objective": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "objective": objective,
+            "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "rng": rng_states,
             "losses": losses,
@@ -274,8 +280,7 @@ class Trainer:
         if state is None:
             return
         self.network.load_state_dict(state["network"])
-        self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_whole_states(self.objective, self.optimizer, state["objective"], state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         if len(state["rng"]) == self.world.size:  # else dropout goes on from the seed
             set_rng_state(state["rng"][self.world.rank], self.world.device)
@@ -288,9 +293,14 @@ class Trainer:
     def _wrapped(self) -> nn.Module:
         """The module as the loop calls it."""
         if self.options.compile:
+            # what is computed in float32 under autocast has its gradient in float32 too, as without compiling
+            torch._functorch.config.backward_pass_autocast = "off"
             self.module.compile(dynamic=True)  # chunk lengths vary
         if self.world.size == 1:
             return self.module
+        if self.objective.shard is not None:  # no other rank has these classes: nothing to average
+            ignore = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+            ignore(self.module, ["objective.weight"])  # type: ignore[no-untyped-call]
         return DistributedDataParallel(self.module, None if self.world.device.index is None else [self.world.device])
 
     def _config(self) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class Validation:
 
 def _classifier(objective: Objective) -> Objective | None:
     """What can be measured on any batch: the whole of OBJECTIVE, or its first part that can, or nothing."""
-    if objective.classifies and objective.batches == "any":
+    if objective.shard is None and objective.classifies and objective.batches == "any":
         return objective
     if isinstance(objective, WeightedSum):
         parts = [_classifier(term) for term in objective.terms if isinstance(term, Objective)]

@@ -191,6 +191,46 @@ def test_windows_are_never_shorter_than_the_network_takes() -> None:
     assert not result.failures and len(result.vectors) == 79 and len(result.repeated) == 14
 
 
+@pytest.mark.parametrize(
+    ("max_frames", "overlap", "length", "starts"),
+    [
+        (80, 0.5, 80, [0, 40, 80, 120, 125]),
+        (80, 0.25, 80, [0, 60, 120, 125]),
+        (165, 0.5, 165, [0, 40]),
+        (205, 0.5, 205, [0]),
+        (10, 0.8, 15, [*range(0, 190, 3), 190]),  # as long as the network needs
+    ],
+)
+def test_overlapping_windows_are_equally_long_and_end_where_the_utterance_ends(
+    max_frames: int, overlap: float, length: int, starts: list[int]
+) -> None:
+    network = build_network(XVECTOR, FEAT_DIM).eval()
+    feats = np.random.default_rng(0).normal(size=(205, FEAT_DIM)).astype(np.float32)
+    utterances = [("a", feats), ("b", feats[:7])]
+    result = extract(network, utterances, ExtractOptions(max_frames=max_frames, overlap=overlap))
+    assert result.windowed == ["a"] * (len(starts) > 1) and result.repeated == ["b"]
+    with torch.inference_mode():
+        windows = network(torch.from_numpy(np.stack([feats[start : start + length] for start in starts])))
+    assert np.abs(result.vectors["a"] - windows.mean(0).numpy()).max() <= 1e-5
+
+
+def test_overlap_is_a_share() -> None:
+    for overlap in (-0.1, 1.0):
+        with pytest.raises(DataError, match=f"overlap is {overlap}"):
+            ExtractOptions(overlap=overlap)
+
+
+def test_the_script_takes_an_overlap(
+    data_dir: Path, make_model: Callable[[dict[str, Any]], Path], tmp_path: Path
+) -> None:
+    model = make_model(XVECTOR)
+    for name, overlap in (("equal", 0.0), ("overlapping", 0.5)):
+        extract_embeddings(model, data_dir, tmp_path / name, max_frames=40, overlap=overlap)
+    (ids, equal), (_, overlapping) = (read_vectors(tmp_path / f"{name}.scp") for name in ("equal", "overlapping"))
+    differ = [utt for utt, one, two in zip(ids, equal, overlapping, strict=True) if np.abs(one - two).max() > 1e-4]
+    assert {"spk2-utt2", "spk0-utt6"} <= set(differ) and "spk1-utt4" not in differ
+
+
 def test_padding_is_bounded_and_memory_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes: list[tuple[int, ...]] = []
     forward = SpeakerNetwork.forward

@@ -6,7 +6,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from steps.nnet.objectives.class_chunks import Shard
 from steps.nnet.schedule import Scheduled
+from steps.utils.errors import DataError
 
 Batches = Literal["any", "speakers", "pairs"]
 
@@ -21,10 +23,12 @@ class Objective(nn.Module, Scheduled, ABC):
             and the speakers of a batch differ; pairs: rows 2 i and 2 i + 1 are a pair, of one speaker if their labels
             are equal
         utts_per_speaker: the M of such batches
+        shard: which classes this rank has, if ranks share them out
     """
 
     classifies: bool = False
     batches: Batches = "any"
+    shard: Shard | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,6 +52,14 @@ class Objective(nn.Module, Scheduled, ABC):
     @abstractmethod
     def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """As forward, on float32 EMBEDDINGS with autocast off."""
+
+    def shard_classes(self, rank: int, size: int) -> None:
+        """Keeps the weights of the classes of RANK of SIZE alone.
+
+        Raises:
+            DataError: this objective has no classes that could be shared out
+        """
+        raise DataError(f"{type(self).__name__}: there are no classes that ranks could share out")
 
     @property
     def current_margin(self) -> float:

@@ -3,8 +3,21 @@
 What is imported here can be named in conf/network/*.yaml.
 """
 
-from steps.nnet.pooling.attentive import AttentiveStatisticsPooling
+from steps.nnet.pooling.attentive import AttentiveStatisticsPooling, MultiHeadAttentivePooling, SelfAttentivePooling
 from steps.nnet.pooling.base import Pooling
-from steps.nnet.pooling.statistics import MeanPooling, StatisticsPooling
+from steps.nnet.pooling.gaussian_posterior import GaussianPosteriorPooling
+from steps.nnet.pooling.ghost_vlad import GhostVlad
+from steps.nnet.pooling.statistics import LastFramePooling, MaxPooling, MeanPooling, StatisticsPooling
 
-__all__ = ["AttentiveStatisticsPooling", "MeanPooling", "Pooling", "StatisticsPooling"]
+__all__ = [
+    "AttentiveStatisticsPooling",
+    "GaussianPosteriorPooling",
+    "GhostVlad",
+    "LastFramePooling",
+    "MaxPooling",
+    "MeanPooling",
+    "MultiHeadAttentivePooling",
+    "Pooling",
+    "SelfAttentivePooling",
+    "StatisticsPooling",
+]
