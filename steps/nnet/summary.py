@@ -189,7 +189,7 @@ def as_text(name: str, summary: Summary, steps: float, utts: float) -> str:
 
 
 def _rate(call: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Calls a second over SECONDS at least, and 3 calls, after one to warm up."""
+    """Calls a second over SECONDS at least, after one to warm up."""
     wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     call()
     wait()
@@ -199,7 +199,7 @@ def _rate(call: Callable[[], object], device: torch.device, seconds: float) -> f
         wait()
         count += 1
         elapsed = time.perf_counter() - start
-        if elapsed >= seconds and count >= 3:
+        if elapsed >= seconds:
             return count / elapsed
 
 
