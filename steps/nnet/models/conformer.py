@@ -98,8 +98,8 @@ class Subsampling(nn.Module):
 
     def forward(self, feats: Tensor) -> Tensor:
         """(B, T, feat_dim) -> (B, T', channels)."""
-        planes: Tensor = self.convolutions(feats[:, None])
-        out: Tensor = self.affine(planes.transpose(1, 2).flatten(2))
+        planes: Tensor = self.convolutions(feats[..., None].permute(0, 3, 1, 2))  # channels last, as the affine map
+        out: Tensor = self.affine(planes.permute(0, 2, 3, 1).flatten(2))
         return out
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.layers import frame_mask, zero_padding
+from steps.nnet.layers import channels_last, frame_mask, zero_padding
 from steps.nnet.models.trunk import Trunk
 from steps.utils.errors import DataError
 
@@ -42,7 +42,7 @@ class ConvMixer(Trunk):
         # a copy: torch.compile cannot order the strides of a view whose sizes it does not know
         planes = self.stem(feats[:, None].transpose(2, 3).contiguous())
         # in this layout the gradient of a depth-wise convolution is 4 times as fast on a CPU
-        planes = self.stem_norm(functional.gelu(planes.contiguous(memory_format=torch.channels_last)))
+        planes = self.stem_norm(functional.gelu(channels_last(planes)))
         mask = frame_mask(lengths, planes.shape[3])
         for block in self.blocks:
             planes = block(zero_padding(planes, mask))

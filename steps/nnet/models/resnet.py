@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from steps.nnet.layers import channels_last
 from steps.nnet.models.res2net import PlaneBlock, PlaneTrunk
 from steps.nnet.models.resnet_blocks import Attention, BasicBlock, Bottleneck, Res2Block, ResidualBlock, Stem
 from steps.nnet.models.trunk import Frames
@@ -77,11 +78,7 @@ class ResidualTrunk(PlaneTrunk):
     def begin(self, feats: Tensor, lengths: Tensor | None) -> Frames:
         """The output of the stem as planes, and lengths."""
         planes, lengths = super().begin(feats, lengths)
-        # convolutions and BatchNorm take up to a quarter less time so, on a CPU as well; but oneDNN's backward of a
-        # strided 1x1 convolution of 8 channels writes where it must not (torch 2.11)
-        if planes.shape[1] % 16 == 0:
-            planes = planes.contiguous(memory_format=torch.channels_last)
-        return planes, lengths
+        return channels_last(planes), lengths
 
     def forward(self, feats: Tensor, lengths: Tensor | None = None) -> Frames:
         """FEATS (B, T, feat_dim) -> (B, output_dim, T / product of the strides, rounded up) and lengths likewise."""

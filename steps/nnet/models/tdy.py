@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import frame_mask, strided
+from steps.nnet.layers import channels_last, frame_mask, strided
 from steps.nnet.models.tdy_convolution import TemporalDynamicConvolution, bins_to_frames, zero_bins
 from steps.nnet.models.trunk import Trunk
 from steps.utils.errors import DataError
@@ -60,7 +60,7 @@ class TdyResNet(Trunk):
         """FEATS (B, T, feat_dim) -> (B, output_dim, T / product of the strides, rounded up) and lengths likewise."""
         mask = frame_mask(lengths, feats.shape[1])
         planes = self.stem(zero_bins(feats[:, None], mask))
-        planes = zero_bins(planes.contiguous(memory_format=torch.channels_last), mask)
+        planes = zero_bins(channels_last(planes), mask)
         for block in self.blocks:
             planes, lengths = block(planes, lengths)
         return bins_to_frames(planes), lengths

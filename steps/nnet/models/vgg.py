@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import frame_mask
+from steps.nnet.layers import channels_last, frame_mask
 from steps.nnet.models.tdy_convolution import Pair, TemporalDynamicConvolution, bins_to_frames, zero_bins
 from steps.nnet.models.trunk import Trunk
 from steps.utils.errors import DataError
@@ -114,7 +114,7 @@ class VggLayer(nn.Module):
         lengths = None if lengths is None else self.window.number(lengths, 0)
         planes = self.convolution(planes, frame_mask(lengths, num_bins))
         # ReLU after the maximum gives the same as before it, and has fewer bins to do
-        planes = torch.relu_(self.pool(self.norm(planes.contiguous(memory_format=torch.channels_last))))
+        planes = torch.relu_(self.pool(self.norm(channels_last(planes))))
         if self.pool_window is not None and lengths is not None:
             lengths = self.pool_window.number(lengths, 0)
         return zero_bins(planes, frame_mask(lengths, planes.shape[2])), lengths
