@@ -18,9 +18,9 @@ from network_checks import (
     full_size,
     num_parameters,
 )
-from torch import Tensor, nn
+from torch import nn
 
-from steps.nnet.models.campplus import CamPlusPlus, ContextMask, FrontEnd, segment_means
+from steps.nnet.models.campplus import CamPlusPlus, ContextMask, FrontEnd, cut
 from steps.utils.errors import DataError
 
 TINY: dict[str, Any] = {
@@ -45,7 +45,7 @@ def test_what_holds_for_every_network(check: Any, config: Config) -> None:
 def test_receptive_field(monkeypatch: pytest.MonkeyPatch) -> None:
     trunk = CamPlusPlus(9, 3, 8, 4, 6, (2, 1), (1, 2))
     assert trunk.receptive_field == 21 + 4 + 2 * (2 * 2 * 1 + 2 * 1 * 2)
-    check_receptive_field(trunk, 9, monkeypatch, {ContextMask: lambda self, frames, lengths: 1.0})
+    check_receptive_field(trunk, 9, monkeypatch, {ContextMask: lambda self, frames, segments: 1.0})
 
 
 def test_published_size() -> None:
@@ -58,37 +58,21 @@ def test_published_size() -> None:
     assert [transit.affine.out_channels for transit in trunk.transits] == [256, 512, 512]  # type: ignore[union-attr]
 
 
-def brute_force(frames: Tensor, length: int, segment: int) -> Tensor:
-    """Means of the segments of one utterance, frames (C, T)."""
-    starts = range(0, frames.shape[1], segment)
-    means = [frames[:, start : min(start + segment, length)].mean(1) for start in starts if start < length]
-    return torch.stack(means + [torch.zeros(len(frames))] * (len(starts) - len(means)), 1)
-
-
-@pytest.mark.parametrize("num_frames", [1, 4, 5, 6, 10, 23])
-def test_segment_means(num_frames: int) -> None:
+@pytest.mark.parametrize("num_frames", [1, 9, 10, 11, 34])
+def test_mask_is_that_of_every_frame_of_its_own(num_frames: int) -> None:
+    """Of a batch of utterances of 1, 2, ... frames, and of the longest alone without lengths."""
     torch.manual_seed(0)
-    frames = torch.randn(num_frames, 3, num_frames).double()  # utterances of 1, 2, ... frames
-    expected = torch.stack([brute_force(utterance, num_frames, 5) for utterance in frames])
-    assert torch.allclose(segment_means(frames, None, 5), expected)
+    context = ContextMask(6, 4, 5).double()
+    frames = torch.randn(num_frames, 6, num_frames).double()
     lengths = torch.arange(1, num_frames + 1)
     padded = frames.masked_fill(torch.arange(num_frames) >= lengths[:, None, None], 0)
-    expected = torch.stack([brute_force(*pair, 5) for pair in zip(frames, lengths.tolist(), strict=True)])
-    assert torch.allclose(segment_means(padded, lengths, 5), expected)
-
-
-@pytest.mark.parametrize("num_frames", [9, 10, 11, 34])
-def test_mask_is_that_of_every_frame_of_its_own(num_frames: int) -> None:
-    torch.manual_seed(0)
-    context = ContextMask(6, 4, 10, 5).double()
-    frames = torch.randn(2, 6, num_frames).double()
-    found = context(frames, None)
-    assert found.shape == (2, 4, num_frames)
-    for number in range(num_frames):
-        start = number // 10 * 10
-        both = frames[:, :, start : start + 10].mean(2) + frames.mean(2)
-        assert torch.allclose(found[:, :, number], context.gate(both[:, :, None])[:, :, 0])
-    assert (found[:, :, 0] - found[:, :, -1]).abs().max() > 1e-3 or num_frames <= 10
+    found = context(padded, cut(padded, lengths, 10))
+    assert torch.allclose(context(frames[-1:], cut(frames, None, 10)), found[-1:])
+    for mask, utterance, length in zip(found, frames, lengths.tolist(), strict=True):
+        for number in range(length):
+            start = number // 10 * 10
+            both = utterance[:, start : min(start + 10, length)].mean(1) + utterance[:, :length].mean(1)
+            assert torch.allclose(mask[:, number], context.gate(both[None, :, None])[0, :, 0])
 
 
 def test_segments_change_the_output() -> None:

@@ -52,12 +52,12 @@ import functools, sys
 from pathlib import Path
 from torch import nn
 import train_objectives
-nn.BatchNorm1d = lambda *args, **kwargs: nn.Identity()
 nn.Module.compile = functools.partialmethod(nn.Module.compile, backend="eager")
 from steps.nnet.distributed import join_world
 from steps.nnet.interrupt import Interrupt
 from steps.nnet.options import TrainOptions
 from steps.nnet.train import Trainer
+nn.BatchNorm1d = lambda *args, **kwargs: nn.Identity()
 directory, network = Path(sys.argv[1]), Path(sys.argv[2])
 with join_world("cpu") as world, Interrupt() as interrupt:
     for name, options in {runs}:

@@ -1,8 +1,9 @@
 """CAM++: convolutions over frequency and time, then densely connected time-delay layers with context-aware masks."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from steps.nnet.layers import channels_last, frame_mask, strided, zero_padding
 from steps.nnet.models.trunk import Frames, Trunk
@@ -43,6 +44,7 @@ class CamPlusPlus(Trunk):
             raise DataError("CamPlusPlus: channels, blocks, dilations and segment must be at least 1")
         if not 1 <= reduction <= bottleneck:
             raise DataError(f"CamPlusPlus: reduction is {reduction}; it must be from 1 to bottleneck, {bottleneck}")
+        self.segment = segment
         self.front_end = FrontEnd(planes)
         self.stem = nn.Conv1d(planes * -(-feat_dim // 8), stem_channels, 5, stride=2, padding=2, bias=False)
         self.stem_norm = nn.BatchNorm1d(stem_channels)
@@ -52,7 +54,7 @@ class CamPlusPlus(Trunk):
         for num_layers, dilation in zip(blocks, dilations, strict=True):
             block = DenseBlock()
             for _ in range(num_layers):
-                block.append(MaskedLayer(channels, bottleneck, growth, dilation, segment, bottleneck // reduction))
+                block.append(MaskedLayer(channels, bottleneck, growth, dilation, bottleneck // reduction))
                 channels += growth
             self.blocks.append(block)
             self.transits.append(PreActivated(channels, channels // 2))
@@ -71,8 +73,9 @@ class CamPlusPlus(Trunk):
         mask = frame_mask(lengths, feats.shape[1])
         frames = torch.relu_(self.stem_norm(self.stem(zero_padding(self.front_end(feats, mask), mask))))
         lengths = strided(lengths, 2)
+        mask, segments = frame_mask(lengths, frames.shape[2]), cut(frames, lengths, self.segment)
         for block, transit in zip(self.blocks, self.transits, strict=True):
-            frames = transit(block(frames, lengths))
+            frames = transit(block(frames, mask, segments))
         return torch.relu_(self.norm(frames)), lengths
 
 
@@ -132,11 +135,10 @@ class FrequencyBlock(nn.Module):
 class DenseBlock(nn.ModuleList):
     """Layers, each of which adds its channels to those that it sees."""
 
-    def forward(self, frames: Tensor, lengths: Tensor | None) -> Tensor:
+    def forward(self, frames: Tensor, mask: Tensor | None, segments: "Segments") -> Tensor:
         """(B, channels, T) -> (B, channels + growth * layers, T)."""
-        mask = frame_mask(lengths, frames.shape[2])
         for layer in self:
-            frames = torch.cat((frames, layer(frames, mask, lengths)), 1)
+            frames = torch.cat((frames, layer(frames, mask, segments)), 1)
         return frames
 
 
@@ -162,22 +164,46 @@ class MaskedLayer(nn.Module):
         bottleneck: channels between
         growth: channels out
         dilation: distance between the three frames
-        segment: frames of a segment
         hidden: hidden size of the mask
     """
 
-    def __init__(self, channels: int, bottleneck: int, growth: int, dilation: int, segment: int, hidden: int) -> None:
+    def __init__(self, channels: int, bottleneck: int, growth: int, dilation: int, hidden: int) -> None:
         super().__init__()
         self.bottleneck = PreActivated(channels, bottleneck)
         self.norm = nn.BatchNorm1d(bottleneck)
         self.convolution = nn.Conv1d(bottleneck, growth, 3, padding=dilation, dilation=dilation, bias=False)
-        self.context = ContextMask(bottleneck, growth, segment, hidden)
+        self.context = ContextMask(bottleneck, growth, hidden)
 
-    def forward(self, frames: Tensor, mask: Tensor | None, lengths: Tensor | None) -> Tensor:
+    def forward(self, frames: Tensor, mask: Tensor | None, segments: "Segments") -> Tensor:
         """(B, channels, T) -> (B, growth, T)."""
         inner = zero_padding(torch.relu_(self.norm(self.bottleneck(frames))), mask)
-        out: Tensor = self.convolution(inner) * self.context(inner, lengths)
+        out: Tensor = self.convolution(inner) * self.context(inner, segments)
         return out
+
+
+class Segments(NamedTuple):
+    """Which frames make which segment, and how many of them are real.
+
+    Attributes:
+        members: (T, S), 1 where frame t is in segment s, otherwise 0
+        counts: (B or 1, 1, S) real frames of each segment; 1 where there is none
+        totals: (B or 1, 1, 1) real frames
+    """
+
+    members: Tensor
+    counts: Tensor
+    totals: Tensor
+
+
+def cut(frames: Tensor, lengths: Tensor | None, size: int) -> Segments:
+    """FRAMES (B, C, T), of which LENGTHS (B,) are real (None: all), in segments of SIZE, the last maybe shorter."""
+    num_frames, device = frames.shape[2], frames.device
+    numbers = torch.arange(num_frames, device=device)
+    starts = numbers[::size]
+    members = (numbers[:, None] >= starts) & (numbers[:, None] < starts + size)
+    totals = torch.full((1, 1), num_frames, device=device) if lengths is None else lengths[:, None]
+    counts = (totals - starts).clamp(1, size)
+    return Segments(members.to(frames.dtype), counts[:, None], totals[:, None])
 
 
 class ContextMask(nn.Module):
@@ -186,44 +212,21 @@ class ContextMask(nn.Module):
     Args:
         channels: channels in
         outputs: channels of the mask
-        segment: frames of a segment
         hidden: hidden size
     """
 
-    def __init__(self, channels: int, outputs: int, segment: int, hidden: int) -> None:
+    def __init__(self, channels: int, outputs: int, hidden: int) -> None:
         super().__init__()
-        self.segment = segment
         self.gate = nn.Sequential(
             nn.Conv1d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv1d(hidden, outputs, 1), nn.Sigmoid()
         )
 
-    def forward(self, frames: Tensor, lengths: Tensor | None) -> Tensor:
+    def forward(self, frames: Tensor, segments: Segments) -> Tensor:
         """(B, channels, T), zero past the end -> (B, outputs, T), from 0 to 1."""
-        means = segment_means(frames, lengths, self.segment)
-        if lengths is None:
-            overall = frames.mean(2, keepdim=True, dtype=torch.float32)
-        else:
-            overall = frames.sum(2, keepdim=True, dtype=torch.float32) / lengths[:, None, None]
-        # the same for all frames of a segment, so the affine maps are applied once a segment
+        # not avg_pool1d with ceil_mode: torch.compile gives it wrong gradients where the last segment is shorter
+        sums = frames @ segments.members
+        means = sums / segments.counts
+        overall = (sums / segments.totals).sum(2, keepdim=True)
+        # the same for all frames of a segment: the affine maps are applied once a segment
         gates: Tensor = self.gate(means + overall)
-        return gates[:, :, :, None].expand(-1, -1, -1, self.segment).flatten(2)[:, :, : frames.shape[2]]
-
-
-def segment_means(frames: Tensor, lengths: Tensor | None, segment: int) -> Tensor:
-    """Means of consecutive segments, the last over the frames that it has.
-
-    Args:
-        frames: (B, C, T), zero past the end of each utterance
-        lengths: (B,), or None for T
-        segment: frames of a segment
-
-    Returns:
-        (B, C, T / segment, rounded up); 0 for a segment without a real frame
-    """
-    means = functional.avg_pool1d(frames, segment, segment, ceil_mode=True)
-    if lengths is None:
-        return means
-    starts = torch.arange(0, frames.shape[2], segment, device=frames.device)
-    averaged = (frames.shape[2] - starts).clamp(max=segment)
-    real = (lengths[:, None] - starts).clamp(1, segment)
-    return means * (averaged / real)[:, None]
+        return gates @ segments.members.T

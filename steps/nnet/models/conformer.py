@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.layers import frame_mask
+from steps.nnet.layers import frame_mask, strided
 from steps.nnet.models.sequence import ChannelNorm, DepthwiseConvolution, SelfAttention, zero_frames
 from steps.nnet.models.trunk import Frames, Trunk
 from steps.utils.errors import DataError
@@ -23,8 +23,8 @@ class Conformer(Trunk):
         hidden: hidden size of the feed-forward layers
         kernel: frames that the convolution of a block sees
         dropout: share dropped of each layer's output, of the hidden layers and of the attention weights
-        subsampling: 1: an affine map of each frame comes first. 2, 4, 8: instead 3x3 convolutions with stride 2 over
-            time and frequency, one for each factor of 2, and an affine map of what they leave of a frame
+        subsampling: by what time is divided first: 1, 2, 4 or 8, one 3x3 convolution of strides 2 for each factor of 2;
+            an affine map of each frame follows
         mfa: the output is the LayerNorm of the outputs of all blocks, not the output of the last
     """
 
@@ -48,21 +48,15 @@ class Conformer(Trunk):
             )
         if subsampling not in (1, 2, 4, 8):
             raise DataError(f"Conformer: subsampling is {subsampling}; it must be 1, 2, 4 or 8")
-        num_convs = subsampling.bit_length() - 1
-        self.entry = Subsampling(feat_dim, channels, num_convs) if num_convs else nn.Linear(feat_dim, channels)
-        self.num_convs = num_convs
+        self.entry = Subsampling(feat_dim, channels, subsampling.bit_length() - 1)
         self.blocks = nn.ModuleList(ConformerBlock(channels, heads, hidden, kernel, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(blocks * channels) if mfa else None
         self.output_dim = blocks * channels if mfa else channels
-        self.min_frames = 2 * subsampling - 1  # so many give one frame
-        self.receptive_field = None
+        self.min_frames, self.receptive_field = 1, None
 
     def forward(self, feats: Tensor, lengths: Tensor | None = None) -> Frames:
-        """FEATS (B, T, feat_dim) -> (B, output_dim, T'), T' about T / subsampling, and lengths likewise."""
-        # what is zero here stays finite, as the attention needs it: its weights are 0 there, but 0 * NaN is NaN
-        frames = self.entry(zero_frames(feats, frame_mask(lengths, feats.shape[1])))
-        for _ in range(self.num_convs):
-            lengths = None if lengths is None else (lengths - 1) // 2
+        """FEATS (B, T, feat_dim) -> (B, output_dim, T'), T' = T / subsampling, rounded up, and lengths likewise."""
+        frames, lengths = self.entry(feats, lengths)
         mask = frame_mask(lengths, frames.shape[1])
         outputs: list[Tensor] = []
         for block in self.blocks:
@@ -74,9 +68,7 @@ class Conformer(Trunk):
 
 
 class Subsampling(nn.Module):
-    """3x3 convolutions without padding and with stride 2, each with a ReLU; then an affine map of each frame.
-
-    A frame of the output sees no frame past the end of its utterance: there is nothing to mask.
+    """3x3 convolutions with stride 2, each with a ReLU, if any; then an affine map of what is left of a frame.
 
     Args:
         feat_dim: feature dimension
@@ -86,21 +78,23 @@ class Subsampling(nn.Module):
 
     def __init__(self, feat_dim: int, channels: int, num_convs: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        self.convolutions = nn.ModuleList()
         inputs, bins = 1, feat_dim
         for _ in range(num_convs):
-            layers += [nn.Conv2d(inputs, channels, 3, 2), nn.ReLU(inplace=True)]
+            self.convolutions.append(nn.Conv2d(inputs, channels, 3, 2, padding=(1, 0)))
             inputs, bins = channels, (bins - 1) // 2
         if bins < 1:
             raise DataError(f"Conformer: feat_dim {feat_dim} is too small for a subsampling of {2**num_convs}")
-        self.convolutions = nn.Sequential(*layers)
-        self.affine = nn.Linear(channels * bins, channels)
+        self.affine = nn.Linear(inputs * bins, channels)
 
-    def forward(self, feats: Tensor) -> Tensor:
-        """(B, T, feat_dim) -> (B, T', channels)."""
-        planes: Tensor = self.convolutions(feats[..., None].permute(0, 3, 1, 2))  # channels last, as the affine map
-        out: Tensor = self.affine(planes.permute(0, 2, 3, 1).flatten(2))
-        return out
+    def forward(self, feats: Tensor, lengths: Tensor | None) -> Frames:
+        """(B, T, feat_dim) -> (B, T', channels), T' = T / 2**num_convs, rounded up, all finite; and lengths likewise."""
+        planes = zero_frames(feats[..., None], frame_mask(lengths, feats.shape[1]))
+        for convolution in self.convolutions:
+            planes = torch.relu_(convolution(planes.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+            lengths = strided(lengths, 2)
+            planes = zero_frames(planes, frame_mask(lengths, planes.shape[1]))
+        return self.affine(planes.flatten(2)), lengths
 
 
 class ConformerBlock(nn.Module):
