@@ -23,7 +23,9 @@ from steps.nnet.layers import SqueezeExcitation
 from steps.nnet.models import EcapaTdnn
 
 TINY: dict[str, Any] = {"channels": 32, "output_channels": 48, "bottleneck": 8}
-SMALL: dict[str, Config] = {name: changed(name, trunk=TINY) for name in CONF if name.startswith("ecapa")}
+SMALL: dict[str, Config] = {
+    name: changed(name, trunk=TINY) for name in CONF if name.startswith("ecapa") and name != "ecapa512_xi"
+}
 VARIANTS = SMALL | {
     "chain without context": changed("ecapa128", trunk=TINY | {"residual": "chain"}, pooling={"global_context": False})
 }

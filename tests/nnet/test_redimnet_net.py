@@ -29,6 +29,7 @@ from steps.nnet.models.sequence import SelfAttention
 from steps.nnet.network import SpeakerNetwork
 from steps.utils.errors import DataError
 
+FEAT_DIM = 24  # a multiple of the strides
 NAMES = [f"redimnet_b{size}" for size in range(7)]
 
 
@@ -64,13 +65,13 @@ def moderate_attention(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
 @pytest.mark.parametrize("check", CHECKS)
 def test_what_holds_for_every_network(check: Any, config: Config) -> None:
-    check(config, 24)
+    check(config, FEAT_DIM)
 
 
 @pytest.mark.parametrize("name", ["redimnet_b0", "redimnet_b1", "redimnet_b5"])  # one of each kind of blocks
 @pytest.mark.parametrize("check", [check_compile, check_learns])
 def test_each_kind_compiles_and_learns(check: Any, name: str) -> None:
-    check(SMALL[name], 24)
+    check(SMALL[name], FEAT_DIM)
 
 
 @pytest.mark.parametrize(

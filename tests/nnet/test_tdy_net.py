@@ -32,8 +32,8 @@ from steps.nnet.schedule import Scheduled
 from steps.utils.errors import DataError
 
 FEAT_DIM = 24
-RESNET: dict[str, Any] = {"channels": [8, 8, 16], "blocks": [1, 2, 1], "strides": [1, 2, 1]}
-SHORT: dict[str, Any] = {"channels": [8, 16], "blocks": [1, 1], "strides": [1, 2]}
+RESNET: dict[str, Any] = {"channels": [16, 16, 32], "blocks": [1, 2, 1], "strides": [1, 2, 1]}
+SHORT: dict[str, Any] = {"channels": [16, 32], "blocks": [1, 1], "strides": [1, 2]}
 VGG: dict[str, Any] = {"channels": [16, 24, 24, 24, 24, 32]}
 
 

@@ -88,7 +88,7 @@ class Subsampling(nn.Module):
         self.affine = nn.Linear(inputs * bins, channels)
 
     def forward(self, feats: Tensor, lengths: Tensor | None) -> Frames:
-        """(B, T, feat_dim) -> (B, T', channels), T' = T / 2**num_convs, rounded up, all finite; and lengths likewise."""
+        """(B, T, feat_dim) -> (B, T', channels), T' = T / 2**num_convs, rounded up, finite; and lengths likewise."""
         planes = zero_frames(feats[..., None], frame_mask(lengths, feats.shape[1]))
         for convolution in self.convolutions:
             planes = torch.relu_(convolution(planes.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)

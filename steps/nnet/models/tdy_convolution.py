@@ -126,13 +126,19 @@ class TemporalDynamicConvolution(nn.Module):
     def forward(self, planes: Tensor, mask: Tensor | None) -> Tensor:
         """PLANES (B, C, T, F), zero past the end, and the mask (B, 1, T') of what comes out -> (B, C', T', F')."""
         if self.attention is None:
-            outputs: Tensor = self.basis(planes)
-            return outputs
+            return self.convolved(planes)
         return self.mixed(planes, self.attention(planes, mask))
+
+    def convolved(self, planes: Tensor) -> Tensor:
+        """What all basis kernels make of PLANES; see channels_last for why not always in that layout."""
+        if planes.device.type == "cpu" and planes.shape[1] % 16:
+            planes = planes.contiguous()
+        outputs: Tensor = self.basis(planes)
+        return outputs
 
     def mixed(self, planes: Tensor, weights: Tensor) -> Tensor:
         """PLANES (B, C, T, F), and WEIGHTS (B, T', num_kernels) of the basis kernels -> (B, C', T', F')."""
-        outputs = self.basis(planes)
+        outputs = self.convolved(planes)
         columns = outputs.permute(0, 2, 3, 1).reshape(*weights.shape[:2], -1, self.num_kernels)
         mixed: Tensor = columns @ weights.to(columns.dtype)[..., None]
         return mixed.view(*weights.shape[:2], outputs.shape[3], self.out_channels).permute(0, 3, 1, 2)
