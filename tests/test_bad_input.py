@@ -6,6 +6,7 @@ Input that is only strange (Unicode, shell characters, ids of 10 kB, an hour of 
 import os
 import pickle
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -386,6 +387,7 @@ def test_an_hour_of_audio_needs_little_memory(tmp_path: Path) -> None:
     DataDir(tmp_path, {"a": "a.wav"}, {"a": "a"}).write(tmp_path / "data")
     command = [sys.executable, str(ROOT / "steps" / "make_fbank.py"), "data", *map(str, FBANK)]
     _, status, usage = os.wait4(subprocess.Popen(command, cwd=tmp_path).pid, 0)
-    assert status == 0 and usage.ru_maxrss < 1.3e6  # kB, half of which torch takes for itself
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a fork begins with what its parent has
+    assert status == 0 and usage.ru_maxrss < max(1.3e6, 1.1 * own)  # kB, half of which torch takes for itself
     assert "50.0 % of 359998 frames are voiced" in works(tmp_path, "steps/compute_vad.py", "data").stderr
     works(tmp_path, "steps/extract_statistics.py", "data", "x", "--nj", 1)
