@@ -26,7 +26,8 @@ def score_siamese(
         trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
         enroll_scp: embeddings of the enrolment side (scp or ark), as steps/extract_embeddings.py wrote them
         test_scp: embeddings of the test side, often the same file
-        model_dir: what steps/train.py wrote, with the objective Siamese; the newest checkpoint's is taken
+        model_dir: what steps/train.py wrote, with the objective Siamese; the head is the mean over the
+            checkpoints that final.pt is the mean of
         scores: the file to write
         enroll_spk2utt: enrolment ids named here are models: their utterances are averaged
         device: cpu, cuda or cuda:N

@@ -104,33 +104,37 @@ def write_final(paths: list[Path], model_dir: Path) -> None:
     save({"network": average(paths), "steps": [step_of(path) for path in paths]}, model_dir / "final.pt")
 
 
-def average(paths: list[Path]) -> dict[str, Tensor]:
-    """Mean of the networks in the checkpoints PATHS: weights and running statistics in float64, counters from the last.
+def average(paths: list[Path], part: str = "network") -> dict[str, Tensor]:
+    """Mean of a PART of the checkpoints PATHS: weights and running statistics in float64, counters from the last.
+
+    Args:
+        paths: checkpoints
+        part: network or objective
 
     Raises:
-        DataError: PATHS is empty, or the networks differ in shape
+        DataError: PATHS is empty, or their parts differ in shape
     """
     if not paths:
         raise DataError("no checkpoint to average")
-    last = _network(paths[-1])
+    last = _part(paths[-1], part)
     total = {name: value.double() for name, value in last.items() if value.is_floating_point()}
     for path in paths[:-1]:
-        network = _network(path)
-        if _shapes(network) != _shapes(last):
-            raise DataError(f"not the same network as {paths[-1]}", path)
+        state = _part(path, part)
+        if _shapes(state) != _shapes(last):
+            raise DataError(f"not the same {part} as {paths[-1]}", path)
         for name in total:
-            total[name] += network[name]
+            total[name] += state[name]
     return {
         name: (total[name] / len(paths)).to(value.dtype) if name in total else value for name, value in last.items()
     }
 
 
-def _network(path: Path) -> dict[str, Tensor]:
-    network = load(path).get("network")
-    if not isinstance(network, dict):
-        raise DataError("holds no network", path)
-    return network
+def _part(path: Path, part: str) -> dict[str, Tensor]:
+    state = load(path).get(part)
+    if not isinstance(state, dict):
+        raise DataError(f"holds no {part}", path)
+    return state
 
 
-def _shapes(network: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in network.items()}
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class SpeakerNetwork(nn.Module):
         hidden_dims: layers of affine, ReLU and BatchNorm between pooling and embedding (the x-vector's segment6)
         pooling_norm: BatchNorm of the pooled vector
         embedding_norm: BatchNorm of the embedding
+        embedding_activation: what the embedding goes through last
+        embedding_dropout: share of it that is dropped in training
         affine_norm: BatchNorms of the hidden layers and of the embedding have scales and offsets of their own
         embedding_length: Euclidean length that embeddings are scaled to; 0: as they are
         pooled_stages: so many of the trunk's last stages are pooled, each by a pooling of its own, and concatenated
@@ -47,6 +49,8 @@ class SpeakerNetwork(nn.Module):
         hidden_dims: tuple[int, ...] = (),
         pooling_norm: bool = False,
         embedding_norm: bool = False,
+        embedding_activation: Literal["none", "relu", "gelu"] = "none",
+        embedding_dropout: float = 0.0,
         affine_norm: bool = True,
         embedding_length: float = 0.0,
         pooled_stages: int = 1,
@@ -58,6 +62,8 @@ class SpeakerNetwork(nn.Module):
                 f"embedding_dim is {embedding_dim}, hidden_dims are {hidden_dims}, embedding_length is "
                 f"{embedding_length}; dimensions must be at least 1, the length not below 0"
             )
+        if not 0 <= embedding_dropout < 1:
+            raise DataError(f"embedding_dropout is {embedding_dropout}; it must be from 0 to below 1")
         self.config: dict[str, Any] = {}
         self.trunk = trunk(feat_dim)
         stage_dims = self.trunk.stage_dims
@@ -77,6 +83,10 @@ class SpeakerNetwork(nn.Module):
             segment.append(nn.Linear(dims[-1], embedding_dim))
         if embedding_norm:
             segment.append(nn.BatchNorm1d(self.embedding_dim, affine=affine_norm))
+        if embedding_activation != "none":
+            segment.append(nn.ReLU() if embedding_activation == "relu" else nn.GELU())
+        if embedding_dropout:
+            segment.append(nn.Dropout(embedding_dropout))
         self.segment = nn.Sequential(*segment)
 
     def forward(self, feats: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -23,7 +23,7 @@ _ROWS = 8192  # embeddings at a time
 
 
 def load_pair_head(model_dir: Path) -> PairHead:
-    """The head of MODEL_DIR's newest checkpoint, in evaluation mode.
+    """The head of MODEL_DIR, in evaluation mode: the mean of those of the checkpoints whose networks final.pt averages.
 
     Raises:
         DataError: the model was trained without one, or a file is missing, damaged or not safe to load
@@ -42,18 +42,21 @@ def load_pair_head(model_dir: Path) -> PairHead:
     if head is None:
         name = config["objective"]["class_path"]
         raise DataError(f"the objective {name} has no head that compares pairs, as Siamese has; score by cosine", path)
-    _load_newest(objective, model_dir)
+    _load_average(objective, model_dir)
     return head.eval()
 
 
-def _load_newest(objective: Objective, model_dir: Path) -> None:
-    paths = checkpoint.list_checkpoints(model_dir)
-    if not paths:
-        raise DataError("no checkpoint in it, and the head is nowhere else", model_dir / "checkpoints")
-    state = checkpoint.load(paths[-1])
+def _load_average(objective: Objective, model_dir: Path) -> None:
+    steps = checkpoint.load(model_dir / "final.pt").get("steps")
+    if not isinstance(steps, list) or not steps or not all(isinstance(step, int) for step in steps):
+        raise DataError("does not say which checkpoints it is the mean of", model_dir / "final.pt")
+    paths = [checkpoint.checkpoint_path(model_dir, step) for step in steps]
+    for path in paths:
+        if not path.exists():
+            raise DataError("no such file; final.pt is from it, and the head is nowhere else", path)
     try:
-        objective.load_state_dict(state["objective"])
-    except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+        objective.load_state_dict(checkpoint.average(paths, "objective"))
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise DataError(f"not the objective of config.yaml: {str(error).splitlines()[0]}", paths[-1]) from error
 
 

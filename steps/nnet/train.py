@@ -101,10 +101,13 @@ class Trainer:
         shortest = min(shortest, options.min_frames or shortest)
         if shortest < self.network.min_frames:
             raise DataError(f"examples of {shortest} frames; the network needs {self.network.min_frames}", egs_dir)
-        gathers = world.size > 1 and options.batches == "speakers"  # so that a speaker is compared with those of all
+        # so that a speaker is compared with those of all ranks, and centres follow the embeddings of all
+        gathers = world.size > 1 and (options.batches == "speakers" or self.objective.gathers)
         if options.shard_classes and world.size > 1:
             if gathers or options.amp == "fp16":
-                raise DataError("train: shard_classes does not go with fp16, nor with batches of speakers")
+                raise DataError(
+                    "train: shard_classes does not go with fp16, with batches of speakers, nor with centres that follow"
+                )
             self.objective.shard_classes(world.rank, world.size)
         self.module = TrainingModule(self.network, self.objective, gathers).to(world.device)
         if world.device.type == "cuda" and options.channels_last:

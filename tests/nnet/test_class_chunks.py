@@ -11,13 +11,16 @@ from torch.nn import functional
 
 from steps.nnet.objectives.class_chunks import Shard, class_cross_entropy
 
-B, D, C = 12, 6, 50
+B, D, C, NEAREST = 12, 6, 50, 4
 
 
-def logits_of(embeddings: Tensor, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """A margin of 0.2 on the target, where it is among the rows."""
+def logits_of(embeddings: Tensor, rows: Tensor, targets: Tensor, floors: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A margin of 0.2 on the target, where it is among the rows, and one of -0.1 on the NEAREST wrong ones."""
     cosines = embeddings @ functional.normalize(rows).T
-    margins = 0.2 * (targets[:, None] == torch.arange(len(rows)))
+    own = targets[:, None] == torch.arange(len(rows))
+    margins = 0.2 * own
+    if floors is not None:
+        margins = margins - 0.1 * (~own & (cosines >= floors))
     return 10 * (cosines - margins), cosines
 
 
@@ -31,15 +34,16 @@ def case() -> tuple[Tensor, Tensor, Tensor]:
 def expected() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss, correct, and the gradients of embeddings and weights, the plain way."""
     embeddings, labels, weight = case()
-    logits, cosines = logits_of(embeddings, weight, labels)
+    wrong = (embeddings @ functional.normalize(weight).T).detach().scatter(1, labels[:, None], -torch.inf)
+    logits, cosines = logits_of(embeddings, weight, labels, wrong.sort(1).values[:, -NEAREST, None])
     loss = functional.cross_entropy(logits, labels)
     return loss.detach(), cosines.argmax(1) == labels, *torch.autograd.grad(loss, (embeddings, weight))
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 25, C, 1000])
+@pytest.mark.parametrize("chunk", [1, 7, 25, C - 1])
 def test_chunks_change_nothing(chunk: int) -> None:
     embeddings, labels, weight = case()
-    loss, correct = class_cross_entropy(embeddings, labels, weight, logits_of, chunk, None)
+    loss, correct = class_cross_entropy(embeddings, labels, weight, logits_of, chunk, None, NEAREST)
     exact = expected()
     assert torch.allclose(loss, exact[0], atol=1e-6) and torch.equal(correct, exact[1])
     for found, wanted in zip(torch.autograd.grad(loss, (embeddings, weight)), exact[2:], strict=True):
@@ -71,7 +75,7 @@ SCRIPT = """
 import sys
 import torch, torch.distributed as dist
 sys.path.insert(0, sys.argv[4])
-from test_class_chunks import B, C, case, logits_of
+from test_class_chunks import B, C, NEAREST, case, logits_of
 from steps.nnet.objectives.class_chunks import Shard, class_cross_entropy
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
@@ -80,7 +84,7 @@ embeddings, labels, weight = case()
 mine = slice(rank * B // 2, (rank + 1) * B // 2)
 held = weight.detach()[shard.first : shard.first + shard.num_classes].requires_grad_()
 own = embeddings.detach()[mine].requires_grad_()
-loss, correct = class_cross_entropy(own, labels[mine], held, logits_of, 7, shard)
+loss, correct = class_cross_entropy(own, labels[mine], held, logits_of, 7, shard, NEAREST)
 gradients = torch.autograd.grad(loss, (own, held))
 torch.save((loss.detach(), correct, *gradients), f"{out}.{rank}")
 """

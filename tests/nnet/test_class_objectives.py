@@ -213,15 +213,26 @@ def test_one_sub_center_and_no_penalty_is_plain() -> None:
 
 @pytest.mark.parametrize(
     "objective",
-    [AmSoftmax(5, 7), AamSoftmax(5, 7, sub_centers=2), AamSoftmax(5, 7, easy_margin=True), ASoftmax(5, 7)],
+    [
+        AmSoftmax(5, 7),
+        AamSoftmax(5, 7, sub_centers=2),
+        AamSoftmax(5, 7, easy_margin=True),
+        AamSoftmax(5, 7, top_k=2, top_k_margin=0.2),
+        AamSoftmax(5, 7, top_k=9, top_k_margin=0.2, sub_centers=2),
+        ASoftmax(5, 7),
+    ],
     ids=lambda objective: type(objective).__name__,
 )
 @pytest.mark.parametrize("chunk", [1, 3, 7])
 def test_slices_of_the_classes_make_up_the_loss(objective: AngularSoftmax, chunk: int) -> None:
     embeddings, labels = batch()
     loss, correct = objective(embeddings, labels)
-    parts = class_cross_entropy(embeddings, labels, objective.weight, objective.class_logits, chunk, None)
+    parts = class_cross_entropy(
+        embeddings, labels, objective.weight, objective.class_logits, chunk, None, objective.top_k
+    )
     assert torch.allclose(loss, parts[0], atol=1e-5) and torch.equal(correct, parts[1])
+    gradients = [torch.autograd.grad(part, objective.weight)[0] for part in (loss, parts[0])]
+    assert torch.allclose(*gradients, atol=1e-5)
 
 
 def sphereface2(objective: SphereFace2, embeddings: torch.Tensor, labels: torch.Tensor) -> float:

@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from steps.nnet.models.eres2net import AttentionalFusion, ERes2Net
-from steps.nnet.models.res2net import ConvNorm, PlaneTrunk, Res2Block, Res2Net
+from steps.nnet.models.plane import ConvNorm, PlaneTrunk
+from steps.nnet.models.res2net import Res2Block, Res2Net
 from steps.nnet.network import build_network
 from steps.utils.errors import DataError
 

@@ -44,16 +44,19 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 def write_model(path: Path, config: dict[str, Any], network: dict[str, Any] | None = None) -> Objective:
-    """A model directory with three checkpoints; the objective as it is in the newest."""
+    """A model directory with three checkpoints, whose final.pt is from two; the objective as their mean."""
     dim = EMBEDDING_DIM if network is None else 64
     network = network or yaml.safe_load(NETWORK)
-    for step in (9, 10, 8):  # the newest is not the last that is written
+    states = {}
+    for step in (9, 10, 8):
         torch.manual_seed(step)
         objective = build_objective(config, dim, SPEAKERS)
-        state = {"step": step, "network": {}, "objective": objective.state_dict()}
+        states[step] = objective.state_dict()
+        state = {"step": step, "network": {}, "objective": states[step]}
         checkpoint.save(state, checkpoint.checkpoint_path(path, step))
+    checkpoint.write_final([checkpoint.checkpoint_path(path, step) for step in (8, 10)], path)
     write_config(make_config(network, objective.config, DIM, SPEAKERS, {}, TrainOptions(), ""), path)
-    objective.load_state_dict(checkpoint.load(checkpoint.checkpoint_path(path, 10))["objective"])
+    objective.load_state_dict({name: (value + states[10][name]) / 2 for name, value in states[8].items()})
     return objective.eval()
 
 
@@ -74,7 +77,7 @@ def write_trials(path: Path, number: int = 2500, dim: int = EMBEDDING_DIM) -> di
 
 
 @pytest.mark.parametrize("config", [SIAMESE, SYMMETRIC, SUM], ids=["concat", "symmetric", "sum"])
-def test_scores_are_the_logits_of_the_newest_head(tmp_path: Path, config: dict[str, Any]) -> None:
+def test_scores_are_the_logits_of_the_mean_head(tmp_path: Path, config: dict[str, Any]) -> None:
     head = head_of(write_model(tmp_path / "model", config))
     vectors = write_trials(tmp_path)
     side = tmp_path / "x.scp"
@@ -131,15 +134,19 @@ def test_what_cannot_be_scored_is_told_in_one_line(tmp_path: Path, fails: Fails)
 
     write_model(model, SYMMETRIC)
     other = build_objective(SIAMESE, EMBEDDING_DIM, SPEAKERS).state_dict()
-    checkpoint.save({"objective": other}, checkpoint.checkpoint_path(model, 11))
-    assert fails(*words).startswith(f"{model}/checkpoints/step-0000011.pt: not the objective of config.yaml: ")
-    checkpoint.save({"network": {}}, checkpoint.checkpoint_path(model, 11))
-    assert fails(*words).startswith(f"{model}/checkpoints/step-0000011.pt: not the objective of config.yaml: ")
-    checkpoint.checkpoint_path(model, 11).write_bytes(b"PK")
-    assert fails(*words).startswith(f"{model}/checkpoints/step-0000011.pt: ")
-    for path in checkpoint.list_checkpoints(model):
-        path.unlink()
-    assert fails(*words).startswith(f"{model}/checkpoints: no checkpoint in it")
+    first, last = (checkpoint.checkpoint_path(model, step) for step in (8, 10))
+    checkpoint.save({"objective": other}, last)
+    assert fails(*words).startswith(f"{first}: not the same objective as {last}")
+    checkpoint.save({"objective": other}, first)
+    assert fails(*words).startswith(f"{last}: not the objective of config.yaml: ")
+    checkpoint.save({"network": {}}, last)
+    assert fails(*words).startswith(f"{last}: holds no objective")
+    last.write_bytes(b"PK")
+    assert fails(*words).startswith(f"{last}: ")
+    last.unlink()
+    assert fails(*words).startswith(f"{last}: no such file; final.pt is from it")
+    checkpoint.save({"network": {}}, model / "final.pt")
+    assert fails(*words).startswith(f"{model}/final.pt: does not say which checkpoints")
 
     write_model(model, SIAMESE)
     write_vectors(tmp_path / "x", list(vectors), np.zeros((60, 9), np.float32))

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from steps.nnet.layers import frame_mask, zero_padding
-from steps.nnet.models.res2net import PlaneTrunk, Res2Block, Stem, group_widths
+from steps.nnet.models.plane import PlaneTrunk, Stem
+from steps.nnet.models.res2net import Res2Block, group_widths
 from steps.nnet.models.trunk import Frames
 from steps.utils.errors import DataError
 

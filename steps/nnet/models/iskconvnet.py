@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from steps.nnet.layers import mean_and_std, zero_padding
-from steps.nnet.models.res2net import ConvNorm, PlaneBlock, PlaneTrunk, Stem, shortcut
+from steps.nnet.models.plane import ConvNorm, PlaneBlock, PlaneTrunk, Stem, shortcut
 from steps.utils.errors import DataError
 
 

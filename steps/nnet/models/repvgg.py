@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.models.res2net import ConvNorm, PlaneBlock, PlaneTrunk
+from steps.nnet.models.plane import ConvNorm, PlaneBlock, PlaneTrunk
 
 
 class RepVggBlock(PlaneBlock):

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from steps.nnet.models.res2net import PlaneBlock
+from steps.nnet.models.plane import PlaneBlock
 from steps.nnet.models.resnet import ResidualTrunk
 from steps.nnet.models.resnet_blocks import ActiveConv, BasicBlock, Stem
 from steps.utils.errors import DataError

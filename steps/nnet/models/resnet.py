@@ -1,5 +1,6 @@
 """Two-dimensional residual networks over frequency and time: r-vectors, thin ResNets and those of voxceleb_trainer."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from steps.nnet.layers import channels_last
-from steps.nnet.models.res2net import PlaneBlock, PlaneTrunk
+from steps.nnet.models.plane import PlaneBlock, PlaneTrunk
 from steps.nnet.models.resnet_blocks import Attention, BasicBlock, Bottleneck, Res2Block, ResidualBlock, Stem
 from steps.nnet.models.trunk import Frames
 from steps.utils.errors import DataError
@@ -57,6 +58,7 @@ class ResidualTrunk(PlaneTrunk):
         bins: frequencies that the last stage leaves
     """
 
+    @abstractmethod
     def __init__(
         self, feat_dim: int, stem: Stem, stages: Sequence[Sequence[PlaneBlock]], num_bins: int | None = None
     ) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steps.nnet.layers import SqueezeExcitation, frame_mask, masked_mean, strided, zero_padding
-from steps.nnet.models.res2net import ConvNorm, PlaneBlock, shortcut
+from steps.nnet.models.plane import ConvNorm, PlaneBlock, shortcut
 from steps.nnet.models.trunk import Frames
 from steps.utils.errors import DataError
 

@@ -15,8 +15,8 @@ class CenterLoss(Objective):
         embedding_dim: size of an embedding
         num_speakers: number of classes
         alpha: how far a centre goes in each step towards the mean of its embeddings in the batch, as in the paper: by
-            alpha * n / (1 + n) of the way for n embeddings; among several processes, the first one's. 0: centres are
-            learned by gradient, which the weight of the term scales: with SGD they hardly move
+            alpha * n / (1 + n) of the way for n embeddings, those of all ranks together. 0: centres are learned by
+            gradient, which the weight of the term scales: with SGD they hardly move
     """
 
     centers: Tensor
@@ -25,7 +25,7 @@ class CenterLoss(Objective):
         super().__init__()
         if not 0 <= alpha <= 1:
             raise DataError(f"CenterLoss: alpha is {alpha}; it must be from 0 to 1")
-        self.alpha = alpha
+        self.alpha, self.gathers = alpha, alpha > 0
         centers = torch.zeros(num_speakers, embedding_dim)
         if alpha:
             self.register_buffer("centers", centers)

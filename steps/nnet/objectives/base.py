@@ -24,11 +24,13 @@ class Objective(nn.Module, Scheduled, ABC):
             are equal
         utts_per_speaker: the M of such batches
         shard: which classes this rank has, if ranks share them out
+        gathers: it must see the examples of all ranks together, whatever the batches are
     """
 
     classifies: bool = False
     batches: Batches = "any"
     shard: Shard | None = None
+    gathers: bool = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.utils.checkpoint import checkpoint
 
-# (embeddings (B, D), class weights (C, ...), targets (B,), -1 where the target is not among these classes) -> logits
-# (B, C) with margin, and cosines (B, C) without
-ClassLogits = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+# (embeddings (B, D), class weights (C, ...), targets (B,), -1 where the target is not among these classes, floors) ->
+# logits (B, C) with margin, and cosines (B, C) without; floors are (B, 1) cosines of the least of the nearest wrong
+# classes, of all classes, or None where these are all, or nothing depends on it
+ClassLogits = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,13 @@ class Shard:
 
 
 def class_cross_entropy(
-    embeddings: Tensor, labels: Tensor, weight: Tensor, logits_of: ClassLogits, chunk: int, shard: Shard | None
+    embeddings: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    logits_of: ClassLogits,
+    chunk: int,
+    shard: Shard | None,
+    nearest: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy of a batch, and whether each example's largest cosine is that of its class.
 
@@ -54,20 +61,22 @@ def class_cross_entropy(
         logits_of: the logits of a chunk of them
         chunk: classes at a time
         shard: which classes they are; None: all
+        nearest: so many of the nearest wrong classes have logits of their own kind: logits_of is told how near they are
     """
     size = len(embeddings)
     if shard is not None:
         embeddings, labels = _GatherRows.apply(embeddings, shard), _gather(labels, shard).flatten()  # type: ignore[no-untyped-call]
     first = 0 if shard is None else shard.first
-    parts = []
-    pieces = torch.split(weight, chunk)
-    for rows in pieces:
-        targets = torch.where((labels >= first) & (labels < first + len(rows)), labels - first, -1)
-        if len(pieces) == 1:
-            parts.append(_reduce(embeddings, rows, targets, logits_of))
-        else:
-            parts.append(checkpoint(_reduce, embeddings, rows, targets, logits_of, use_reentrant=False))
+    pieces = []
+    for rows in torch.split(weight, chunk):
+        pieces.append((rows, torch.where((labels >= first) & (labels < first + len(rows)), labels - first, -1)))
         first += len(rows)
+    partial = len(pieces) > 1 or shard is not None
+    floors = _floors(embeddings, pieces, logits_of, nearest, shard) if nearest and partial else None
+    if len(pieces) == 1:
+        parts = [_reduce(embeddings, *pieces[0], floors, logits_of)]
+    else:
+        parts = [checkpoint(_reduce, embeddings, *piece, floors, logits_of, use_reentrant=False) for piece in pieces]
     log_sums, target_logits, target_cosines, best_cosines = (torch.stack(part) for part in zip(*parts, strict=True))
     log_sum, target = log_sums.logsumexp(0), target_logits.sum(0)
     target_cosine, best_cosine = target_cosines.sum(0), best_cosines.amax(0)
@@ -83,14 +92,33 @@ def class_cross_entropy(
     return (log_sum - target).mean(), correct
 
 
+@torch.no_grad()
+def _floors(
+    embeddings: Tensor,
+    pieces: list[tuple[Tensor, Tensor]],
+    logits_of: ClassLogits,
+    nearest: int,
+    shard: Shard | None,
+) -> Tensor:
+    """(B, 1): the cosine of the NEAREST-th of the nearest wrong classes; -inf where there are no more than that."""
+    best = embeddings.new_full((len(embeddings), nearest), -torch.inf)
+    for rows, targets in pieces:
+        _, cosines = logits_of(embeddings, rows, targets, best[:, -1:])
+        wrong = cosines.masked_fill(targets[:, None] == torch.arange(len(rows), device=rows.device), -torch.inf)
+        best = torch.cat((best, wrong.topk(min(nearest, len(rows)), 1).values), 1).topk(nearest, 1).values
+    if shard is not None:
+        best = _gather(best, shard).transpose(0, 1).flatten(1).topk(nearest, 1).values
+    return best[:, -1:]
+
+
 def _reduce(
-    embeddings: Tensor, rows: Tensor, targets: Tensor, logits_of: ClassLogits
+    embeddings: Tensor, rows: Tensor, targets: Tensor, floors: Tensor | None, logits_of: ClassLogits
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What is wanted of a chunk of classes, (B,) each.
 
     Logsumexp of the logits; logit and cosine of the target, 0 where it is elsewhere; the largest cosine.
     """
-    logits, cosines = logits_of(embeddings, rows, targets)
+    logits, cosines = logits_of(embeddings, rows, targets, floors)
     here, place = targets >= 0, targets.clamp(min=0)[:, None]
     target = torch.where(here, logits.gather(1, place)[:, 0], 0)
     cosines = cosines.detach()

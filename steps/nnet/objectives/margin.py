@@ -105,13 +105,17 @@ class AngularSoftmax(CosineClasses):
 
     Attributes:
         chunk: of more classes than this, the logits of so many at a time are held in memory
+        top_k: so many of the nearest wrong classes have logits that differ from the others'
     """
 
     chunk: int = 65536
+    top_k: int = 0
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the logits, and whether the target has the largest cosine."""
-        return class_cross_entropy(embeddings, labels, self.weight, self.class_logits, self.chunk, self.shard)
+        return class_cross_entropy(
+            embeddings, labels, self.weight, self.class_logits, self.chunk, self.shard, self.top_k
+        )
 
     def shard_classes(self, rank: int, size: int) -> None:
         """Keeps the classes of RANK of SIZE alone; the loss is then over all ranks of torch.distributed."""
@@ -119,24 +123,27 @@ class AngularSoftmax(CosineClasses):
         first, count = self.shard.first, self.shard.num_classes
         self.weight = nn.Parameter(self.weight.detach()[first : first + count].clone())
 
-    def class_logits(self, embeddings: Tensor, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def class_logits(
+        self, embeddings: Tensor, rows: Tensor, targets: Tensor, floors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Logits with margin, and cosines without, of all classes or some of them.
 
         Args:
             embeddings: (B, embedding_dim)
             rows: (C, ...) weights of the classes in question
             targets: (B,) which of them is right; -1: none of them
+            floors: (B, 1) cosines of the farthest of the `top_k` nearest wrong classes; None: rows are all classes
 
         Returns:
             two of (B, C)
         """
         cosines = self.class_cosines(functional.normalize(embeddings), rows)
         lengths = self.lengths(embeddings)
-        places, changes = self.changes(cosines, targets)
+        places, changes = self.changes(cosines, targets, floors)
         # added, where it could be put: then the gradient need not be copied
         return (lengths * cosines).scatter_add_(1, places, lengths * changes), cosines
 
-    def changes(self, cosines: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def changes(self, cosines: Tensor, targets: Tensor, floors: Tensor | None) -> tuple[Tensor, Tensor]:
         """Where the margin changes COSINES (B, C), and what it adds there: two of (B, N); here, N = 1, the target."""
         places = targets.clamp(min=0)[:, None]
         cosine = cosines.gather(1, places)
@@ -206,8 +213,7 @@ class AamSoftmax(CosineSoftmax):
         warmup: how it gets there
         easy_margin: a margin only where the cosine is positive
         sub_centers: directions of a class, of which the nearest counts
-        top_k: how many of the nearest wrong classes have the penalty; 0: none has. Of a slice of the classes, so many
-            of that slice
+        top_k: how many of the nearest wrong classes have the penalty; 0: none has
         top_k_margin: the penalty at the full margin, in radians; it grows as the margin does
     """
 
@@ -242,15 +248,17 @@ class AamSoftmax(CosineSoftmax):
             return torch.where(cosines > 0, add_angle(cosines, self.margin), cosines)
         return add_angle(cosines, self.margin)
 
-    def changes(self, cosines: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def changes(self, cosines: Tensor, targets: Tensor, floors: Tensor | None) -> tuple[Tensor, Tensor]:
         """The target, and the nearest wrong classes."""
-        places, changes = super().changes(cosines, targets)
+        places, changes = super().changes(cosines, targets, floors)
         if not self.top_k:
             return places, changes
         # one more than wanted, as the target may be among them
         nearest = cosines.detach().topk(min(self.top_k + 1, cosines.shape[1]), 1).indices
         wrong = nearest != targets[:, None]
         chosen = wrong & (wrong.cumsum(1) <= self.top_k)
+        if floors is not None:
+            chosen &= cosines.gather(1, nearest) >= floors
         near = cosines.gather(1, nearest)
         nearer = -add_angle(-near, self.top_k_share * self.margin)  # cos(theta - m) = -cos(pi - theta + m)
         return torch.cat((places, nearest), 1), torch.cat((changes, torch.where(chosen, nearer - near, 0)), 1)

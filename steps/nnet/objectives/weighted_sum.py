@@ -38,6 +38,7 @@ class WeightedSum(Objective):
             raise DataError(f"WeightedSum: one batch cannot be in {' and in '.join(sorted(needed))}")
         self.batches: Batches = needed.pop() if needed else "any"
         self.classifies = any(term.classifies for term in self._objectives())
+        self.gathers = any(term.gathers for term in self._objectives())
 
     @property
     def utts_per_speaker(self) -> int:
