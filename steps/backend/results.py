@@ -24,11 +24,12 @@ class Record:
     """Error rates of one back-end on one trial list; rates are fractions, the keys of DCFs are target priors.
 
     Intervals are 95 %, by bootstrap over speakers; act_dcf and cllr only for scores that are log-likelihood ratios;
-    speakers: the table that says whose the utterances are.
+    trials_file: the trial list; speakers: the table that says whose the utterances are.
     """
 
     trials: str
     backend: str
+    trials_file: str
     num_target: int
     num_nontarget: int
     num_speakers: int
@@ -130,6 +131,7 @@ class Evaluation:
         record = Record(
             trials=self.name,
             backend=self.backend,
+            trials_file=str(self.trials),
             num_target=curve.num_target,
             num_nontarget=curve.num_nontarget,
             num_speakers=len(speakers.names),

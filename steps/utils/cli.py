@@ -1,5 +1,6 @@
 """From a typed function to a command: what every script of steps/ and local/ ends with."""
 
+import json
 import logging
 import os
 import re
@@ -14,10 +15,10 @@ from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 from steps.utils.errors import DataError
 
 
-def run_step(step: Callable[..., Any]) -> None:
+def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     """Parses the command line from STEP's signature and docstring (jsonargparse) and runs it.
 
-    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2.
+    With TAKES_LIST, the words before the first option are one list, the step's only positional argument. Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2.
     With TIMBRE_LOG set (run.sh does, when stderr is a terminal), log lines and errors go to that file too.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler()]
@@ -27,6 +28,9 @@ def run_step(step: Callable[..., Any]) -> None:
     set_parsing_settings(subclasses_disabled=[is_dataclass])  # a dataclass is a group of options, derived or not
     try:
         words = [_underscored(word) for word in sys.argv[1:]]
+        if takes_list:
+            count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+            words = [json.dumps(words[:count])] * (count > 0) + words[count:]
         auto_cli(step, args=words, parser_class=_Parser, allow_abbrev=False)
     except DataError as error:
         _fail(str(error))

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Several runs beside each other: error rates, which of them can be told apart, and DET curves in one plot."""
+
+from itertools import groupby
+from pathlib import Path
+
+from steps.utils.cli import run_step
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_write
+from steps.utils.jobs import run_jobs
+
+
+def compare_runs(
+    exp_dirs: list[Path],
+    out_dir: Path | None = None,
+    backends: list[str] = [],  # noqa: B006 (shown as the default)
+    draws: int = 1000,
+    seed: int = 0,
+    nj: int = 4,
+) -> None:
+    """Print tables of what the runs EXP_DIRS reached, and write them, with plots, into OUT_DIR.
+
+    For each trial list and back-end that all of them have: EER and minDCF with 95 % intervals by bootstrap over
+    speakers; the difference of every pair of runs, over the same draws of speakers, with its interval and p-value; and
+    whether it can be told from 0 once corrected for the number of pairs (Holm).
+
+    Args:
+        exp_dirs: runs that have been through stage 9, such as exp/a exp/b exp/c
+        out_dir: where COMPARISON.md, comparison.json and plots/ go; by default nothing is written
+        backends: those to compare, such as [cosine_asnorm,plda]; by default all
+        draws: number of draws of speakers
+        seed: of the draws
+        nj: number of jobs
+    """
+    from steps.backend import compare  # takes a second: not for --help
+    from steps.backend.plots import plot_det
+    from steps.backend.results import write_json
+
+    if len(exp_dirs) < 2:
+        raise DataError("two runs at least are needed to compare")
+    systems = compare.find_systems(exp_dirs, backends, draws, seed)
+    measured = run_jobs(compare.System.measure, systems, nj, "comparison", "score file")
+    sections = []
+    for (trials, backend), group in groupby(measured, lambda entry: (entry.system.trials, entry.system.backend)):
+        members = list(group)
+        text = compare.section(trials, backend, members)
+        print(text, end="\n\n")
+        if out_dir:
+            (out_dir / "plots").mkdir(parents=True, exist_ok=True)
+            name = f"det_{trials}_{backend}"
+            ranked = sorted(members, key=lambda entry: entry.result.record.eer)
+            curves = {entry.system.run: entry.result.curve for entry in ranked}
+            plot_det(curves, [out_dir / "plots" / f"{name}{end}" for end in (".png", ".svg")], f"{trials}, {backend}")
+            text += f"\n\n![DET curves](plots/{name}.png)"
+        sections.append(text)
+    if out_dir:
+        write_json(out_dir / "comparison.json", compare.as_json(measured))
+        with atomic_write(out_dir / "COMPARISON.md") as file:
+            file.write("\n\n".join(["# Comparison of runs", *sections]) + "\n")
+
+
+if __name__ == "__main__":
+    run_step(compare_runs, takes_list=True)
