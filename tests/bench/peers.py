@@ -1,20 +1,39 @@
 """Networks as others have them, or as they are written without thinking of speed: what bench_networks.py compares with.
 
-Each is a function `() -> module` that takes (B, T, F) features and gives embeddings; the same sizes as the network of
-conf/network that it stands beside. SpeechBrain's need `pip install speechbrain`.
+Each takes (B, T, F) features and gives embeddings; the same sizes as the network of conf/network that it stands beside.
+SpeechBrain's need `pip install speechbrain`. What is written here in plain torch is in peers_*.py, by family.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
+import peers_branches as branches
+import peers_dynamic as dynamic
+import peers_frames as frames
+import peers_planes as planes
+import peers_redimnet as redimnet
 from torch import Tensor, nn
 from torch.nn import functional
 
 from steps.nnet.network import build_network
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Peer(NamedTuple):
+    """What a network is compared with.
+
+    Attributes:
+        name: whose it is, or how it is written
+        make: gives it, for a feature dimension
+        unlike: where it is not the same architecture, and so may have another number of parameters; "": nowhere
+    """
+
+    name: str
+    make: Callable[[int], nn.Module]
+    unlike: str = ""
 
 
 class Squeeze(nn.Module):
@@ -29,41 +48,25 @@ class Squeeze(nn.Module):
         return self.inner(feats).squeeze(1)
 
 
-def speechbrain_ecapa(channels: int) -> nn.Module:
+def speechbrain_ecapa(feat_dim: int, channels: int) -> nn.Module:
     """ECAPA-TDNN; its residual is the chained one."""
     from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 
-    return Squeeze(ECAPA_TDNN(80, channels=[channels] * 4 + [1536], lin_neurons=192))
+    return Squeeze(ECAPA_TDNN(feat_dim, channels=[channels] * 4 + [1536], lin_neurons=192))
 
 
-def speechbrain_xvector() -> nn.Module:
+def speechbrain_xvector(feat_dim: int) -> nn.Module:
     """x-vector to segment6."""
     from speechbrain.lobes.models.Xvector import Xvector
 
-    return Squeeze(Xvector(in_channels=80))
+    return Squeeze(Xvector(in_channels=feat_dim))
 
 
-def speechbrain_resnet() -> nn.Module:
+def speechbrain_resnet(feat_dim: int) -> nn.Module:
     """ResNet34 of squeeze-excitation blocks, with channel-dependent attentive statistics."""
     from speechbrain.lobes.models.ResNet import ResNet
 
-    return Squeeze(ResNet(input_size=80, channels=[32, 64, 128, 256]))
-
-
-class TorchaudioConformer(nn.Module):
-    """Linear map, torchaudio's Conformer, mean."""
-
-    def __init__(self, feat_dim: int = 40, width: int = 80, ffn: int = 128, layers: int = 4, heads: int = 4) -> None:
-        super().__init__()
-        from torchaudio.models import Conformer
-
-        self.before = nn.Linear(feat_dim, width)
-        self.conformer = Conformer(width, heads, ffn, layers, 31, dropout=0.1)
-
-    def forward(self, feats: Tensor) -> Tensor:
-        """Embeddings."""
-        lengths = torch.full((len(feats),), feats.shape[1], device=feats.device)
-        return self.conformer(self.before(feats), lengths)[0].mean(1)
+    return Squeeze(ResNet(input_size=feat_dim, channels=[32, 64, 128, 256]))
 
 
 class SplicedLayer(nn.Module):
@@ -86,7 +89,7 @@ class SplicedLayer(nn.Module):
         return self.affine(spliced.transpose(1, 2)).transpose(1, 2)
 
 
-def spliced(name: str, feat_dim: int = 80) -> nn.Module:
+def spliced(feat_dim: int, name: str) -> nn.Module:
     """The network of conf/network/NAME.yaml with its 1-d convolutions over time replaced by SplicedLayer."""
     network = build_network(ROOT / "conf" / "network" / f"{name}.yaml", feat_dim)
     for parent in list(network.modules()):
@@ -96,105 +99,54 @@ def spliced(name: str, feat_dim: int = 80) -> nn.Module:
     return network
 
 
-class PlainBlock(nn.Module):
-    """The residual block of the textbooks, with squeeze-excitation if asked for."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, excite: bool, bottleneck: bool) -> None:
-        super().__init__()
-        final = 4 * outputs if bottleneck else outputs
-        if bottleneck:
-            self.body = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-                nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-                nn.Conv2d(outputs, final, 1, bias=False),
-                nn.BatchNorm2d(final),
-            )
-        else:
-            self.body = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-                nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-            )
-        self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(final, final // 8, 1),
-            nn.ReLU(),
-            nn.Conv2d(final // 8, final, 1),
-            nn.Sigmoid(),
-        )
-        self.excite = excite
-        self.shortcut = nn.Sequential()
-        if stride > 1 or inputs != final:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, final, 1, stride, bias=False), nn.BatchNorm2d(final))
-
-    def forward(self, planes: Tensor) -> Tensor:
-        """Planes to planes."""
-        out = self.body(planes)
-        if self.excite:
-            out = out * self.gate(out)
-        return torch.relu(out + self.shortcut(planes))
-
-
-class PlainResNet(nn.Module):
-    """ResNet as torchvision writes it, on (frequency, time), then mean and standard deviation over time."""
-
-    def __init__(
-        self,
-        channels: Sequence[int],
-        blocks: Sequence[int],
-        strides: Sequence[int | tuple[int, int]],
-        stem: nn.Module,
-        excite: bool = False,
-        bottleneck: bool = False,
-        feat_dim: int = 80,
-        embedding_dim: int = 256,
-    ) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [stem]
-        inputs = channels[0]
-        for outputs, count, stride in zip(channels, blocks, strides, strict=True):
-            for number in range(count):
-                layers.append(PlainBlock(inputs, outputs, stride if number == 0 else 1, excite, bottleneck))
-                inputs = 4 * outputs if bottleneck else outputs
-        self.body = nn.Sequential(*layers)
-        with torch.no_grad():
-            size = self.body.eval()(torch.zeros(1, 1, feat_dim, 64)).flatten(1, 2).shape[1]
-        self.embedding = nn.Linear(2 * size, embedding_dim)
-
-    def forward(self, feats: Tensor) -> Tensor:
-        """Embeddings."""
-        frames = self.body(feats.transpose(1, 2)[:, None]).flatten(1, 2)
-        return self.embedding(torch.cat((frames.mean(2), frames.std(2)), 1))
-
-
-def small_stem(channels: int, stride: int = 1) -> nn.Module:
-    """3x3 convolution, BatchNorm, ReLU."""
-    return nn.Sequential(nn.Conv2d(1, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
-
-
-def plain_resnet(channels: Sequence[int], blocks: Sequence[int], stem_stride: int = 1, **options: bool) -> nn.Module:
-    """r-vector ResNet with strides 1, 2, 2, 2."""
-    return PlainResNet(channels, blocks, (1, 2, 2, 2), small_stem(channels[0], stem_stride), **options)
-
-
-WIDE, SMALL = (32, 64, 128, 256), (16, 32, 64, 128)
-# network of conf/network -> what it is compared with, and the function that makes it
-PEERS: dict[str, list[tuple[str, Callable[[], nn.Module]]]] = {
-    "ecapa512": [("SpeechBrain", lambda: speechbrain_ecapa(512))],
-    "ecapa1024": [("SpeechBrain", lambda: speechbrain_ecapa(1024))],
-    "xvector": [("SpeechBrain", speechbrain_xvector), ("unfold and linear maps", lambda: spliced("xvector"))],
-    "resnet34_se": [("SpeechBrain", speechbrain_resnet)],
-    "conformer": [("torchaudio", TorchaudioConformer)],
-    "resnet34": [("as torchvision writes it", lambda: plain_resnet(WIDE, (3, 4, 6, 3)))],
-    "resnet34_small": [("as torchvision writes it", lambda: plain_resnet(SMALL, (3, 4, 6, 3), 2))],
-    "resnet50": [("as torchvision writes it", lambda: plain_resnet(WIDE, (3, 4, 6, 3), bottleneck=True))],
-} | {
-    name: [("unfold and linear maps", functools.partial(spliced, name))]
-    for name in ("etdnn", "ftdnn", "dtdnn", "ret", "xvector_xi")
+part = functools.partial
+_PLAIN: dict[str, Callable[[int], nn.Module]] = {
+    "aret": frames.aret,
+    "campplus": frames.campplus,
+    "convmixer": branches.convmixer,
+    "dtdnn_ss": frames.dtdnn_ss,
+    "ecapa512": part(frames.ecapa, channels=512),
+    "ecapa512_xi": frames.ecapa_xi,
+    "ecapa1024": part(frames.ecapa, channels=1024),
+    "eres2net34_base": part(branches.eres2net, channels=planes.WIDE),
+    "eres2net34_small": part(branches.eres2net, channels=planes.SMALL, stem_stride=2),
+    "eres2netv2": part(branches.eres2net, channels=planes.BROAD, group_width=26 / 64, fusions=2),
+    "ge2e_lstm": frames.ge2e_lstm,
+    "iskconvnet": part(branches.iskconvnet, pooled_stages=3),
+    "iskconvnet_last": part(branches.iskconvnet, pooled_stages=1),
+    "lstm_attentive": frames.lstm_attentive,
+    "redimnet_b0": redimnet.redimnet_b0,
+    "redimnet_b1": redimnet.redimnet_b1,
+    "repvgg_small": branches.repvgg,
+    "res2net34_base": branches.res2net,
+    "rescnn10": planes.rescnn,
+    "resnet34": planes.rvector,
+    "resnet34_2d": planes.image_resnet,
+    "resnet34_cbam": part(planes.rvector, body=planes.with_cbam(planes.basic, 16)),
+    "resnet34_res2": part(planes.rvector, body=planes.res2),
+    "resnet34_se": part(planes.rvector, body=planes.with_excitation(planes.basic, 16)),
+    "resnet34_small": part(planes.rvector, channels=planes.SMALL, stem_stride=2, embedding_dim=192),
+    "resnet50": part(planes.rvector, body=planes.bottleneck, expansion=4),
+    "resnet_se34l": planes.fast_resnet,
+    "resnet_se34v2": planes.hasp_resnet,
+    "simam_resnet34": planes.simam_resnet,
+    "tdy_resnet34_025": dynamic.tdy_resnet,
+    "tdy_vgg_m": part(dynamic.vgg_m, dynamic=True),
+    "thin_resnet34": planes.thin_resnet,
+    "thin_resnet34_se": part(planes.thin_resnet, body=planes.with_excitation(planes.basic, 8)),
+    "thin_resnet34_vlad": planes.thin_resnet_vlad,
+    "vgg_m": part(dynamic.vgg_m, dynamic=False),
 }
+# network of conf/network -> what it is compared with
+PEERS: dict[str, list[Peer]] = {
+    "ecapa512": [Peer("SpeechBrain", part(speechbrain_ecapa, channels=512), "chained")],
+    "ecapa1024": [Peer("SpeechBrain", part(speechbrain_ecapa, channels=1024), "chained")],
+    "xvector": [Peer("SpeechBrain", speechbrain_xvector, "to segment6")],
+    "resnet34_se": [Peer("SpeechBrain", speechbrain_resnet, "attentive statistics")],
+    "conformer": [Peer("torchaudio", frames.conformer)],
+    "mfa_conformer": [Peer("torchaudio's layers", frames.mfa_conformer)],
+}
+for _name, _make in _PLAIN.items():
+    PEERS.setdefault(_name, []).append(Peer("plain torch", _make))
+for _name in ("xvector", "etdnn", "ftdnn", "dtdnn", "ret", "xvector_xi"):
+    PEERS.setdefault(_name, []).append(Peer("unfold and linear maps", part(spliced, name=_name)))
