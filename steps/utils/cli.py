@@ -18,8 +18,12 @@ from steps.utils.errors import DataError
 def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     """Parses the command line from STEP's signature and docstring (jsonargparse) and runs it.
 
-    With TAKES_LIST, the words before the first option are one list, the step's only positional argument. Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2.
+    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2.
     With TIMBRE_LOG set (run.sh does, when stderr is a terminal), log lines and errors go to that file too.
+
+    Args:
+        step: the function
+        takes_list: the words before the first option are one list, the step's only positional argument
     """
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if log := os.environ.get("TIMBRE_LOG"):
@@ -60,7 +64,8 @@ class _Parser(ArgumentParser):
 
 
 def _plain_types(text: str) -> str:
-    """<class 'Path'> as Path."""
+    """<class 'Path'> as Path, and what jsonargparse takes for a list of paths as what is meant to be given."""
+    text = text.replace("""'["PATH1",...]' | LIST_OF_PATHS_FILE | -""", "PATH [PATH ...]")
     return re.sub(r"<class\s+'([\w.]+)'>", r"\1", text)
 
 
