@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import frame_mask, strided, zero_padding
+from steps.nnet.layers import channels_last, frame_mask, strided, zero_padding
 from steps.nnet.models.trunk import Frames, Trunk
 from steps.utils.errors import DataError
 
@@ -30,9 +30,12 @@ class ConvNorm(nn.Module):
         padding = (kernel // 2, kernel // 2 * time_dilation)
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, (1, time_dilation), bias=False)
         self.norm = nn.BatchNorm2d(outputs)
+        self.narrow = kernel == 1 and stride > 1 and bool(inputs % 16 or outputs % 16)
 
     def forward(self, planes: Tensor) -> Tensor:
         """(B, inputs, F, T) -> (B, outputs, F / stride, T / stride), rounded up."""
+        if self.narrow:  # oneDNN: see channels_last
+            planes = planes.contiguous()
         out: Tensor = self.norm(self.conv(planes))
         return out
 
@@ -173,5 +176,5 @@ class PlaneTrunk(Trunk):
         """The output of the stem as planes, and lengths."""
         # a copy: torch.compile cannot order the strides of a view whose sizes it does not know
         planes = feats[:, None].transpose(2, 3).contiguous()
-        begun: Frames = self.stem(zero_padding(planes, frame_mask(lengths, planes.shape[3])), lengths)
-        return begun
+        planes, lengths = self.stem(zero_padding(planes, frame_mask(lengths, planes.shape[3])), lengths)
+        return channels_last(planes), lengths

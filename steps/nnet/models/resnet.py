@@ -7,7 +7,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import channels_last
 from steps.nnet.models.plane import PlaneBlock, PlaneTrunk
 from steps.nnet.models.resnet_blocks import Attention, BasicBlock, Bottleneck, Res2Block, ResidualBlock, Stem
 from steps.nnet.models.trunk import Frames
@@ -76,11 +75,6 @@ class ResidualTrunk(PlaneTrunk):
             dims.append(stage[-1].channels * (self.bins if num_bins is None else num_bins))
         self._stage_dims, self.output_dim, self.min_frames = tuple(dims), dims[-1], stem.min_frames
         initialize(self)
-
-    def begin(self, feats: Tensor, lengths: Tensor | None) -> Frames:
-        """The output of the stem as planes, and lengths."""
-        planes, lengths = super().begin(feats, lengths)
-        return channels_last(planes), lengths
 
     def forward(self, feats: Tensor, lengths: Tensor | None = None) -> Frames:
         """FEATS (B, T, feat_dim) -> (B, output_dim, T / product of the strides, rounded up) and lengths likewise."""
