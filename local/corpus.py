@@ -1,0 +1,296 @@
+"""What the corpus fronts local/prepare_*.py share: a corpus on disk, what its copy lacks, and the sets made of it.
+
+A front walks the published tree with `Corpus.audio`, reads official lists with `Corpus.rows` and `Corpus.trials`, puts
+utterances into an `UttSet` and ends with `Corpus.write`, which refuses a copy that is not whole. Nothing here opens an
+audio file or asks for its status: a million utterances are listed from the folders alone.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from steps.datadir.contents import MODELS, Contents
+from steps.datadir.datadir import Segment
+from steps.datadir.pairs import Pairing
+from steps.datadir.tables import read_bytes, split_lines
+from steps.datadir.trials import Layout, Trials, read_trials
+from steps.utils.errors import DataError
+
+GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f", "男": "m", "女": "f"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class UttSet:
+    """A data directory in the making.
+
+    Args:
+        tables: file name -> table, as in `Contents`
+        trials: file name -> trial list
+    """
+
+    tables: dict[str, dict[str, str]] = field(default_factory=lambda: {"wav.scp": {}, "utt2spk": {}})
+    trials: dict[str, Trials] = field(default_factory=dict)
+
+    def add(self, utt: str, spk: str, place: str, segment: Segment | None = None, **columns: str | None) -> None:
+        """One utterance: session="x" goes to utt2session, and so on; a column that is None or empty is left out.
+
+        PLACE is a path or "cmd |"; with a SEGMENT it is that of the recording.
+
+        Raises:
+            DataError: an utterance of this id is there already
+        """
+        utt2spk = self.tables["utt2spk"]
+        if utt in utt2spk:
+            raise DataError(f"two files would be utterance '{utt}'", place)
+        utt2spk[utt] = spk
+        self.tables["wav.scp"][segment.recording if segment else utt] = place
+        if segment:
+            self.tables.setdefault("segments", {})[utt] = str(segment)
+        for name, value in columns.items():
+            if value:
+                self.tables.setdefault(f"utt2{name}", {})[utt] = value
+
+    @classmethod
+    def join(cls, sets: Iterable["UttSet"]) -> "UttSet":
+        """One set of several that have no utterance in common."""
+        tables: dict[str, dict[str, str]] = {"wav.scp": {}, "utt2spk": {}}
+        for utts in sets:
+            for name, table in utts.tables.items():
+                tables.setdefault(name, {}).update(table)
+        return cls(tables)
+
+    @property
+    def utt2spk(self) -> dict[str, str]:
+        return self.tables["utt2spk"]
+
+    @property
+    def num_speakers(self) -> int:
+        return len(set(self.utt2spk.values()))
+
+    def describe(self, **columns: Mapping[str, str]) -> None:
+        """Of speakers: gender={...} goes to spk2gender, as far as it is of speakers of this set; and so on."""
+        speakers = set(self.utt2spk.values())
+        for name, table in columns.items():
+            if found := {spk: value for spk, value in table.items() if spk in speakers}:
+                self.tables[f"spk2{name}"] = found
+
+    def without(self, speakers: Collection[str]) -> "UttSet":
+        """This set without SPEAKERS; it must have no segments."""
+        kept = {utt for utt, spk in self.utt2spk.items() if spk not in speakers}
+        tables = {
+            name: {key: value for key, value in table.items() if key in kept} for name, table in self.tables.items()
+        }
+        return UttSet(tables)
+
+    def read_trials(
+        self,
+        corpus: "Corpus",
+        name: str,
+        path: Path | str,
+        rename: Callable[[str], str],
+        rename_enroll: Callable[[str], str] | None = None,
+        layout: Layout | None = None,
+        published: int | None = None,
+    ) -> None:
+        """Takes an official list as the trials NAME; trials of files that are not there are noted and left out.
+
+        Args:
+            corpus: whose list it is
+            name: trials or trials_<kind>
+            path: the list
+            rename: from the list's names to ids of utterances
+            rename_enroll: the same for enrolment; models (enroll.spk2utt) must be in the tables already
+            layout: of the list, if it is neither Kaldi's nor VoxCeleb's
+            published: how many trials it should have
+
+        Raises:
+            DataError: a malformed line
+        """
+        if not (corpus.path / path).exists():
+            corpus.lacks(str(path))
+            return
+        trials = read_trials(corpus.path / path, layout)
+        corpus.check(f"trials in {Path(path).name}", len(trials), published)
+        enroll_ids = list(map(rename_enroll or rename, trials.enroll_ids))
+        trials = trials.renamed(enroll_ids, list(map(rename, trials.test_ids)))
+        enroll = self.tables.get(MODELS, self.utt2spk)
+        known = np.array([utt in enroll for utt in trials.enroll_ids], bool)[trials.enroll]
+        known &= np.array([utt in self.utt2spk for utt in trials.test_ids], bool)[trials.test]
+        if not known.all():
+            first = int(np.argmin(known))
+            text = f"files of {np.sum(~known):,} trials of {Path(path).name}"
+            corpus.lacks(f"{text}, first of line {first + 1}: '{trials.name(first)}'")
+        if known.any():
+            left = {side: getattr(trials, side)[known] for side in ("enroll", "test", "target")}
+            self.trials[name] = replace(trials, **left)
+
+    def draw_trials(self, max_targets: int, seed: int = 0) -> None:
+        """For a corpus without official trials: `trials`, as many target as non-target ones, the latter of one sex
+        where it is known, and `trials_cross_session`, with target trials across sessions, where a speaker has several.
+        """
+        sessions = self.tables.get("utt2session", {})
+        genders = self.tables.get("spk2gender")
+        if genders and len(genders) < self.num_speakers:
+            genders = None
+        self.trials["trials"] = Pairing(self.utt2spk, genders).sample(1, max_targets, seed)
+        spk2sessions = {(self.utt2spk[utt], session) for utt, session in sessions.items()}
+        if len(spk2sessions) > len({spk for spk, _ in spk2sessions}):
+            pairing = Pairing(self.utt2spk, genders, sessions)
+            self.trials["trials_cross_session"] = pairing.sample(1, max_targets, seed)
+
+
+class Corpus:
+    """A corpus on disk, which is only read.
+
+    Args:
+        path: where it lies
+        partial: whether a copy that lacks something will do
+
+    Raises:
+        DataError: PATH is no directory
+    """
+
+    def __init__(self, path: Path, partial: bool) -> None:
+        if not path.is_dir():
+            raise DataError("no such directory", path)
+        self.path = path.resolve()
+        self.partial = partial
+        self.missing: list[str] = []
+
+    def lacks(self, what: str) -> None:
+        """Notes that something is missing; `write` tells."""
+        self.missing.append(what)
+
+    def find(self, *names: str) -> Path | None:
+        """The first of NAMES, paths in the corpus, that is there; that none is, is noted."""
+        for name in names:
+            if (self.path / name).exists():
+                return self.path / name
+        self.lacks(" or ".join(names))
+        return None
+
+    def need(self, *names: str, hint: str = "") -> Path:
+        """As `find`; raises DataError where there is none, whole copy or not. HINT tells where to get it."""
+        for name in names:
+            if (self.path / name).exists():
+                return self.path / name
+        raise DataError(f"neither {' nor '.join(names)} is in it{hint and '; '}{hint}", self.path)
+
+    def audio(self, folder: Path | str, *suffixes: str) -> Iterator[str]:
+        """Paths, relative to FOLDER of the corpus, of the files under it that end in SUFFIXES (any case), in no order.
+
+        Names that begin with a dot are left out; those that can be no id (a blank, not UTF-8) are listed.
+        """
+        root = str(self.path / folder)
+        folders = [""]
+        while folders:
+            inside = folders.pop()
+            try:
+                with os.scandir(f"{root}/{inside}") as entries:
+                    for entry in entries:
+                        name = entry.name
+                        if name[0] == ".":
+                            continue
+                        if entry.is_dir():
+                            if not (entry.is_symlink() and _is_above(entry.path)):
+                                folders.append(f"{inside}{name}/")
+                        elif name.lower().endswith(suffixes):
+                            if name.isprintable() and inside.isprintable() and " " not in name and " " not in inside:
+                                yield inside + name
+                            else:
+                                shown = ascii(entry.path)[1:-1]
+                                logger.warning("%s: passed over: a blank in its name, or not UTF-8", shown)
+            except OSError as error:
+                self.lacks(f"{error.filename}: {error.strerror}")
+
+    def rows(self, path: Path | str, columns: int | None = None, separator: str | None = None) -> Iterator[list[str]]:
+        """Fields of the lines of a list; empty lines are left out.
+
+        Args:
+            path: the list, in the corpus or anywhere
+            columns: number of fields that a line must have
+            separator: of fields; None: blanks
+
+        Raises:
+            DataError: cannot be read; the first line that is not UTF-8 or has another number of fields
+        """
+        path = self.path / path
+        for number, line in enumerate(split_lines(read_bytes(path)), start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r")
+            except UnicodeDecodeError:
+                raise DataError("not UTF-8", path, number) from None
+            if not text.strip():
+                continue
+            fields = [field.strip() for field in text.split(separator)]
+            if columns is not None and len(fields) != columns:
+                raise DataError(f"{columns} fields are wanted, not {len(fields)}: '{text}'", path, number)
+            yield fields
+
+    def records(self, path: Path | str, separator: str, columns: Collection[str]) -> Iterator[dict[str, str]]:
+        """The lines below the header of a list, as {name of the column: field}.
+
+        Args:
+            path: the list, in the corpus or anywhere
+            separator: of fields
+            columns: names that the header must have, among others
+
+        Raises:
+            DataError: cannot be read, no such columns, the first line with fewer fields than the header
+        """
+        path = self.path / path
+        rows = enumerate(self.rows(path, separator=separator), start=1)
+        _, header = next(rows, (1, []))
+        if lacking := [name for name in columns if name not in header]:
+            raise DataError(f"no column {' nor '.join(lacking)} in its header", path, 1)
+        for number, fields in rows:
+            if len(fields) < len(header):
+                text = f"{len(header)} fields are wanted, not {len(fields)}: '{separator.join(fields)}'"
+                raise DataError(text, path, number)
+            yield dict(zip(header, fields, strict=False))
+
+    def check(self, what: str, found: int, published: int | None) -> None:
+        """Notes that FOUND things are not as many as PUBLISHED."""
+        if published is not None and found != published:
+            self.lacks(f"{what}: {found:,} are there, {published:,} are published")
+
+    def check_set(self, what: str, utts: UttSet | Mapping[str, str], speakers: int | None, number: int | None) -> None:
+        """Notes where the speakers and utterances of a set are not as many as published."""
+        utt2spk = utts.utt2spk if isinstance(utts, UttSet) else utts
+        self.check(f"{what}: speakers", len(set(utt2spk.values())), speakers)
+        self.check(f"{what}: utterances", len(utt2spk), number)
+
+    def write(self, out_dir: Path, sets: Mapping[str, UttSet]) -> None:
+        """Writes OUT_DIR/<name> for all SETS that have utterances; last of all, so that all that lacks is told at once.
+
+        Raises:
+            DataError: something is missing and the copy was not said to be partial; no set has an utterance
+        """
+        if self.missing and not self.partial:
+            raise DataError(f"not whole: {'; '.join(self.missing)}. --partial true takes what is there", self.path)
+        for what in self.missing:
+            logger.warning("%s: lacks %s", self.path, what)
+        filled = {name: utts for name, utts in sets.items() if utts.utt2spk}
+        if not filled:
+            raise DataError("none of its utterances is there", self.path)
+        for name, utts in filled.items():
+            Contents(utts.tables, utts.trials, verbatim={}).write(out_dir / name)
+            logger.info("%s: %d utterances of %d speakers", out_dir / name, len(utts.utt2spk), utts.num_speakers)
+            for list_name, trials in utts.trials.items():
+                logger.info("%s: %s", out_dir / name / list_name, trials.summary())
+
+
+def gender_of(text: str) -> str | None:
+    """m or f of a corpus's word for it; None for others."""
+    return GENDERS.get(text.strip().lower())
+
+
+def _is_above(link: str) -> bool:
+    """Whether a link leads to a folder that it lies in: following it would never end."""
+    return os.path.realpath(os.path.dirname(link)).startswith(os.path.realpath(link))
