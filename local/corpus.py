@@ -10,17 +10,22 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from steps.datadir.contents import MODELS, Contents
 from steps.datadir.datadir import Segment
 from steps.datadir.pairs import Pairing
-from steps.datadir.tables import read_bytes, split_lines
+from steps.datadir.tables import read_bytes, split_lines, write_table
 from steps.datadir.trials import Layout, Trials, read_trials
 from steps.utils.errors import DataError
 
+LABEL_LAST = Layout({b"1": True, b"0": False}, 0, 1, 2)  # "enroll test 1|0", as CN-Celeb's
 GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f", "男": "m", "女": "f"}
+
+_TOLD = 20  # things missing that a message names
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +42,15 @@ class UttSet:
     tables: dict[str, dict[str, str]] = field(default_factory=lambda: {"wav.scp": {}, "utt2spk": {}})
     trials: dict[str, Trials] = field(default_factory=dict)
 
-    def add(self, utt: str, spk: str, place: str, segment: Segment | None = None, **columns: str | None) -> None:
-        """One utterance: session="x" goes to utt2session, and so on; a column that is None or empty is left out.
+    def add(
+        self,
+        utt: str,
+        spk: str,
+        place: str,
+        columns: Mapping[str, str | None] = MappingProxyType({}),
+        segment: Segment | None = None,
+    ) -> None:
+        """One utterance. COLUMNS {"session": "x"} goes to utt2session, and so on; what is None or empty is left out.
 
         PLACE is a path or "cmd |"; with a SEGMENT it is that of the recording.
 
@@ -59,11 +71,15 @@ class UttSet:
     @classmethod
     def join(cls, sets: Iterable["UttSet"]) -> "UttSet":
         """One set of several that have no utterance in common."""
-        tables: dict[str, dict[str, str]] = {"wav.scp": {}, "utt2spk": {}}
+        joined = cls()
         for utts in sets:
-            for name, table in utts.tables.items():
-                tables.setdefault(name, {}).update(table)
-        return cls(tables)
+            joined.update(utts)
+        return joined
+
+    def update(self, other: "UttSet") -> None:
+        """Takes over the tables of OTHER, which has no utterance in common with this."""
+        for name, table in other.tables.items():
+            self.tables.setdefault(name, {}).update(table)
 
     @property
     def utt2spk(self) -> dict[str, str]:
@@ -130,7 +146,7 @@ class UttSet:
             left = {side: getattr(trials, side)[known] for side in ("enroll", "test", "target")}
             self.trials[name] = replace(trials, **left)
 
-    def draw_trials(self, max_targets: int, seed: int = 0) -> None:
+    def draw_trials(self, max_targets: int = 20000, seed: int = 0) -> None:
         """For a corpus without official trials: `trials`, as many target as non-target ones, the latter of one sex
         where it is known, and `trials_cross_session`, with target trials across sessions, where a speaker has several.
         """
@@ -143,6 +159,14 @@ class UttSet:
         if len(spk2sessions) > len({spk for spk, _ in spk2sessions}):
             pairing = Pairing(self.utt2spk, genders, sessions)
             self.trials["trials_cross_session"] = pairing.sample(1, max_targets, seed)
+
+
+class Named(NamedTuple):
+    """What a front makes of a file's path: an utterance, its speaker, and columns as of `UttSet.add`."""
+
+    utt: str
+    spk: str
+    columns: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Corpus:
@@ -209,8 +233,32 @@ class Corpus:
             except OSError as error:
                 self.lacks(f"{error.filename}: {error.strerror}")
 
-    def rows(self, path: Path | str, columns: int | None = None, separator: str | None = None) -> Iterator[list[str]]:
-        """Fields of the lines of a list; empty lines are left out.
+    def take(
+        self, utts: UttSet, folder: Path | str, suffix: str | tuple[str, ...], name: Callable[[str], Named | None]
+    ) -> None:
+        """Adds the audio under FOLDER to UTTS. NAME makes its path an utterance; None: passed over, which is noted.
+
+        A FOLDER that is missing is noted too.
+        """
+        root = self.path / folder
+        if not root.is_dir():
+            self.lacks(str(folder))
+            return
+        strange = []
+        for path in self.audio(root, *([suffix] if isinstance(suffix, str) else suffix)):
+            named = name(path)
+            if named:
+                utts.add(named.utt, named.spk, f"{root}/{path}", named.columns)
+            else:
+                strange.append(path)
+        if strange:
+            text = "%s: %d files passed over, whose places are not the published ones, such as %s"
+            logger.warning(text, root, len(strange), min(strange))
+
+    def numbered(
+        self, path: Path | str, columns: int | None = None, separator: str | None = None
+    ) -> Iterator[tuple[int, list[str]]]:
+        """(number, fields) of the lines of a list; empty lines are left out.
 
         Args:
             path: the list, in the corpus or anywhere
@@ -231,7 +279,11 @@ class Corpus:
             fields = [field.strip() for field in text.split(separator)]
             if columns is not None and len(fields) != columns:
                 raise DataError(f"{columns} fields are wanted, not {len(fields)}: '{text}'", path, number)
-            yield fields
+            yield number, fields
+
+    def rows(self, path: Path | str, columns: int | None = None, separator: str | None = None) -> Iterator[list[str]]:
+        """As `numbered`, without the numbers."""
+        return (fields for _, fields in self.numbered(path, columns, separator))
 
     def records(self, path: Path | str, separator: str, columns: Collection[str]) -> Iterator[dict[str, str]]:
         """The lines below the header of a list, as {name of the column: field}.
@@ -245,7 +297,7 @@ class Corpus:
             DataError: cannot be read, no such columns, the first line with fewer fields than the header
         """
         path = self.path / path
-        rows = enumerate(self.rows(path, separator=separator), start=1)
+        rows = self.numbered(path, separator=separator)
         _, header = next(rows, (1, []))
         if lacking := [name for name in columns if name not in header]:
             raise DataError(f"no column {' nor '.join(lacking)} in its header", path, 1)
@@ -266,24 +318,52 @@ class Corpus:
         self.check(f"{what}: speakers", len(set(utt2spk.values())), speakers)
         self.check(f"{what}: utterances", len(utt2spk), number)
 
+    def check_whole(self) -> None:
+        """Tells what was noted to be missing. Raises DataError unless the copy was said to be partial."""
+        more = f"; {len(self.missing) - _TOLD:,} things more" if len(self.missing) > _TOLD else ""
+        if self.missing and not self.partial:
+            text = "; ".join(self.missing[:_TOLD]) + more
+            raise DataError(f"not whole, it lacks: {text}. --partial true takes what is there", self.path)
+        for what in self.missing[:_TOLD]:
+            logger.warning("%s: lacks %s", self.path, what)
+        if more:
+            logger.warning("%s: lacks%s", self.path, more[1:])
+        self.missing.clear()
+
     def write(self, out_dir: Path, sets: Mapping[str, UttSet]) -> None:
         """Writes OUT_DIR/<name> for all SETS that have utterances; last of all, so that all that lacks is told at once.
 
         Raises:
             DataError: something is missing and the copy was not said to be partial; no set has an utterance
         """
-        if self.missing and not self.partial:
-            raise DataError(f"not whole: {'; '.join(self.missing)}. --partial true takes what is there", self.path)
-        for what in self.missing:
-            logger.warning("%s: lacks %s", self.path, what)
+        self.check_whole()
         filled = {name: utts for name, utts in sets.items() if utts.utt2spk}
         if not filled:
             raise DataError("none of its utterances is there", self.path)
         for name, utts in filled.items():
-            Contents(utts.tables, utts.trials, verbatim={}).write(out_dir / name)
+            tables = {file: table for file, table in utts.tables.items() if table}
+            Contents(tables, utts.trials, verbatim={}).write(out_dir / name)
             logger.info("%s: %d utterances of %d speakers", out_dir / name, len(utts.utt2spk), utts.num_speakers)
             for list_name, trials in utts.trials.items():
                 logger.info("%s: %s", out_dir / name / list_name, trials.summary())
+
+
+def write_noises(out_dir: Path, wavs: Mapping[str, str], utt2class: Mapping[str, str]) -> None:
+    """A data directory of noises or impulse responses, without speakers: wav.scp, and utt2class that sorts them."""
+    write_table(out_dir / "wav.scp", wavs)
+    write_table(out_dir / "utt2class", utt2class)
+    logger.info("%s: %d files of %d classes", out_dir, len(wavs), len(set(utt2class.values())))
+
+
+def in_speaker_folder(path: str) -> Named | None:
+    """S0002-BAC009S0002W0122 of S0002 for .../S0002/BAC009S0002W0122.wav; None where there is no folder."""
+    *_, spk, name = path.rsplit("/", 2) if "/" in path else ("", "", "")
+    return Named(f"{spk}-{name.rpartition('.')[0]}", spk) if spk else None
+
+
+def stem_of(path: str) -> str:
+    """name of folder/name.wav"""
+    return path.rpartition("/")[2].rpartition(".")[0]
 
 
 def gender_of(text: str) -> str | None:

@@ -134,7 +134,7 @@ def take_utterances(corpus: Corpus, root: Path, meta: dict[str, dict[str, str]],
         elif utt in sets[spk].utt2spk:
             again += 1
         else:
-            sets[spk].add(utt, spk, f"{root}/{path}", session=f"{spk}-{rest.partition('/')[0]}")
+            sets[spk].add(utt, spk, f"{root}/{path}", {"session": f"{spk}-{rest.partition('/')[0]}"})
     if again:
         logger.info("%s: %d files passed over: their utterances are there as other files", root, again)
     if strange:
