@@ -1,164 +1,42 @@
 """What the corpus fronts local/prepare_*.py share: a corpus on disk, what its copy lacks, and the sets made of it.
 
-A front walks the published tree with `Corpus.audio`, reads official lists with `Corpus.rows` and `Corpus.trials`, puts
-utterances into an `UttSet` and ends with `Corpus.write`, which refuses a copy that is not whole. Nothing here opens an
-audio file or asks for its status: a million utterances are listed from the folders alone.
+A front walks the published tree with `Corpus.take` or `audio`, reads official lists with `rows` and `read_trials`, and
+ends with `write`, which refuses a copy that is not whole. Nothing here opens an audio file or asks for its status: a
+million utterances are listed from the folders alone.
 """
 
+import csv
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from local.utt_set import UttSet
 from steps.datadir.contents import MODELS, Contents
-from steps.datadir.datadir import Segment
-from steps.datadir.pairs import Pairing
 from steps.datadir.tables import read_bytes, split_lines, write_table
-from steps.datadir.trials import Layout, Trials, read_trials
+from steps.datadir.trials import Layout, read_trials
 from steps.utils.errors import DataError
 
 LABEL_LAST = Layout({b"1": True, b"0": False}, 0, 1, 2)  # "enroll test 1|0", as CN-Celeb's
-GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f", "男": "m", "女": "f"}
+GENDERS = {
+    "m": "m",
+    "male": "m",
+    "male_masculine": "m",
+    "f": "f",
+    "female": "f",
+    "female_feminine": "f",
+    "男": "m",
+    "女": "f",
+}
 
 _TOLD = 20  # things missing that a message names
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class UttSet:
-    """A data directory in the making.
-
-    Args:
-        tables: file name -> table, as in `Contents`
-        trials: file name -> trial list
-    """
-
-    tables: dict[str, dict[str, str]] = field(default_factory=lambda: {"wav.scp": {}, "utt2spk": {}})
-    trials: dict[str, Trials] = field(default_factory=dict)
-
-    def add(
-        self,
-        utt: str,
-        spk: str,
-        place: str,
-        columns: Mapping[str, str | None] = MappingProxyType({}),
-        segment: Segment | None = None,
-    ) -> None:
-        """One utterance. COLUMNS {"session": "x"} goes to utt2session, and so on; what is None or empty is left out.
-
-        PLACE is a path or "cmd |"; with a SEGMENT it is that of the recording.
-
-        Raises:
-            DataError: an utterance of this id is there already
-        """
-        utt2spk = self.tables["utt2spk"]
-        if utt in utt2spk:
-            raise DataError(f"two files would be utterance '{utt}'", place)
-        utt2spk[utt] = spk
-        self.tables["wav.scp"][segment.recording if segment else utt] = place
-        if segment:
-            self.tables.setdefault("segments", {})[utt] = str(segment)
-        for name, value in columns.items():
-            if value:
-                self.tables.setdefault(f"utt2{name}", {})[utt] = value
-
-    @classmethod
-    def join(cls, sets: Iterable["UttSet"]) -> "UttSet":
-        """One set of several that have no utterance in common."""
-        joined = cls()
-        for utts in sets:
-            joined.update(utts)
-        return joined
-
-    def update(self, other: "UttSet") -> None:
-        """Takes over the tables of OTHER, which has no utterance in common with this."""
-        for name, table in other.tables.items():
-            self.tables.setdefault(name, {}).update(table)
-
-    @property
-    def utt2spk(self) -> dict[str, str]:
-        return self.tables["utt2spk"]
-
-    @property
-    def num_speakers(self) -> int:
-        return len(set(self.utt2spk.values()))
-
-    def describe(self, **columns: Mapping[str, str]) -> None:
-        """Of speakers: gender={...} goes to spk2gender, as far as it is of speakers of this set; and so on."""
-        speakers = set(self.utt2spk.values())
-        for name, table in columns.items():
-            if found := {spk: value for spk, value in table.items() if spk in speakers}:
-                self.tables[f"spk2{name}"] = found
-
-    def without(self, speakers: Collection[str]) -> "UttSet":
-        """This set without SPEAKERS; it must have no segments."""
-        kept = {utt for utt, spk in self.utt2spk.items() if spk not in speakers}
-        tables = {
-            name: {key: value for key, value in table.items() if key in kept} for name, table in self.tables.items()
-        }
-        return UttSet(tables)
-
-    def read_trials(
-        self,
-        corpus: "Corpus",
-        name: str,
-        path: Path | str,
-        rename: Callable[[str], str],
-        rename_enroll: Callable[[str], str] | None = None,
-        layout: Layout | None = None,
-        published: int | None = None,
-    ) -> None:
-        """Takes an official list as the trials NAME; trials of files that are not there are noted and left out.
-
-        Args:
-            corpus: whose list it is
-            name: trials or trials_<kind>
-            path: the list
-            rename: from the list's names to ids of utterances
-            rename_enroll: the same for enrolment; models (enroll.spk2utt) must be in the tables already
-            layout: of the list, if it is neither Kaldi's nor VoxCeleb's
-            published: how many trials it should have
-
-        Raises:
-            DataError: a malformed line
-        """
-        if not (corpus.path / path).exists():
-            corpus.lacks(str(path))
-            return
-        trials = read_trials(corpus.path / path, layout)
-        corpus.check(f"trials in {Path(path).name}", len(trials), published)
-        enroll_ids = list(map(rename_enroll or rename, trials.enroll_ids))
-        trials = trials.renamed(enroll_ids, list(map(rename, trials.test_ids)))
-        enroll = self.tables.get(MODELS, self.utt2spk)
-        known = np.array([utt in enroll for utt in trials.enroll_ids], bool)[trials.enroll]
-        known &= np.array([utt in self.utt2spk for utt in trials.test_ids], bool)[trials.test]
-        if not known.all():
-            first = int(np.argmin(known))
-            text = f"files of {np.sum(~known):,} trials of {Path(path).name}"
-            corpus.lacks(f"{text}, first of line {first + 1}: '{trials.name(first)}'")
-        if known.any():
-            left = {side: getattr(trials, side)[known] for side in ("enroll", "test", "target")}
-            self.trials[name] = replace(trials, **left)
-
-    def draw_trials(self, max_targets: int = 20000, seed: int = 0) -> None:
-        """For a corpus without official trials: `trials`, as many target as non-target ones, the latter of one sex
-        where it is known, and `trials_cross_session`, with target trials across sessions, where a speaker has several.
-        """
-        sessions = self.tables.get("utt2session", {})
-        genders = self.tables.get("spk2gender")
-        if genders and len(genders) < self.num_speakers:
-            genders = None
-        self.trials["trials"] = Pairing(self.utt2spk, genders).sample(1, max_targets, seed)
-        spk2sessions = {(self.utt2spk[utt], session) for utt, session in sessions.items()}
-        if len(spk2sessions) > len({spk for spk, _ in spk2sessions}):
-            pairing = Pairing(self.utt2spk, genders, sessions)
-            self.trials["trials_cross_session"] = pairing.sample(1, max_targets, seed)
 
 
 class Named(NamedTuple):
@@ -298,6 +176,8 @@ class Corpus:
         """
         path = self.path / path
         rows = self.numbered(path, separator=separator)
+        if separator == ",":  # fields may be quoted
+            rows = ((number, next(csv.reader([",".join(fields)], skipinitialspace=True))) for number, fields in rows)
         _, header = next(rows, (1, []))
         if lacking := [name for name in columns if name not in header]:
             raise DataError(f"no column {' nor '.join(lacking)} in its header", path, 1)
@@ -306,6 +186,48 @@ class Corpus:
                 text = f"{len(header)} fields are wanted, not {len(fields)}: '{separator.join(fields)}'"
                 raise DataError(text, path, number)
             yield dict(zip(header, fields, strict=False))
+
+    def read_trials(
+        self,
+        utts: UttSet,
+        name: str,
+        path: Path | str,
+        rename: Callable[[str], str],
+        rename_enroll: Callable[[str], str] | None = None,
+        layout: Layout | None = None,
+        published: int | None = None,
+    ) -> None:
+        """Takes an official list as the trials NAME of UTTS; trials of files that are not there are noted and left out.
+
+        Args:
+            utts: the set that it is for
+            name: trials or trials_<kind>
+            path: the list
+            rename: from the list's names to ids of utterances
+            rename_enroll: the same for enrolment; models (enroll.spk2utt) must be in the tables already
+            layout: of the list, if it is neither Kaldi's nor VoxCeleb's
+            published: how many trials it should have
+
+        Raises:
+            DataError: a malformed line
+        """
+        if not (self.path / path).exists():
+            self.lacks(str(path))
+            return
+        trials = read_trials(self.path / path, layout)
+        self.check(f"trials in {Path(path).name}", len(trials), published)
+        enroll_ids = list(map(rename_enroll or rename, trials.enroll_ids))
+        trials = trials.renamed(enroll_ids, list(map(rename, trials.test_ids)))
+        enroll = utts.tables.get(MODELS, utts.utt2spk)
+        known = np.array([utt in enroll for utt in trials.enroll_ids], bool)[trials.enroll]
+        known &= np.array([utt in utts.utt2spk for utt in trials.test_ids], bool)[trials.test]
+        if not known.all():
+            first = int(np.argmin(known))
+            text = f"files of {np.sum(~known):,} trials of {Path(path).name}"
+            self.lacks(f"{text}, first of line {first + 1}: '{trials.name(first)}'")
+        if known.any():
+            left = {side: getattr(trials, side)[known] for side in ("enroll", "test", "target")}
+            utts.trials[name] = replace(trials, **left)
 
     def check(self, what: str, found: int, published: int | None) -> None:
         """Notes that FOUND things are not as many as PUBLISHED."""
@@ -342,7 +264,7 @@ class Corpus:
             raise DataError("none of its utterances is there", self.path)
         for name, utts in filled.items():
             tables = {file: table for file, table in utts.tables.items() if table}
-            Contents(tables, utts.trials, verbatim={}).write(out_dir / name)
+            Contents(tables, utts.trials, utts.verbatim).write(out_dir / name)
             logger.info("%s: %d utterances of %d speakers", out_dir / name, len(utts.utt2spk), utts.num_speakers)
             for list_name, trials in utts.trials.items():
                 logger.info("%s: %s", out_dir / name / list_name, trials.summary())

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from local.corpus import UttSet
+from local.utt_set import UttSet
 from steps.audio.reading import read_audio
 from steps.datadir.datadir import invert
 from steps.utils.errors import DataError

@@ -8,7 +8,8 @@ lines "0002 F". Counts: Bu et al., "AISHELL-1", O-COCOSDA 2017.
 
 from pathlib import Path
 
-from local.corpus import Corpus, UttSet, gender_of, in_speaker_folder
+from local.corpus import Corpus, gender_of, in_speaker_folder
+from local.utt_set import UttSet
 from steps.utils.cli import run_step
 
 PARTS = {  # part: name of the set, speakers, utterances

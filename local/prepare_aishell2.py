@@ -10,7 +10,8 @@ recipes that read it, not from a copy. Counts: Du et al., "AISHELL-2", 2018.
 from functools import partial as bind
 from pathlib import Path
 
-from local.corpus import Corpus, Named, UttSet, gender_of, in_speaker_folder
+from local.corpus import Corpus, Named, gender_of, in_speaker_folder
+from local.utt_set import UttSet
 from steps.utils.cli import run_step
 
 PUBLISHED = {"train": (1991, 1009223), "dev": (5, 2500), "test": (10, 5000)}  # speakers, utterances (of one channel)
@@ -41,8 +42,7 @@ def prepare_aishell2(corpus_dir: Path, out_dir: Path, partial: bool = False) -> 
                 corpus.take(utts, root / channel / part / "wav", ".wav", bind(of, channel))
                 corpus.check_set(f"{channel} {part}", utts, *PUBLISHED[part])
                 whole.update(utts)
-    if test.utt2spk:
-        test.draw_trials()
+    test.draw_trials()
     corpus.write(out_dir, {"train": train, "dev": dev, "eval_aishell2": test})
 
 

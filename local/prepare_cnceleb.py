@@ -14,8 +14,9 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
-from local.corpus import LABEL_LAST, Corpus, Named, UttSet, stem_of
+from local.corpus import LABEL_LAST, Corpus, Named, stem_of
 from local.join_short import join_short
+from local.utt_set import UttSet
 from steps.datadir.contents import MODELS
 from steps.utils.cli import run_step
 
@@ -88,8 +89,8 @@ def take_evaluation(corpus: Corpus, utts: UttSet, enroll: str) -> None:
                     utts.add(models[model][-1], spk, str(place), columns_of(spk, name))
         utts.tables[MODELS] = {model: " ".join(names) for model, names in models.items() if names}
     corpus.take(utts, f"{root}/test", SUFFIXES, lambda name: of(name[:7], name[8:]))
-    utts.read_trials(
-        corpus,
+    corpus.read_trials(
+        utts,
         "trials",
         f"{root}/lists/trials.lst",
         rename=stem_of,

@@ -9,7 +9,8 @@ transcripts of the release; Panayotov et al., "Librispeech", ICASSP 2015.
 from pathlib import Path
 from typing import Literal
 
-from local.corpus import Corpus, Named, UttSet, gender_of, stem_of
+from local.corpus import Corpus, Named, gender_of, stem_of
+from local.utt_set import UttSet
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 
@@ -65,7 +66,7 @@ def prepare_librispeech(
         sets.setdefault(name, UttSet()).update(utts)
     for name, utts in sets.items():
         utts.describe(gender=genders)
-        if name != "train" and utts.utt2spk:
+        if name != "train":
             utts.draw_trials()
     corpus.write(out_dir, sets)
 

@@ -11,7 +11,8 @@ microphone, session and more (README of the release). Counts of core-core: McLar
 from collections.abc import Iterator
 from pathlib import Path
 
-from local.corpus import Corpus, UttSet, gender_of, stem_of
+from local.corpus import Corpus, gender_of, stem_of
+from local.utt_set import UttSet
 from steps.datadir.contents import MODELS
 from steps.datadir.datadir import Segment, parse_segment
 from steps.datadir.trials import Layout
@@ -74,8 +75,8 @@ def take_part(corpus: Corpus, part: str) -> UttSet:
         for test in ("core", "multi"):
             path = Path(part, "keys", f"{condition}-{test}.lst")
             if needed or (corpus.path / path).exists():
-                utts.read_trials(
-                    corpus,
+                corpus.read_trials(
+                    utts,
                     f"trials_{condition}_{test}",
                     path,
                     rename=lambda name: f"{meta[stem_of(name)][1]}-{stem_of(name)}" if stem_of(name) in meta else name,

@@ -7,7 +7,8 @@ speechocean762/WAVE/SPEAKER0001/000010011.WAV. Counts: Zhang et al., "speechocea
 
 from pathlib import Path
 
-from local.corpus import Corpus, UttSet, gender_of
+from local.corpus import Corpus, gender_of
+from local.utt_set import UttSet
 from steps.utils.cli import run_step
 
 PARTS = {"train": ("train", 125, 2500), "test": ("eval_speechocean762", 125, 2500)}
@@ -35,8 +36,7 @@ def prepare_speechocean762(corpus_dir: Path, out_dir: Path, partial: bool = Fals
         corpus.check_set(part, utts, speakers, utterances)
         genders = {spk: gender for spk, word in tables["spk2gender"].items() if (gender := gender_of(word))}
         utts.describe(gender=genders, age=tables["spk2age"])
-    if sets["eval_speechocean762"].utt2spk:
-        sets["eval_speechocean762"].draw_trials()
+    sets["eval_speechocean762"].draw_trials()
     corpus.write(out_dir, sets)
 
 

@@ -8,7 +8,8 @@ read too. Counts: the documentation of the release.
 import re
 from pathlib import Path
 
-from local.corpus import Corpus, Named, UttSet
+from local.corpus import Corpus, Named
+from local.utt_set import UttSet
 from steps.utils.cli import run_step
 
 PARTS = {"train": ("train", 462, 4620), "test": ("eval_timit", 168, 1680)}  # name of the set, speakers, utterances
@@ -36,8 +37,7 @@ def prepare_timit(corpus_dir: Path, out_dir: Path, partial: bool = False) -> Non
         dialects = {spk: utts.tables["utt2dialect"][utt] for utt, spk in utts.utt2spk.items()}
         utts.describe(gender={spk: spk[0] for spk in dialects}, dialect=dialects)
         utts.tables.pop("utt2dialect", None)
-    if sets["eval_timit"].utt2spk:
-        sets["eval_timit"].draw_trials()
+    sets["eval_timit"].draw_trials()
     corpus.write(out_dir, sets)
 
 

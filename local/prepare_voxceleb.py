@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
-from local.corpus import Corpus, UttSet, gender_of
+from local.corpus import Corpus, gender_of
+from local.utt_set import UttSet
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 
@@ -76,7 +77,7 @@ def prepare_voxceleb(
     for name, (file_name, published) in LISTS.items():
         if name.startswith("trials_o") or "vox1_dev" not in train:
             path = find_list(corpus, file_name) or file_name
-            evaluation.read_trials(corpus, name, path, utterance_of, published=published)
+            corpus.read_trials(evaluation, name, path, utterance_of, published=published)
     training = UttSet.join(parts[part] for part in train)
     if exclude:
         names = {row[0] for row in corpus.rows(exclude.resolve())}

@@ -1,23 +1,35 @@
 """Corpora as they are published, in miniature, for the tests of local/prepare_*.py."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from corpus_tree import plant, write
+import torch
+from corpus_tree import audio, plant, write
 
 from local import (
+    prepare_3dspeaker,
+    prepare_aidatatang,
     prepare_aishell1,
     prepare_aishell2,
+    prepare_ami,
+    prepare_chime5,
     prepare_cnceleb,
+    prepare_commonvoice,
+    prepare_dacon,
+    prepare_hw4,
     prepare_librispeech,
+    prepare_magicdata,
     prepare_musan,
     prepare_rirs,
     prepare_sitw,
     prepare_speechocean762,
+    prepare_tal_csasr,
     prepare_timit,
+    prepare_voices,
 )
 
 
@@ -153,14 +165,161 @@ def sitw(path: Path) -> None:
         )
         write(root / "lists" / "test-core.lst", "audio/bbbbb.flac\n")
         write(root / "lists" / "test-multi.lst", "audio/bbbbb.flac 1\naudio/ddddd.flac 2\n")
-        for enroll, models in (("core", ("10001", "10002")), ("assist", ("10001", "20001"))):
+        enrolled = {"core": (("10001", "AB"), ("10002", "CD")), "assist": (("10001", "AB"), ("20001", "CD"))}
+        for enroll, models in enrolled.items():
             for test, tests in (("core", ["bbbbb"]), ("multi", ["bbbbb", "ddddd"])):
                 lines = [
-                    f"{model} audio/{name}.flac {'tgt' if (model in ('10002', '20001')) == (name == 'ddddd') else 'imp'}\n"
-                    for model in models
+                    f"{model} audio/{name}.flac {'tgt' if spk == files[name] else 'imp'}\n"
+                    for model, spk in models
                     for name in tests
                 ]
                 write(root / "keys" / f"{enroll}-{test}.lst", "".join(lines))
+
+
+def aidatatang(path: Path) -> None:
+    for part, speakers in (("train", ("G0013", "G0014")), ("dev", ("G0002",)), ("test", ("G0003", "G0004"))):
+        root = path / "aidatatang_200zh" / "corpus" / part
+        plant(root, *(f"{spk}/T0055{spk}S000{n}.wav" for spk in speakers for n in "12"))
+        for spk in speakers:
+            write(root / spk / f"T0055{spk}S0001.trn", "x\n")
+
+
+def magicdata(path: Path) -> None:
+    rows = "SPKID\tAge\tGender\tDialect\n"
+    for part, speakers in (("train", ("14_3466", "5_541")), ("dev", ("6_1",)), ("test", ("38_5837", "38_5838"))):
+        text = "UtteranceID\tSpeakerID\tTranscription\n"
+        for spk in speakers:
+            files = [f"{spk}_2017082{day}171117.wav" for day in "67"]
+            plant(path / part / spk, *files)
+            text += "".join(f"{file}\t{spk}\t你 好\n" for file in files)
+            rows += f"{spk}\t18\tfemale\the bei\n"
+        write(path / part / "TRANS.txt", text)
+    plant(path / "train" / "5_541", "5_541_20170101000000.wav")
+    write(path / "metadata" / "SPKINFO.txt", rows)
+
+
+def tal_csasr(path: Path) -> None:
+    plant(path / "TAL_CSASR" / "cs_wav", "a/0001.wav", "a/0002.wav", "b/0003.wav")
+    write(path / "TAL_CSASR" / "label", "0001 你好 hello\n0002 x\n")
+
+
+def chime5(path: Path) -> None:
+    for part, session, speakers in (
+        ("train", "S03", ("P09", "P10")),
+        ("dev", "S02", ("P05", "P06")),
+        ("eval", "S01", ("P01", "P02")),
+        ("eval", "S21", ("P01", "P02")),
+    ):
+        root = path / "CHiME5"
+        entries: list[dict[str, Any]] = [{"words": "[redacted]", "start_time": {"original": "0:00:00.0"}}]
+        for spk in speakers:
+            (root / "audio" / part).mkdir(parents=True, exist_ok=True)
+            (root / "audio" / part / f"{session}_{spk}.wav").write_bytes(audio("wav", 5.0, 2))
+            for start in (0, 2):
+                entries.append(
+                    {
+                        "speaker": spk,
+                        "start_time": {"original": f"0:01:0{start}.50", spk: f"0:00:0{start}.50"},
+                        "end_time": {"original": f"0:01:0{start + 1}.90", spk: f"0:00:0{start + 1}.90"},
+                    }
+                )
+            entries.append({"speaker": spk, "start_time": "0:00:00.10", "end_time": "0:00:00.50"})
+        write(root / "transcriptions" / part / f"{session}.json", json.dumps(entries))
+
+
+def voices(path: Path) -> None:
+    columns = "index,chapter,degrees,distractor,filename,gender,mic,query_name,room,segment,source,speaker,transcript"
+    root = path / "VOiCES_devkit"
+    for part, speakers in (("train", (32, 26)), ("test", (115, 118))):
+        rows = [columns]
+        for spk in speakers:
+            for segment in (7, 8):
+                for room in ("rm1", "rm2"):
+                    name = f"Lab41-SRI-VOiCES-{room}-babb-sp{spk:04}-ch004137-sg{segment:04}-mc01-stu-clo-dg150"
+                    file = f"distant-16k/speech/{part}/{room}/babb/sp{spk:04}/{name}.wav"
+                    plant(root, file)
+                    rows.append(f'0,4137,150,babb,{file},M,1,{name},{room},{segment},x,{spk},"a, b"')
+        write(root / "references" / f"{part}_index.csv", "\n".join(rows) + "\n")
+
+
+def commonvoice(path: Path) -> None:
+    for language, clients in (("en", "abcde"), ("de", "fgba")):
+        header = "client_id\tpath\tsentence\tup_votes\tage\tgender\n"
+        lines = {}
+        for index, client in enumerate(clients):
+            clips = [f"common_voice_{language}_{client}{n}.mp3" for n in range(1 if client == "e" else 3)]
+            plant(path / language / "clips", *clips)
+            lines[client] = [f'{client * 128}\t{clip}\ta "b\t2\t\tfemale_feminine\n' for clip in clips]
+            part = ("test", "test", "dev")[index] if language == "en" and index < 3 else ""
+            part = ("test", "test")[index] if language == "de" and index < 2 else part
+            if part:
+                file = path / language / f"{part}.tsv"
+                write(file, (file.read_text() if file.exists() else header) + lines[client][0])
+        write(path / language / "validated.tsv", header + "".join(line for each in lines.values() for line in each))
+    write(path / "de" / "dev.tsv", "client_id\tpath\n")
+
+
+def ami(path: Path) -> None:
+    nite = 'xmlns:nite="http://nite.sourceforge.net/"'
+    meetings = {
+        "ES2002a": {"A": "FEE005", "B": "MEE006"},
+        "ES2003a": {"A": "MEE010", "B": "FEE012"},
+        "ES2004a": {"A": "FEE013", "B": "FEE016"},
+        "ES2004b": {"A": "FEE013", "B": "MEE006"},
+    }
+    text = ""
+    for meeting, agents in meetings.items():
+        text += f'<meeting observation="{meeting}">'
+        for channel, (agent, spk) in enumerate(agents.items()):
+            text += f'<speaker nxt_agent="{agent}" channel="{channel}" global_name="{spk}"/>'
+            audio_dir = path / "amicorpus" / meeting / "audio"
+            plant(audio_dir, f"{meeting}.Headset-{channel}.wav", seconds=5.0)
+            spans = ((0.5, 1.9), (2.0, 2.0), (2.5, 2.75), (3, 4.5))
+            lines = [f'<segment transcriber_start="{start}" transcriber_end="{end}"/>' for start, end in spans]
+            segments = path / "ami_public_manual_1.6.2" / "segments" / f"{meeting}.{agent}.segments.xml"
+            write(segments, f"<nite:root {nite}>{''.join(lines)}</nite:root>")
+        text += "</meeting>"
+    resources = path / "ami_public_manual_1.6.2" / "corpusResources"
+    write(resources / "meetings.xml", f'<?xml version="1.0"?><nite:root {nite}>{text}</nite:root>')
+
+
+def threedspeaker(path: Path) -> None:
+    root = path / "3dspeaker"
+    for part, speakers in (("train", ("00001", "00002")), ("test", ("10001", "10002"))):
+        wavs, info = "", "Utt-id,Spk-id,Seg-id,Device,Distance,Dialect\n"
+        utt2spk = ""
+        for spk in speakers:
+            for device in ("Device01", "Device03", "Device09"):
+                utt = f"3D_SPK_{spk}_001_{device}_Distance00_Dialect00"
+                plant(root, f"{part}/3D_SPK_{spk}/{utt}.wav")
+                wavs += f"{utt} /{part}/3D_SPK_{spk}/{utt}.wav\n"
+                utt2spk += f"{utt} 3D_SPK_{spk}\n"
+                info += f"{utt},3D_SPK_{spk},001,{device},Distance00,Standard Mandarin\n"
+        write(root / "files" / f"{part}_wav.scp", wavs)
+        write(root / "files" / f"{part}_utt2spk", utt2spk)
+        write(root / "files" / f"{part}_utt2info.csv", info)
+    utt = "3D_SPK_1000{}_001_Device0{}_Distance00_Dialect00".format
+    trials = f"{utt(1, 1)} {utt(1, 3)} target\n{utt(1, 1)} {utt(2, 3)} nontarget\n"
+    for condition in ("device", "distance", "dialect"):
+        write(root / "files" / f"trials_cross_{condition}", trials)
+
+
+def dacon(path: Path) -> None:
+    plant(path / "wav", "a/1.wav", "a/2.wav", "b/1.wav", "c/1.wav", "c/2.wav", "d/1.wav")
+    write(path / "train_info.csv", "file_name,speaker\na/1.wav,idx 1\na/2.wav,idx 1\nb/1.wav,idx2\n")
+    write(path / "test_data.csv", "file_name,file_name_,label\nc/1.wav,c/2.wav,0\nc/1.wav,d/1.wav,1\n")
+
+
+def hw4(path: Path) -> None:
+    speakers = {
+        spk: [{"feature_path": f"uttr-{spk}{n}.pt", "mel_len": 20} for n in "ab"] for spk in ("id00464", "id00559")
+    }
+    test = [{"feature_path": f"uttr-test{n}.pt"} for n in "ab"]
+    write(path / "metadata.json", json.dumps({"n_mels": 40, "speakers": speakers}))
+    write(path / "mapping.json", json.dumps({"speaker2id": {spk: n for n, spk in enumerate(speakers)}}))
+    write(path / "testdata.json", json.dumps({"n_mels": 40, "utterances": test}))
+    for seed, entry in enumerate([*speakers["id00464"], *speakers["id00559"], *test]):
+        torch.save(torch.full((20 + seed, 40), float(seed)), path / entry["feature_path"])
 
 
 MINIATURES = {
@@ -248,5 +407,106 @@ MINIATURES = {
         ("eval/audio/ccccc.flac", "1 files of eval/audio, such as ccccc"),
         ("dev/keys/assist-multi.lst", "dev/keys/assist-multi.lst"),
         ("eval/lists/enroll-assist.lst", "3 audio/eeeee.flac 0.5 0.4\n", r"enroll-assist\.lst:3: it ends at 0\.4"),
+    ),
+    "aidatatang": Miniature(
+        prepare_aidatatang,
+        aidatatang,
+        {"PARTS": {"train": ("train", 2, 4), "dev": ("dev", 1, 2), "test": ("eval_aidatatang", 2, 4)}},
+        ("train", "dev", "eval_aidatatang"),
+        ("aidatatang_200zh/corpus/test/G0003/T0055G0003S0001.wav", "test: utterances: 3 are there, 4 are published"),
+        None,
+        None,
+    ),
+    "magicdata": Miniature(
+        prepare_magicdata,
+        magicdata,
+        {"SPEAKERS": 5},
+        ("train", "dev", "eval_magicdata"),
+        (
+            "test/38_5837/38_5837_20170826171117.wav",
+            "1 files of test/TRANS.txt, such as 38_5837-38_5837_20170826171117",
+        ),
+        ("metadata/SPKINFO.txt", "metadata/SPKINFO.txt or SPKINFO.txt"),
+        ("dev/TRANS.txt", "x\n", r"dev/TRANS\.txt:4: 3 fields are wanted, not 1: 'x'"),
+    ),
+    "tal_csasr": Miniature(
+        prepare_tal_csasr,
+        tal_csasr,
+        {},
+        ("unlabelled",),
+        ("TAL_CSASR/cs_wav/a/0001.wav", "1 files of label, such as 0001"),
+        None,
+        None,
+    ),
+    "chime5": Miniature(
+        prepare_chime5,
+        chime5,
+        {"SESSIONS": {"train": "S03", "dev": "S02", "eval": "S01 S21"}},
+        ("train", "dev", "eval_chime5"),
+        ("CHiME5/audio/eval/S01_P01.wav", "S01_P01.wav"),
+        ("CHiME5/transcriptions/dev/S02.json", "CHiME5/transcriptions/dev/S02.json"),
+        ("CHiME5/transcriptions/dev/S02.json", "[", r"S02\.json: not JSON"),
+    ),
+    "voices": Miniature(
+        prepare_voices,
+        voices,
+        {},
+        ("train", "eval_voices"),
+        (
+            "VOiCES_devkit/distant-16k/speech/test/rm1/babb/sp0115/"
+            "Lab41-SRI-VOiCES-rm1-babb-sp0115-ch004137-sg0007-mc01-stu-clo-dg150.wav",
+            "1 files of test_index.csv, such as distant-16k/speech/test/rm1/babb/sp0115/Lab41-SRI",
+        ),
+        ("VOiCES_devkit/references/train_index.csv", "VOiCES_devkit/references/train_index.csv"),
+        ("VOiCES_devkit/references/train_index.csv", "1,2\n", r"train_index\.csv:10: 13 fields are wanted, not 2"),
+    ),
+    "commonvoice": Miniature(
+        prepare_commonvoice,
+        commonvoice,
+        {},
+        ("train", "eval_commonvoice_en", "eval_commonvoice_de"),
+        ("de/clips/common_voice_de_f1.mp3", "1 clips of de/validated.tsv, such as common_voice_de_f1.mp3"),
+        ("de/dev.tsv", "de/dev.tsv"),
+        ("en/validated.tsv", "a\n", r"en/validated\.tsv:15: 6 fields are wanted, not 1"),
+    ),
+    "ami": Miniature(
+        prepare_ami,
+        ami,
+        {},
+        ("train", "dev", "eval_ami"),
+        ("amicorpus/ES2004a/audio/ES2004a.Headset-0.wav", "1 recordings, such as ES2004a.Headset-0.wav"),
+        ("ami_public_manual_1.6.2/segments/ES2002a.A.segments.xml", "segments/ES2002a.A.segments.xml"),
+        ("ami_public_manual_1.6.2/segments/ES2002a.A.segments.xml", "<", r"ES2002a\.A\.segments\.xml: not XML"),
+    ),
+    "3dspeaker": Miniature(
+        prepare_3dspeaker,
+        threedspeaker,
+        {},
+        ("train", "eval_3dspeaker"),
+        (
+            "3dspeaker/test/3D_SPK_10001/3D_SPK_10001_001_Device03_Distance00_Dialect00.wav",
+            "files of 1 trials of trials_cross_device, first of line 1",
+        ),
+        ("3dspeaker/files/trials_cross_distance", "trials_cross_distance"),
+        ("3dspeaker/files/train_wav.scp", "a\n", r"train_wav\.scp:7: 2 fields are wanted, not 1"),
+    ),
+    "dacon": Miniature(
+        prepare_dacon,
+        dacon,
+        {},
+        ("train", "eval_dacon"),
+        ("wav/a/1.wav", "1 files of the lists, such as a/1.wav"),
+        ("test_data.csv", "test_data or test_data.csv"),
+        ("test_data.csv", "c/1.wav,c/2.wav,2\n", r"test_data\.csv:4: label '2' is not 0 or 1"),
+        {"audio": "wav"},
+    ),
+    "hw4": Miniature(
+        prepare_hw4,
+        hw4,
+        {"PUBLISHED": {"train": (2, 4), "test": (None, 2)}},
+        ("train", "eval_hw4"),
+        ("uttr-id00464a.pt", "train: utterances: 3 are there, 4 are published"),
+        None,
+        ("metadata.json", "}", r"metadata\.json: not JSON with 'speakers'"),
     ),
 }

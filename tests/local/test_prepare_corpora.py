@@ -1,13 +1,17 @@
 """What holds for every front: its sets, a second run, what a copy lacks, bad lists; and facts of each."""
 
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from corpus_tree import snapshot, table, unchanged_by
 from miniatures import MINIATURES, Miniature
 
 from steps.audio.reading import read_audio
+from steps.datadir.ark import read_mat
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import read_lists, read_table
 from steps.datadir.trials import read_trials
@@ -46,7 +50,7 @@ def test_a_whole_corpus(miniature: Miniature, tmp_path: Path, caplog: pytest.Log
                 [],
                 [],
             )
-            assert path.name in ("train", "dev", "unlabelled") or list(path.glob("trials*")) or path.name == "eval_hw4"
+            assert path.name in ("train", "dev", "unlabelled", "eval_hw4") or list(path.glob("trials*"))
         for place in read_table(path / "wav.scp").values() if (path / "wav.scp").exists() else ():
             assert Path(place).is_absolute()
             assert len(read_audio(place, channel=0)[0]) > 0
@@ -246,3 +250,139 @@ def test_sitw_enrols_with_and_without_assistance(miniature: Miniature, tmp_path:
     assert lists == {f"trials_{enroll}_{test}" for enroll in ("core", "assist") for test in ("core", "multi")}
     assert data.table("utt2session")["CD-ddddd"] == "CD-60527True"
     assert data.table("spk2gender") == {"AB": "f", "CD": "f"}
+
+
+@only("magicdata")
+def test_magicdata_takes_what_is_listed_with_its_day(miniature: Miniature, tmp_path: Path) -> None:
+    miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    data = DataDir.read(tmp_path / "out" / "train")
+    assert data.spk2utt()["5_541"] == ["5_541-5_541_20170826171117", "5_541-5_541_20170827171117"]
+    assert data.table("utt2session")["5_541-5_541_20170827171117"] == "5_541-20170827"
+    assert data.table("spk2gender")["14_3466"] == "f"
+    assert (tmp_path / "out" / "eval_magicdata" / "trials_cross_session").exists()
+
+
+@only("tal_csasr")
+def test_tal_csasr_has_no_speakers(miniature: Miniature, tmp_path: Path) -> None:
+    miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    assert table(tmp_path / "out" / "unlabelled" / "utt2spk") == ["0001 0001", "0002 0002"]
+
+
+@only("chime5")
+def test_chime5_segments_by_the_speakers_own_clock(miniature: Miniature, tmp_path: Path) -> None:
+    miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    data = DataDir.read(tmp_path / "out" / "eval_chime5")
+    assert data.spk2utt()["P01"] == [
+        f"P01-{session}-{span}" for session in ("S01", "S21") for span in ("0000050-0000190", "0000250-0000390")
+    ]
+    place, segment = data.recording_of("P01-S01-0000250-0000390")
+    assert (place.rpartition("/")[2], str(segment)) == ("S01_P01.wav", "S01_P01 2.5 3.9")
+    assert len(read_audio(place, segment, channel=0)[0]) == pytest.approx(1.4 * 16000, abs=1)
+    assert (data.path / "trials_cross_session").exists()
+
+
+@only("voices")
+def test_voices_never_pairs_one_sentence_with_itself(miniature: Miniature, tmp_path: Path) -> None:
+    miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    data = DataDir.read(tmp_path / "out" / "eval_voices")
+    sessions, trials = data.table("utt2session"), read_trials(data.path / "trials")
+    assert trials.summary() == "8 target and 8 nontarget trials"
+    for enroll, test in zip(trials.enroll[trials.target], trials.test[trials.target], strict=True):
+        assert sessions[trials.enroll_ids[enroll]] != sessions[trials.test_ids[test]]
+    assert [path.name for path in data.path.glob("trials*")] == ["trials"]
+    assert set(data.table("utt2room").values()) == {"rm1", "rm2"}
+
+
+@only("commonvoice")
+def test_commonvoice_speakers_train_or_evaluate_over_all_languages(miniature: Miniature, tmp_path: Path) -> None:
+    miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    speakers = {
+        path.name: {spk: len(utts) for spk, utts in DataDir.read(path).spk2utt().items()}
+        for path in (tmp_path / "out").iterdir()
+    }
+    assert speakers == {
+        "train": {"d" * 16: 3},  # e has one clip; a and b evaluate; c is in dev.tsv
+        "eval_commonvoice_en": {"a" * 16: 3, "b" * 16: 3},
+        "eval_commonvoice_de": {"f" * 16: 3, "g" * 16: 3},
+    }
+    assert read_table(tmp_path / "out" / "train" / "utt2lang")[f"{'d' * 16}-common_voice_en_d0"] == "en"
+    assert read_table(tmp_path / "out" / "train" / "spk2gender") == {"d" * 16: "f"}
+
+
+@only("ami")
+def test_ami_segments_and_rttm(miniature: Miniature, tmp_path: Path) -> None:
+    miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    data = DataDir.read(tmp_path / "out" / "eval_ami")
+    assert data.spk2utt() == {
+        spk: [f"{spk}-{meeting}-{span}" for meeting in meetings for span in ("0000050-0000190", "0000300-0000450")]
+        for spk, meetings in (
+            ("FEE013", ("ES2004a", "ES2004b")),
+            ("FEE016", ("ES2004a",)),
+            ("MEE006", ("ES2004b",)),
+        )
+    }
+    assert sorted(DataDir.read(tmp_path / "out" / "train").spk2utt()) == ["FEE005"]  # MEE006 evaluates
+    rttm = table(data.path / "rttm")
+    assert rttm[0] == "SPEAKER ES2004a 1 0.500 1.400 <NA> <NA> FEE013 <NA> <NA>"
+    assert len(rttm) == 2 * 2 * 3
+    assert data.table("spk2gender") == {"FEE013": "f", "FEE016": "f", "MEE006": "m"}
+
+
+@only("3dspeaker")
+def test_3dspeaker(miniature: Miniature, tmp_path: Path) -> None:
+    miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    data = DataDir.read(tmp_path / "out" / "eval_3dspeaker")
+    utt = "3D_SPK_10001_001_Device03_Distance00_Dialect00"
+    assert len(data.utts) == 4
+    assert (data.utt2spk[utt], data.table("utt2channel")[utt]) == ("3D_SPK_10001", "Device03")
+    assert data.table("utt2dialect")[utt] == "Standard_Mandarin"
+    assert len(list(data.path.glob("trials_cross_*"))) == 3
+    miniature.prepare(tmp_path / "corpus", tmp_path / "out", leave_out=[])
+    assert len(DataDir.read(data.path).utts) == 6
+
+
+@only("dacon")
+def test_dacon_labels_mean_what_they_are_said_to(miniature: Miniature, tmp_path: Path) -> None:
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    miniature.prepare(corpus, out)
+    assert table(out / "train" / "utt2spk") == ["idx2-b-1 idx2", "idx_1-a-1 idx_1", "idx_1-a-2 idx_1"]
+    assert table(out / "eval_dacon" / "trials") == ["c-1 c-2 target", "c-1 d-1 nontarget"]
+    miniature.prepare(corpus, out, same_label=1)
+    assert table(out / "eval_dacon" / "trials") == ["c-1 c-2 nontarget", "c-1 d-1 target"]
+    (corpus / "test_data.csv").write_text("file_name,file_name_\nc/1.wav,d/1.wav\n")
+    miniature.prepare(corpus, out)
+    assert sorted(path.name for path in (out / "eval_dacon").iterdir()) == ["pairs", "spk2utt", "utt2spk", "wav.scp"]
+    assert table(out / "eval_dacon" / "pairs") == ["c-1 d-1"]
+
+
+@only("hw4")
+def test_hw4_features_come_through(miniature: Miniature, tmp_path: Path) -> None:
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    miniature.prepare(corpus, out)
+    data = DataDir.read(out / "train")
+    assert data.utts == [f"{spk}-uttr-{spk}{n}" for spk in ("id00464", "id00559") for n in "ab"]
+    features = read_mat(data.table("feats.scp")["id00559-uttr-id00559a"])
+    assert (features.shape, features.dtype, set(features.ravel())) == ((22, 40), np.float32, {2.0})
+    assert data.table("utt2num_frames")["id00559-uttr-id00559a"] == "22"
+    assert DataDir.read(out / "eval_hw4").utt2spk == {"uttr-testa": "uttr-testa", "uttr-testb": "uttr-testb"}
+    mapping = corpus / "mapping.json"
+    mapping.write_text(mapping.read_text().replace("speaker2id", "speakers2id"))
+    miniature.prepare(corpus, out)
+    mapping.write_text('{"speaker2id": {"id00464": 0}}')
+    with pytest.raises(DataError, match=r"mapping\.json: speaker 'id00559' of metadata\.json is not in it"):
+        miniature.prepare(corpus, out)
+
+
+@only("hw4")
+def test_hw4_runs_no_code_from_a_feature_file(miniature: Miniature, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/exploded",)
+
+    torch.save(Bomb(), tmp_path / "corpus" / "uttr-testa.pt")
+    with pytest.raises(DataError, match=r"uttr-testa\.pt: not a tensor"):
+        miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    assert not (tmp_path / "exploded").exists()
+    torch.save(torch.zeros(3), tmp_path / "corpus" / "uttr-testa.pt")
+    with pytest.raises(DataError, match=r"uttr-testa\.pt: not a tensor \(num_frames, n_mels\)"):
+        miniature.prepare(tmp_path / "corpus", tmp_path / "out")
