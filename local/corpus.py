@@ -141,7 +141,7 @@ class Corpus:
         Args:
             path: the list, in the corpus or anywhere
             columns: number of fields that a line must have
-            separator: of fields; None: blanks
+            separator: of fields; None: blanks; a comma: fields can be quoted
 
         Raises:
             DataError: cannot be read; the first line that is not UTF-8 or has another number of fields
@@ -154,7 +154,8 @@ class Corpus:
                 raise DataError("not UTF-8", path, number) from None
             if not text.strip():
                 continue
-            fields = [field.strip() for field in text.split(separator)]
+            parts = next(csv.reader([text])) if separator == "," else text.split(separator)  # commas can be quoted
+            fields = [part.strip() for part in parts]
             if columns is not None and len(fields) != columns:
                 raise DataError(f"{columns} fields are wanted, not {len(fields)}: '{text}'", path, number)
             yield number, fields
@@ -176,8 +177,6 @@ class Corpus:
         """
         path = self.path / path
         rows = self.numbered(path, separator=separator)
-        if separator == ",":  # fields may be quoted
-            rows = ((number, next(csv.reader([",".join(fields)], skipinitialspace=True))) for number, fields in rows)
         _, header = next(rows, (1, []))
         if lacking := [name for name in columns if name not in header]:
             raise DataError(f"no column {' nor '.join(lacking)} in its header", path, 1)
