@@ -82,7 +82,8 @@ class Corpus:
         for name in names:
             if (self.path / name).exists():
                 return self.path / name
-        raise DataError(f"neither {' nor '.join(names)} is in it{hint and '; '}{hint}", self.path)
+        what = f"neither {' nor '.join(names)} is" if len(names) > 1 else f"no {names[0]}"
+        raise DataError(f"{what} in it{hint and '; '}{hint}", self.path)
 
     def audio(self, folder: Path | str, *suffixes: str) -> Iterator[str]:
         """Paths, relative to FOLDER of the corpus, of the files under it that end in SUFFIXES (any case), in no order.
@@ -90,7 +91,7 @@ class Corpus:
         Names that begin with a dot are left out; those that can be no id (a blank, not UTF-8) are listed.
         """
         root = str(self.path / folder)
-        folders = [""]
+        folders, followed = [""], set[str]()
         while folders:
             inside = folders.pop()
             try:
@@ -100,7 +101,7 @@ class Corpus:
                         if name[0] == ".":
                             continue
                         if entry.is_dir():
-                            if not (entry.is_symlink() and _is_above(entry.path)):
+                            if not (entry.is_symlink() and _leads_back(entry.path, followed)):
                                 folders.append(f"{inside}{name}/")
                         elif name.lower().endswith(suffixes):
                             if name.isprintable() and inside.isprintable() and " " not in name and " " not in inside:
@@ -154,7 +155,10 @@ class Corpus:
                 raise DataError("not UTF-8", path, number) from None
             if not text.strip():
                 continue
-            parts = next(csv.reader([text])) if separator == "," else text.split(separator)  # commas can be quoted
+            try:
+                parts = next(csv.reader([text])) if separator == "," else text.split(separator)
+            except csv.Error as error:
+                raise DataError(f"not fields with commas between: {error}", path, number) from None
             fields = [part.strip() for part in parts]
             if columns is not None and len(fields) != columns:
                 raise DataError(f"{columns} fields are wanted, not {len(fields)}: '{text}'", path, number)
@@ -164,8 +168,10 @@ class Corpus:
         """As `numbered`, without the numbers."""
         return (fields for _, fields in self.numbered(path, columns, separator))
 
-    def records(self, path: Path | str, separator: str, columns: Collection[str]) -> Iterator[dict[str, str]]:
-        """The lines below the header of a list, as {name of the column: field}.
+    def records(
+        self, path: Path | str, separator: str, columns: Collection[str]
+    ) -> Iterator[tuple[int, dict[str, str]]]:
+        """(number, {name of the column: field}) of the lines below the header of a list.
 
         Args:
             path: the list, in the corpus or anywhere
@@ -184,7 +190,7 @@ class Corpus:
             if len(fields) < len(header):
                 text = f"{len(header)} fields are wanted, not {len(fields)}: '{separator.join(fields)}'"
                 raise DataError(text, path, number)
-            yield dict(zip(header, fields, strict=False))
+            yield number, dict(zip(header, fields, strict=False))
 
     def read_trials(
         self,
@@ -233,11 +239,10 @@ class Corpus:
         if published is not None and found != published:
             self.lacks(f"{what}: {found:,} are there, {published:,} are published")
 
-    def check_set(self, what: str, utts: UttSet | Mapping[str, str], speakers: int | None, number: int | None) -> None:
+    def check_set(self, what: str, utts: UttSet, speakers: int | None, number: int | None) -> None:
         """Notes where the speakers and utterances of a set are not as many as published."""
-        utt2spk = utts.utt2spk if isinstance(utts, UttSet) else utts
-        self.check(f"{what}: speakers", len(set(utt2spk.values())), speakers)
-        self.check(f"{what}: utterances", len(utt2spk), number)
+        self.check(f"{what}: speakers", utts.num_speakers, speakers)
+        self.check(f"{what}: utterances", len(utts.utt2spk), number)
 
     def check_whole(self) -> None:
         """Tells what was noted to be missing. Raises DataError unless the copy was said to be partial."""
@@ -292,6 +297,10 @@ def gender_of(text: str) -> str | None:
     return GENDERS.get(text.strip().lower())
 
 
-def _is_above(link: str) -> bool:
-    """Whether a link leads to a folder that it lies in: following it would never end."""
-    return os.path.realpath(os.path.dirname(link)).startswith(os.path.realpath(link))
+def _leads_back(link: str, followed: set[str]) -> bool:
+    """Whether a link leads to a folder that it lies in, or that another link led to: following it might never end."""
+    target = os.path.realpath(link)
+    if f"{os.path.realpath(os.path.dirname(link))}/".startswith(f"{target}/") or target in followed:
+        return True
+    followed.add(target)
+    return False

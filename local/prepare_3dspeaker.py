@@ -42,7 +42,7 @@ def prepare_3dspeaker(
         if not (lists[0] and lists[1]):
             continue
         there = {f"{part}/{path}" for path in corpus.audio(root / part, ".wav")}
-        info = {row["Utt-id"]: row for row in corpus.records(lists[1], ",", ("Utt-id", "Spk-id", "Device"))}
+        info = {row["Utt-id"]: row for _, row in corpus.records(lists[1], ",", ("Utt-id", "Spk-id", "Device"))}
         absent = []
         for utt, place in corpus.rows(lists[0], 2):
             row, place = info.get(utt, {}), place.lstrip("/")

@@ -44,10 +44,10 @@ def prepare_commonvoice(
         held = {part: clients(corpus, f"{name}/{part}.tsv") for part in ("dev", "test")}
         testing |= held["test"] | held["dev"]
         found, absent = UttSet(), []
-        for row in corpus.records(corpus.need(f"{name}/validated.tsv"), "\t", ("client_id", "path", "gender")):
+        for number, row in corpus.records(corpus.need(f"{name}/validated.tsv"), "\t", ("client_id", "path", "gender")):
             client, spk, clip = row["client_id"], row["client_id"][:ID], row["path"]
             if full.setdefault(spk, client) != client:
-                raise DataError(f"two clients begin with {spk}", corpus.path / name / "validated.tsv")
+                raise DataError(f"two clients begin with {spk}", corpus.path / name / "validated.tsv", number)
             if gender := gender_of(row["gender"]):
                 genders[spk] = gender
             if clip not in there:
@@ -72,7 +72,7 @@ def prepare_commonvoice(
 def clients(corpus: Corpus, name: str) -> set[str]:
     """The clients of a list; none where it is missing, which is noted."""
     path = corpus.find(name)
-    return {row["client_id"] for row in corpus.records(path, "\t", ("client_id",))} if path else set()
+    return {row["client_id"] for _, row in corpus.records(path, "\t", ("client_id",))} if path else set()
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def prepare_dacon(
     root = corpus.path / audio
     train, test = UttSet(), UttSet()
     absent = set()
-    for row in corpus.records(corpus.need(train_list, f"{train_list}.csv"), ",", ("file_name", "speaker")):
+    for _, row in corpus.records(corpus.need(train_list, f"{train_list}.csv"), ",", ("file_name", "speaker")):
         name, spk = row["file_name"], row["speaker"].replace(" ", "_")
         if name in there:
             train.add(f"{spk}-{flat(name)}", spk, f"{root}/{name}")
@@ -53,7 +53,7 @@ def prepare_dacon(
             absent.add(name)
     pairs, labels = [], []
     if path := corpus.find(test_list, f"{test_list}.csv"):
-        for number, row in enumerate(corpus.records(path, ",", ("file_name", "file_name_")), start=2):
+        for number, row in corpus.records(path, ",", ("file_name", "file_name_")):
             names = row["file_name"], row["file_name_"]
             if row.get("label") not in (None, "0", "1"):
                 raise DataError(f"label '{row['label']}' is not 0 or 1", path, number)

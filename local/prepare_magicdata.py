@@ -30,14 +30,14 @@ def prepare_magicdata(corpus_dir: Path, out_dir: Path, partial: bool = False) ->
     """
     corpus = Corpus(corpus_dir, partial)
     info = corpus.find("metadata/SPKINFO.txt", "SPKINFO.txt")
-    rows = [*corpus.records(info, "\t", ("SPKID", "Gender"))] if info else []
+    rows = [row for _, row in corpus.records(info, "\t", ("SPKID", "Gender"))] if info else []
     genders = {row["SPKID"]: gender for row in rows if (gender := gender_of(row["Gender"]))}
     sets, speakers = {}, set()
     for part, name in PARTS.items():
         listed = set()
         if path := corpus.find(f"{part}/TRANS.txt"):
-            for file, spk, *_ in (line.values() for line in corpus.records(path, "\t", ("UtteranceID", "SpeakerID"))):
-                listed.add(f"{spk}-{file.removesuffix('.wav')}")
+            for _, row in corpus.records(path, "\t", ("UtteranceID", "SpeakerID")):
+                listed.add(f"{row['SpeakerID']}-{row['UtteranceID'].removesuffix('.wav')}")
         utts = UttSet()
         corpus.take(utts, part, ".wav", of)
         sets[name] = utts = utts.select(listed)

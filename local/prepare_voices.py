@@ -35,7 +35,7 @@ def prepare_voices(corpus_dir: Path, out_dir: Path, partial: bool = False) -> No
     for part, name in PARTS.items():
         if path := corpus.find(f"{root.relative_to(corpus.path)}/references/{part}_index.csv"):
             absent, genders = [], {}
-            for row in corpus.records(path, ",", COLUMNS):
+            for _, row in corpus.records(path, ",", COLUMNS):
                 spk = f"sp{row['speaker'].zfill(4)}"
                 genders[spk] = gender_of(row["gender"]) or ""
                 if row["filename"] in there:

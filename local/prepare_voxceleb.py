@@ -59,7 +59,8 @@ def prepare_voxceleb(
         corpus_dir: where the corpora lie
         out_dir: where the data directories go
         train: what to train on: some of vox1_dev, vox2_dev, vox2_test
-        exclude: a list of speakers, ids or names as in vox1_meta.csv, not to train on (voxceleb1_sitw_overlap.txt)
+        exclude: a list of speakers, ids or names as in vox1_meta.csv, not to train on, such as
+            voxceleb1_sitw_overlap.txt; a path from here or from CORPUS_DIR
         partial: take a copy that lacks something
     """
     if not train or "vox1_test" in train:
@@ -80,7 +81,7 @@ def prepare_voxceleb(
             corpus.read_trials(evaluation, name, path, utterance_of, published=published)
     training = UttSet.join(parts[part] for part in train)
     if exclude:
-        names = {row[0] for row in corpus.rows(exclude.resolve())}
+        names = {row[0] for row in corpus.rows(exclude.resolve() if exclude.exists() else corpus.need(str(exclude)))}
         training = training.without({spk for spk, row in meta.items() if spk in names or row["name"] in names})
     for utts in (training, evaluation):
         utts.describe(
@@ -100,7 +101,7 @@ def read_meta(corpus: Corpus, name: str) -> Iterator[tuple[str, dict[str, str]]]
         raise DataError(f"no {name} in it or two folders deep; {WHERE}", corpus.path)
     with path.open("rb") as file:
         separator = "\t" if b"\t" in file.readline() else ","
-    for number, row in enumerate(corpus.records(path, separator, ("Gender", "Set")), start=2):
+    for number, row in corpus.records(path, separator, ("Gender", "Set")):
         spk, spk_name, *_ = row.values()
         if not SPEAKER.fullmatch(spk) or row["Set"] not in ("dev", "test"):
             raise DataError(f"not a speaker of dev or test: '{separator.join(row.values())}'", path, number)

@@ -105,6 +105,14 @@ def test_speakers_that_train_are_in_no_trial(corpus: Path, tmp_path: Path) -> No
 def test_speakers_can_be_kept_out_of_training(corpus: Path, tmp_path: Path) -> None:
     overlap = write(tmp_path / "overlap.txt", "A.J._Buckley\nid00015\n")
     prepare_voxceleb(corpus, tmp_path / "out", train=["vox1_dev", "vox2_dev"], exclude=overlap)
+    inside = write(corpus / "inside.txt", overlap.read_text())
+    unchanged_by(
+        lambda: prepare_voxceleb(corpus, tmp_path / "out", train=["vox1_dev", "vox2_dev"], exclude=Path(inside.name)),
+        corpus,
+        tmp_path / "out",
+    )
+    with pytest.raises(DataError, match=r"no nowhere\.txt in it"):
+        prepare_voxceleb(corpus, tmp_path / "out", exclude=Path("nowhere.txt"))
     whole(tmp_path / "out", "train", "eval_vox1")
     assert set(DataDir.read(tmp_path / "out" / "train").spk2utt()) == {"id10002", "id00012"}
     assert set(read_table(tmp_path / "out" / "train" / "spk2gender")) == {"id10002", "id00012"}
