@@ -54,6 +54,7 @@ def prepare_3dspeaker(
                 spk = row["Spk-id"]
                 columns["session"] = f"{spk}-{row.get('Seg-id')}"
                 utts.add(utt_of(utt, spk), spk, f"{root}/{place}", columns)
+        utts.label(lang="zh")
         if absent:
             corpus.lacks(f"{len(absent):,} files of {lists[0].name}, such as {min(absent)}")
     names = {utt.removeprefix(f"{spk}-"): utt for utt, spk in sets["eval_3dspeaker"].utt2spk.items()}

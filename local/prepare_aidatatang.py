@@ -33,6 +33,7 @@ def prepare_aidatatang(corpus_dir: Path, out_dir: Path, partial: bool = False) -
         utts = sets[name] = UttSet()
         corpus.take(utts, root / part, ".wav", in_speaker_folder)
         corpus.check_set(part, utts, speakers, utterances)
+        utts.label(lang="zh")
     sets["eval_aidatatang"].draw_trials()
     corpus.write(out_dir, sets)
 

@@ -40,6 +40,7 @@ def prepare_aishell1(corpus_dir: Path, out_dir: Path, partial: bool = False) -> 
         corpus.take(utts, f"data_aishell/wav/{part}", ".wav", in_speaker_folder)
         corpus.check_set(part, utts, speakers, utterances)
         utts.describe(gender=spk2gender)
+        utts.label(lang="zh")
     sets["eval_aishell1"].draw_trials()
     corpus.write(out_dir, sets)
 

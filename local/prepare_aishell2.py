@@ -43,6 +43,8 @@ def prepare_aishell2(corpus_dir: Path, out_dir: Path, partial: bool = False) -> 
                 corpus.check_set(f"{channel} {part}", utts, *PUBLISHED[part])
                 whole.update(utts)
     test.draw_trials()
+    for utts in (train, dev, test):
+        utts.label(lang="zh")
     corpus.write(out_dir, {"train": train, "dev": dev, "eval_aishell2": test})
 
 

@@ -44,6 +44,8 @@ def prepare_chime5(corpus_dir: Path, out_dir: Path, min_seconds: float = 1.0, pa
         for session in sessions.split():
             if path := corpus.find(f"{root.relative_to(corpus.path)}/transcriptions/{part}/{session}.json"):
                 take_session(corpus, utts, root / "audio" / part, path, min_seconds)
+    for utts in sets.values():
+        utts.label(lang="en")
     sets["eval_chime5"].draw_trials()
     corpus.write(out_dir, sets)
 

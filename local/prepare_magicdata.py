@@ -44,6 +44,7 @@ def prepare_magicdata(corpus_dir: Path, out_dir: Path, partial: bool = False) ->
         if lacking := listed - utts.utt2spk.keys():
             corpus.lacks(f"{len(lacking):,} files of {part}/TRANS.txt, such as {min(lacking)}")
         utts.describe(gender=genders)
+        utts.label(lang="zh")
         speakers |= set(utts.utt2spk.values())
     corpus.check("speakers", len(speakers), SPEAKERS)
     sets["eval_magicdata"].draw_trials()

@@ -83,6 +83,11 @@ class UttSet:
             if found := {spk: value for spk, value in table.items() if spk in speakers}:
                 self.tables[f"spk2{name}"] = found
 
+    def label(self, **columns: str) -> None:
+        """Of every utterance: lang="zh" fills utt2lang; and so on."""
+        for name, value in columns.items():
+            self.tables[f"utt2{name}"] = dict.fromkeys(self.utt2spk, value)
+
     def select(self, utts: Set[str]) -> "UttSet":
         """The utterances of this set that are in UTTS."""
         return UttSet(Contents(self.tables, {}, {}).select(utts).tables) if self.utt2spk else UttSet()
