@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . steps/utils/stages.sh
 
 # Options: --some-name sets some_name, and --help prints the comments
-corpus=synth                             # corpus to run on: synth (made here), kaldi or folder (local/prepare_CORPUS.py)
+corpus=synth                             # corpus to run on: synth (made here), folder, kaldi, voxceleb, ... (local/prepare_*.py)
 corpus_dir=                              # where the corpus lies on disk (not for synth)
 corpus_conf=                             # YAML with options for local/prepare_CORPUS.py
 name=                                    # name of the run, whose files go to exp/NAME (default: CORPUS_NETWORK)

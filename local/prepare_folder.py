@@ -15,7 +15,7 @@ from steps.datadir.pairs import Pairing
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 
-SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".sph")
+SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a", ".sph")
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def prepare_folder(
     """Write OUT_DIR/train and OUT_DIR/eval from a tree of audio files, each speaker in one of the two only.
 
     The folders in CORPUS_DIR are the speakers; files under them, at any depth, are their utterances (wav, flac, opus,
-    ogg, mp3, sph), and the first folder below the speaker's, where there is one, is the session (utt2session). An
+    ogg, mp3, m4a, sph), and the first folder below the speaker's, where there is one, is the session (utt2session). An
     utterance id is the path with - for / and %20 for a space. eval/trials holds as many target as non-target trials;
     eval/trials_cross_session the same with target trials across sessions, where speakers have several. Files that
     cannot be used are listed and passed over.

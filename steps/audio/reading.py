@@ -13,6 +13,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from steps.audio.containers import container_of, decode
 from steps.datadir.datadir import Segment
 from steps.utils.errors import DataError
 
@@ -32,8 +33,8 @@ def read_audio(
     """Samples of a recording or of a segment of it, and their sample rate.
 
     Args:
-        rxfilename: a file that libsndfile reads (wav, flac, ogg, opus, mp3, SPHERE, ...) or "command |", whose
-            standard output is such a file
+        rxfilename: a file that libsndfile reads (wav, flac, ogg, opus, mp3, SPHERE, ...) or that FFmpeg's libraries
+            do (m4a, mp4, webm, aac), or "command |", whose standard output is such a file
         segment: the part wanted; it may end up to half a second after the recording, as in Kaldi
         rate: wanted sample rate; resampled (soxr, high quality) from any other
         channel: of audio with several, from 0; -1: the audio must be mono
@@ -82,7 +83,11 @@ class AudioReader:
                     return self._samples(audio, _span(segment, rate, audio.frames, rxfilename), rxfilename), rate
                 samples = self._samples(audio, slice(0, audio.frames), rxfilename)
         except soundfile.LibsndfileError as error:
-            raise DataError(_why(error, source), rxfilename) from error
+            if not (container := _container(source)):
+                raise DataError(_why(error, source), rxfilename) from error
+            samples, rate = self._decode_container(source, container, rxfilename)
+            if segment is None:
+                return samples, rate
         except OSError as error:
             raise DataError(f"cannot read: {error.strerror or error}", rxfilename) from error
         except MemoryError as error:
@@ -111,6 +116,16 @@ class AudioReader:
         if not np.isfinite(samples.sum()):
             raise DataError("NaN or infinite samples", name)
         return np.ascontiguousarray(samples, dtype=np.float32)
+
+    def _decode_container(self, source: Path | BytesIO, container: str, name: str) -> tuple[Samples, int]:
+        """All samples of what libsndfile does not know."""
+        decoded, rate = decode(source, container, name)
+        if not len(decoded):
+            raise DataError("no samples in it", name)
+        samples = decoded[:, self._pick(decoded.shape[1], name) if decoded.shape[1] > 1 else 0]
+        if not np.isfinite(samples.sum()):
+            raise DataError("NaN or infinite samples", name)
+        return np.ascontiguousarray(samples), rate
 
     def _pick(self, channels: int, name: str) -> int:
         if self._channel < 0:
@@ -164,6 +179,14 @@ def _check_whole(audio: soundfile.SoundFile, source: Path | BytesIO, name: str) 
         if announced and int(announced[1]) > audio.frames:
             text = f"the header announces {int(announced[1])} samples, {audio.frames} are there"
             raise DataError(f"cut short: {text}", name)
+
+
+def _container(source: Path | BytesIO) -> str | None:
+    """The container that SOURCE is, of those that FFmpeg's libraries read; None: none, or it cannot be read."""
+    try:
+        return container_of(_head(source))
+    except OSError:
+        return None
 
 
 def _why(error: soundfile.LibsndfileError, source: Path | BytesIO) -> str:

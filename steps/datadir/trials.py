@@ -98,14 +98,17 @@ class Trials:
         return int((pairs[1:] == pairs[:-1]).sum())
 
 
-def read_trials(path: Path | str) -> Trials:
+def read_trials(path: Path | str, layout: Layout | None = None) -> Trials:
     """A list in Kaldi's form, "enroll test target|nontarget", or VoxCeleb's, "1|0 enroll test": its first line tells.
+
+    Args:
+        path: the file
+        layout: another form, that of a corpus
 
     Raises:
         DataError: no such file, no trial in it, or the first malformed line
     """
     enroll, test, target = _Ids(), _Ids(), []
-    layout: Layout | None = None
     for number, tokens in _token_blocks(path):
         layout = layout or layout_of(tokens[:3])
         if layout is None:
