@@ -92,7 +92,7 @@ def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
         f"## {name}",
         f"{first.num_target:,} target and {first.num_nontarget:,} nontarget trials of {first.num_speakers:,} speakers; "
         f"{', '.join(protocols)}.",
-        _table(columns, rows),
+        table(columns, rows),
         *(_calibration(result.record) for result in systems),
         _differences(systems),
         f"![DET curves of {name}](plots/det_{name}.png)",
@@ -124,9 +124,10 @@ def _differences(systems: Sequence[Result]) -> str:
         verdict = "" if ends is None else "yes" if ends[0] > 0 else "no"
         gap = f"{100 * (other.record.eer - best.record.eer):+.2f}"
         rows.append([f"{other.record.backend} - {best.record.backend}", gap, percent_interval(ends), verdict])
-    return _table(["difference", "EER %", "95 % interval", "distinguishable"], rows) if rows else ""
+    return table(["difference", "EER %", "95 % interval", "distinguishable"], rows) if rows else ""
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: words in its first column, numbers in the others."""
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
