@@ -60,7 +60,8 @@ def audit_data(
     findings = find_all(sets[0], sets[1:], limits, mfcc.is_wrong_rate)
     leaks, notes = measure_leaks(sets[0], sets[1:], out_dir, leak_options, nj)
     notes = [f"the channel check: {note}" for note in notes]
-    notes += [f"{part.name} has no utt2session: sessions are not known" for part in sets if part.session is None]
+    if unknown := [part.name for part in sets if part.session is None]:
+        notes.append(f"sessions are not known, without utt2session, in {', '.join(unknown)}")
     audit = Audit(str(data_dir), sets, findings, leaks, notes, min_frames)
     audit.write(out_dir)
     print(audit.summary())

@@ -43,7 +43,7 @@ def audit_line(
         problem: why it could not be read
     """
     facts = facts or AudioFacts(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
-    numbers = [f"{getattr(facts, field.name):.7g}" for field in fields(facts) if field.name != "content"]
+    numbers = [f"{getattr(facts, field.name):.9g}" for field in fields(facts) if field.name != "content"]
     words = [utt, *numbers, f"{facts.content:016x}", *map(str, frames), path, problem]
     return "\t".join(word.translate(_BLANKS) for word in words) + "\n"
 

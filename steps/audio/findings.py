@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steps.audio.audited import AuditedSet
+from steps.datadir.contents import is_trials
+from steps.datadir.trials import read_trials
 from steps.utils.errors import DataError
 
 Bools = NDArray[np.bool_]
@@ -81,6 +83,7 @@ def find_all(
     found: list[Finding] = []
     for test in tests:
         found += _between(train, test, limits.examples)
+        found += _in_trials(test, limits.examples)
     for audited in (train, *tests):
         found += _of_audio(audited, limits, is_wrong_rate)
         found += _repeated(audited, limits.examples)
@@ -136,6 +139,29 @@ def _between(train: AuditedSet, test: AuditedSet, examples: int) -> Iterator[Fin
                 f"utterances of {test.name} are cut from a recording that {train.name} has parts of too",
                 "divide the corpus by recordings (better, by speakers), not by segments",
                 [_named(test, row) for row in rows[:examples].tolist()],
+            )
+
+
+def _in_trials(test: AuditedSet, examples: int) -> Iterator[Finding]:
+    """Trials whose two sides are the same samples: no voice has to be known to accept them."""
+    content = dict(zip(test.table.utts, test.table.content.tolist(), strict=True))
+    for path in sorted(path for path in test.data.path.iterdir() if is_trials(path.name)):
+        trials = read_trials(path)
+        enroll, test_side = (
+            np.array([content.get(name, 0) for name in ids], np.uint64) for ids in (trials.enroll_ids, trials.test_ids)
+        )
+        same = enroll[trials.enroll]
+        rows = np.flatnonzero((same == test_side[trials.test]) & (same != 0))
+        if len(rows):
+            yield Finding(
+                "same audio on both sides",
+                False,
+                test.name + path.name.removeprefix("trials"),
+                len(rows),
+                len(trials),
+                f"trials have the same samples on both sides, {int(trials.target[rows].sum()):,} of them target trials",
+                "make the list anew without the copies: each is an error less for any system",
+                [trials.name(row) for row in rows[:examples].tolist()],
             )
 
 
@@ -224,7 +250,7 @@ def _of_audio(audited: AuditedSet, limits: Limits, is_wrong_rate: Callable[[int]
         rows = np.flatnonzero(check.which)
         if len(rows):
             rows = rows[np.argsort(check.rank[rows], kind="stable")][: limits.examples]
-            listed = [f"{_named(audited, row)}: {check.figure(row)}" for row in rows]
+            listed = [f"{_named(audited, row)}: {check.figure(row)}" for row in rows.tolist()]
             count = int(np.count_nonzero(check.which))
             yield Finding(check.kind, check.serious, audited.name, count, len(table), check.what, check.advice, listed)
 

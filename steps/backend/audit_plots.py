@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from numpy.typing import NDArray
 
 from steps.audio.audited import AuditedSet
@@ -19,19 +19,15 @@ def plot_audit(sets: Sequence[AuditedSet], leaks: Sequence[Leak], folder: Path) 
     """Writes durations.png, levels.png, speakers.png, and of LEAKS channel.png and det_<list>.png; their names."""
     names = ["durations.png", "levels.png", "speakers.png"]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        axes = figure.add_subplot()
-        _histograms(axes, {part.name: part.table.seconds[part.table.readable] for part in sets}, "seconds", log=True)
-        axes.set_title("Durations", fontsize=10)
-        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+        height = 0.9 + 0.9 * len(sets)
+        figure = Figure(figsize=(7.2, height), layout="constrained")
+        _histograms(figure, sets, [part.table.seconds for part in sets], "seconds", log=True)
         save(figure, [folder / names[0]])
 
-        figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        _histograms(left, {part.name: part.table.level[part.table.readable] for part in sets}, "level (dBFS)")
-        left.set_title("Level", fontsize=10)
-        _clipping(right, sets)
-        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+        figure = Figure(figsize=(9.6, max(height, 3.2)), layout="constrained")
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.3, 1))[0]
+        _histograms(left, sets, [part.table.level for part in sets], "level (dBFS)")
+        _clipping(right.add_subplot(), sets)
         save(figure, [folder / names[1]])
 
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
@@ -43,29 +39,33 @@ def plot_audit(sets: Sequence[AuditedSet], leaks: Sequence[Leak], folder: Path) 
             save(_channel(leaks), [folder / names[-1]])
     for leak in leaks:
         names.append(f"det_{leak.name}.png")
-        plot_det({"non-speech": leak.nonspeech.curve, "speech": leak.speech.curve}, [folder / names[-1]], leak.name)
+        plot_det({"speech": leak.speech.curve, "non-speech": leak.nonspeech.curve}, [folder / names[-1]], leak.name)
     return names
 
 
-def _histograms(axes: Axes, values: dict[str, NDArray[Any]], label: str, log: bool = False) -> None:
-    """Shares of the utterances of each set."""
-    everything = np.concatenate(list(values.values()))
-    if not len(everything):
-        return
-    low, high = float(everything.min()), float(everything.max())
-    if log:
-        edges = np.geomspace(max(low, 1e-3) * 0.98, max(high, 1e-3) * 1.02, 61)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-    else:
-        edges = np.linspace(low - 0.5, high + 0.5, 61)
-    for index, (name, part) in enumerate(values.items()):
+def _histograms(
+    figure: FigureBase, sets: Sequence[AuditedSet], values: Sequence[NDArray[Any]], label: str, log: bool = False
+) -> None:
+    """A panel for each set, of its VALUES (N,) where they could be read."""
+    values = [part[audited.table.readable] for part, audited in zip(values, sets, strict=True)]
+    everything = np.concatenate(values)
+    low, high = (float(everything.min()), float(everything.max())) if len(everything) else (1.0, 1.0)
+    edges = (
+        np.geomspace(max(low, 1e-3) * 0.98, max(high, 1e-3) * 1.02, 81) if log else np.linspace(low - 1, high + 1, 81)
+    )
+    panels = figure.subplots(len(sets), 1, sharex=True, squeeze=False)[:, 0]
+    for index, (axes, audited, part) in enumerate(zip(panels, sets, values, strict=True)):
         share = np.histogram(part, edges)[0] * (100 / max(len(part), 1))
         color = COLORS[index % len(COLORS)]
-        axes.stairs(share, edges, fill=True, color=color, alpha=0.15)
-        axes.stairs(share, edges, color=color, linewidth=1.2, label=f"{name} ({len(part):,})")
-    axes.set(xlabel=label, ylabel="utterances (%)")
-    axes.set_ylim(bottom=0)
+        axes.stairs(share, edges, fill=True, color=color, alpha=0.3)
+        axes.stairs(share, edges, color=color, linewidth=1.0)
+        axes.set_title(f"{audited.name} ({len(part):,})", fontsize=8, loc="left", color=color)
+        axes.set_ylim(bottom=0)
+    if log:
+        panels[-1].set_xscale("log")
+        panels[-1].xaxis.set_major_formatter("{x:g}")
+    panels[-1].set_xlabel(label)
+    figure.supylabel("utterances (%)", fontsize=9)
 
 
 def _clipping(axes: Axes, sets: Sequence[AuditedSet]) -> None:
@@ -74,12 +74,13 @@ def _clipping(axes: Axes, sets: Sequence[AuditedSet]) -> None:
         clipped = np.sort(100 * part.table.clipped[part.table.clipped > 0])[::-1]
         if len(clipped):
             share = 100 * np.arange(1, len(clipped) + 1) / len(part.table)
-            axes.step(clipped, share, where="pre", color=COLORS[index % len(COLORS)], linewidth=1.2)
+            axes.step(clipped, share, where="pre", color=COLORS[index % len(COLORS)], linewidth=1.2, label=part.name)
     if axes.lines:
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:g}")
+        axes.legend(frameon=False, fontsize=8)
     else:
         axes.text(0.5, 0.5, "nothing is clipped", ha="center", va="center", transform=axes.transAxes, color=GREY)
     axes.set_title("Clipping", fontsize=10)

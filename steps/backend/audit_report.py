@@ -1,5 +1,6 @@
 """The audit of a corpus for people, AUDIT.md with its plots, and for programs, audit.json. Called by audit_data.py."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ class Audit:
 
     def write(self, out_dir: Path) -> None:
         """Writes OUT_DIR/AUDIT.md, audit.json and plots/."""
+        shutil.rmtree(out_dir / "plots", ignore_errors=True)  # of sets and lists that are no more
         plots = plot_audit(self.sets, self.leaks, out_dir / "plots")
         write_json(out_dir / "audit.json", self._as_json())
         sections = [

@@ -19,7 +19,7 @@ from steps.backend.scoring import score_pairs
 from steps.backend.speaker_stats import SpeakerStats
 from steps.backend.vectors import Embeddings, Projection, read_sides
 from steps.datadir.contents import MODELS, Contents, is_trials
-from steps.datadir.tables import read_lists, read_table
+from steps.datadir.tables import read_table
 from steps.datadir.trials import Trials, read_trials, write_scores
 from steps.feats.audit import KINDS
 from steps.utils.errors import DataError
@@ -174,9 +174,11 @@ def _select(test: AuditedSet, folder: Path, min_frames: int) -> dict[str, int]:
         return {}
     tables = {name: read_table(source / name) for name in ("utt2spk", MODELS) if test.data.has(name)}
     lists = {name: read_trials(source / name) for name in names}
-    models = read_lists(source / MODELS) if MODELS in tables else {}
+    models = tables.get(MODELS, {})
     for name, trials in lists.items():
         _check(source / name, trials, tables["utt2spk"], {**tables["utt2spk"], **models})
+        if models:  # an enrolment id that is no model is an utterance: a model of itself
+            tables[MODELS] = {utt: utt for utt in trials.enroll_ids} | tables[MODELS]
     rows = np.flatnonzero(enough_frames(test, min_frames))
     contents = Contents(tables, lists, {}).select({test.table.utts[row] for row in rows})
     if contents.trials and contents.utt2spk:
@@ -184,7 +186,7 @@ def _select(test: AuditedSet, folder: Path, min_frames: int) -> dict[str, int]:
     return {test.name + name.removeprefix("trials"): len(trials) for name, trials in lists.items()}
 
 
-def _check(path: Path, trials: Trials, test: dict[str, str], enroll: dict[str, object]) -> None:
+def _check(path: Path, trials: Trials, test: dict[str, str], enroll: dict[str, str]) -> None:
     for ids, rows, known in ((trials.enroll_ids, trials.enroll, enroll), (trials.test_ids, trials.test, test)):
         for index, name in enumerate(ids):
             if name not in known:
