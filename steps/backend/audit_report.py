@@ -101,7 +101,9 @@ class Audit:
                 f"{percent(record.eer)} {percent_interval(record.eer_ci)}"
                 for record in (leak.nonspeech.record, leak.speech.record)
             ]
-            rows.append([leak.name, *cells, percent_interval(leak.difference), f"{leak.num_trials - leak.num_used:,}"])
+            rows.append(
+                [leak.name, *cells, percent_interval(leak.difference), f"{leak.num_left_out:,} of {leak.num_trials:,}"]
+            )
         columns = ["trial list", "EER %, non-speech", "EER %, speech", "difference", "trials left out"]
         left_out = ", ".join(
             f"{int((~enough_frames(audited, self.min_frames)).sum()):,} of {len(audited.table):,} in {audited.name}"
@@ -134,7 +136,7 @@ class Audit:
                     "difference_ci": leak.difference,
                     "share": leak.share,
                     "leaks": leak.leaks,
-                    "num_trials_left_out": leak.num_trials - leak.num_used,
+                    "num_trials_left_out": leak.num_left_out,
                     "verdict": leak.verdict,
                 }
                 for leak in self.leaks

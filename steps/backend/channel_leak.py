@@ -28,6 +28,7 @@ CHANCE = 0.5
 # shares of what speech tells that non-speech tells as well: from here on the two are called equal, equal if their
 # difference may be nothing, and worth a warning
 _AS_WELL, _MOSTLY, _PARTLY = 0.9, 0.5, 0.25
+_CLOSE = 0.1  # an interval that begins farther below chance says little
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Leak:
         return self.speech.record.num_target + self.speech.record.num_nontarget
 
     @property
+    def num_left_out(self) -> int:
+        """Trials with an utterance of too few frames."""
+        return self.num_trials - self.num_used
+
+    @property
     def share(self) -> float | None:
         """Of the way from chance (50 %) to the EER of speech, the part that non-speech goes; None: speech goes none."""
         gain = CHANCE - self.speech.record.eer
@@ -91,6 +97,12 @@ class Leak:
         if self._at_chance(self.speech) and self._at_chance(self.nonspeech):
             return "neither kind of frame tells these speakers apart, so this check says nothing."
         if self._at_chance(self.nonspeech):
+            ends = self.nonspeech.record.eer_ci
+            if ends is None or ends[0] < CHANCE - _CLOSE:
+                return (
+                    "the frames without speech cannot be told from chance, but the speakers are too few to exclude a "
+                    "leak of the channel."
+                )
             return "the frames without speech are at chance: no leak of the channel is seen."
         if self.leaks:
             return (

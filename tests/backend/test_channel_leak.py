@@ -120,7 +120,7 @@ def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:
     assert "training needs speakers with several utterances" in problems_with(alone)
 
 
-def result(eer: float, spread: float) -> Result:
+def result(eer: float, spread: float = 0.03) -> Result:
     record = Record("x", "y", 9, 9, 5, "", eer, (eer - spread, eer + spread), eer, {}, {}, None, None, "")
     return Result(record, None, Draws(np.empty(0), {}), np.empty(0), np.empty(0))  # type: ignore[arg-type]
 
@@ -140,6 +140,11 @@ def result(eer: float, spread: float) -> Result:
     ],
 )
 def test_verdicts(nonspeech: float, speech: float, difference: tuple[float, float], said: str) -> None:
-    leak = Leak(result(speech, 0.03), result(nonspeech, 0.03), difference, 100)
+    leak = Leak(result(speech), result(nonspeech), difference, 100)
     assert said in leak.verdict
     assert leak.leaks == ("must not" in leak.verdict)
+
+
+def test_few_speakers_exclude_nothing() -> None:
+    verdict = Leak(result(0.1), result(0.42, 0.16), (0.1, 0.45), 100).verdict
+    assert "cannot be told from chance" in verdict and "too few to exclude a leak" in verdict
