@@ -18,6 +18,9 @@ egs_conf=conf/egs/cpu.yaml               # YAML with the options of the training
 network=conf/network/ecapa128.yaml       # YAML of the network
 objective=conf/objective/aam.yaml        # YAML of the objective
 train_conf=conf/train/cpu.yaml           # YAML with the options of training
+audit=false                              # true/false: audit the corpus before training: faults, overlap of sets, channel leak
+audit_strict=false                       # true/false: stop when the audit has a serious finding
+audit_conf=conf/feats/mfcc30.yaml        # YAML of the MFCC that the audit hears by (telephone: conf/feats/mfcc23_8k.yaml)
 lda_dim=128                              # number: dimension that LDA leaves before PLDA
 top_n=300                                # number: cohort scores that AS-norm keeps
 nj=$(nproc)                              # number: jobs at once
@@ -36,6 +39,7 @@ Usage: ./run.sh [options]
 Stages: 0 data   1 audio   2 features   3 egs   4 train   5 fine-tune (none yet)
         6 embed   7 back-end   8 score   9 results
 Each stage is skipped when what it makes is there and neither its inputs nor its options have changed.
+With --audit, stage 2 also writes AUDIT.md, on what is wrong with the corpus, into data/<corpus>/audit/.
 Results: exp/NAME/RESULTS.md, exp/NAME/results.json, exp/NAME/plots/. Logs: exp/NAME/log/.
 
 Options (--config FILE reads any of them as lines `some-option=value`):
@@ -58,7 +62,8 @@ ngpu=${ngpu:-$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)}
 device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
 name=${name:-${corpus}_$(basename "$network" .yaml)}
 [[ $name != */* && $name != .* ]] || die "--name $name: a name, not a path"
-for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf"; do
+for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf" \
+  "$audit_conf"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
 done
 
@@ -97,6 +102,12 @@ if stage 2 features "$feats" in "$audio/{set}/wav.scp" "$feats_conf" "$vad_conf"
     "steps/make_$features.py" "$feats/$set" "--$features" "$feats_conf" --nj "$nj"
     steps/compute_vad.py "$feats/$set" --vad "$vad_conf" --nj "$nj"
   done
+fi
+
+if [ "$audit" = true ] && stage 2 audit "$audio/audit" in "$audio/{set}/wav.scp" "$audio/{set}/utt2spk" \
+  "${trial_lists[@]}" "$audit_conf" "$vad_conf" out "$audio/audit/AUDIT.md" "$audio/audit/audit.json" \
+  with "strict $audit_strict"; then
+  steps/audit_data.py "$audio" "$audio/audit" --mfcc "$audit_conf" --vad "$vad_conf" --strict "$audit_strict" --nj "$nj"
 fi
 
 if stage 3 egs "$egs" in "$feats/train/feats.scp" "$feats/train/vad.scp" "$egs_conf" out "$egs/manifest.json"; then

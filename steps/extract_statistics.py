@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from steps.datadir.ark import write_vectors
 from steps.datadir.datadir import DataDir
 from steps.feats.normalize import NormalizeOptions
+from steps.feats.statistics import frame_statistics
 from steps.feats.utterances import Utterance, check_failures, list_utterances, read_utterances
 from steps.utils.cli import run_step
 from steps.utils.jobs import run_jobs
@@ -47,7 +48,7 @@ def _statistics(utterances: list[Utterance]) -> list[tuple[str, NDArray[np.float
         if not isinstance(feats, np.ndarray):
             results.append((utt, str(feats)))
             continue
-        vector = np.concatenate((feats.mean(0, np.float64), feats.std(0, np.float64))).astype(np.float32)
+        vector = frame_statistics(feats)
         results.append((utt, vector if np.isfinite(vector).all() else "features have NaN or infinite values"))
     return results
 

@@ -95,6 +95,13 @@ def test_deleted_output_is_made_again_the_same(finished: Path, run: Run) -> None
     assert (finished / "scores" / "eval.plda").read_bytes() == (finished / "kept").read_bytes()
 
 
+def test_audit_is_made_where_it_is_asked_for(finished: Path, run: Run, place: Path) -> None:
+    assert ran(run("--audit", "--audit-strict")) == ["audit"]
+    (page,) = place.glob("data/*/audit/AUDIT.md")
+    assert "**0 serious findings," in page.read_text() and "| eval_all |" in page.read_text()
+    assert ran(run("--audit", "--audit-strict")) == []
+
+
 def test_features_may_be_mfcc_and_objective_softmax(finished: Path, run: Run, place: Path) -> None:
     run("--name", "mfcc", "--features", "mfcc", "--objective", "conf/objective/softmax.yaml", "--stop-stage", "6")
     config = (place / "exp" / "mfcc" / "model" / "config.yaml").read_text()

@@ -1,4 +1,4 @@
-"""DET curves and score histograms. Called by plot_det.py, plot_scores.py and make_results.py."""
+"""DET curves and score histograms. Called by plot_det.py, plot_scores.py and make_results.py; its style by others."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,9 +16,9 @@ from steps.utils.files import atomic_path
 # in per cent, those before the others that are worth a label more
 _TICKS = (1, 10, 0.1, 40, 5, 20, 0.01, 2, 0.5, 80, 95, 60, 90, 0.001, 99, 0.2, 0.05, 30, 0.02)
 _MARKERS = ("^", "s", "D")  # of the minDCF points, by prior
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe-Ito: for all eyes
-_GREY = "#707070"
-_STYLE: dict[Any, Any] = {
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe-Ito: for all eyes
+GREY = "#707070"
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,17 +34,17 @@ def plot_det(curves: Mapping[str, Roc], paths: Iterable[Path], title: str = "") 
     Both axes are on the normal deviate scale (Martin et al. 1997), on which Gaussian scores give straight lines. A dot
     marks the EER, other markers the minDCF of each prior; what lies beyond the frame is marked on it.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 5.2), layout="constrained")
         axes = figure.add_subplot()
         limits = _limits(curves.values())
         diagonal = ndtri([limits.max(axis=0)[0], limits.min(axis=0)[1]])
-        axes.plot(diagonal, diagonal, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        axes.plot(diagonal, diagonal, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         for index, (name, curve) in enumerate(curves.items()):
-            style = "-" if index < len(_COLORS) else "--"
-            _draw_curve(axes, name, curve, _COLORS[index % len(_COLORS)], style, limits)
+            style = "-" if index < len(COLORS) else "--"
+            _draw_curve(axes, name, curve, COLORS[index % len(COLORS)], style, limits)
         for marker, prior in zip(_MARKERS, PRIORS, strict=True):
-            axes.plot([], [], marker, color=_GREY, markersize=5, fillstyle="none", label=f"minDCF, p = {prior:g}")
+            axes.plot([], [], marker, color=GREY, markersize=5, fillstyle="none", label=f"minDCF, p = {prior:g}")
         for axis, (low, high) in ((axes.xaxis, limits[0]), (axes.yaxis, limits[1])):
             ticks = _ticks(100 * low, 100 * high)
             axis.set_ticks(ndtri(np.array(ticks) / 100), [f"{tick:g}" for tick in ticks])
@@ -54,7 +54,7 @@ def plot_det(curves: Mapping[str, Roc], paths: Iterable[Path], title: str = "") 
         axes.set_axisbelow(True)
         axes.set_title(title, fontsize=10)
         axes.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=8)
-        _save(figure, paths)
+        save(figure, paths)
 
 
 def plot_scores(
@@ -67,10 +67,10 @@ def plot_scores(
     curve = roc(targets, nontargets)
     num_bins = int(np.clip(4 * min(len(targets), len(nontargets)) ** 0.5, 20, 120))
     edges = np.linspace(*_most(np.concatenate([targets, nontargets])), num_bins + 1)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
-        for name, part, color in (("nontarget", nontargets, _COLORS[1]), ("target", targets, _COLORS[0])):
+        for name, part, color in (("nontarget", nontargets, COLORS[1]), ("target", targets, COLORS[0])):
             density = np.histogram(part, edges)[0] / (len(part) * (edges[1] - edges[0]))
             axes.stairs(density, edges, fill=True, color=color, alpha=0.3)
             axes.stairs(density, edges, color=color, linewidth=1.2, label=f"{name} ({len(part):,})")
@@ -85,7 +85,7 @@ def plot_scores(
         axes.set_ylim(bottom=0)
         axes.set_title(title, fontsize=10)
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-        _save(figure, paths)
+        save(figure, paths)
 
 
 def plot_paths(out: Path) -> list[Path]:
@@ -150,7 +150,8 @@ def _most(scores: Floats) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def _save(figure: Figure, paths: Iterable[Path]) -> None:
+def save(figure: Figure, paths: Iterable[Path]) -> None:
+    """Writes FIGURE into each of PATHS (PNG, SVG or PDF by suffix)."""
     for path in paths:
         metadata = {"Date": None} if path.suffix == ".svg" else None
         with atomic_path(path) as temporary:

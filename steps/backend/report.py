@@ -128,6 +128,6 @@ def _differences(systems: Sequence[Result]) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """ROWS under COLUMNS in Markdown, all but the first to the right."""
+    """A Markdown table: words in its first column, numbers in the others."""
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -183,8 +183,7 @@ def _read(reader: AudioReader, item: _Utterance, options: FrameOptions) -> NDArr
     wanted = int(options.sample_frequency)
     if rate == wanted:
         return samples
-    allowed = options.allow_downsample if rate > wanted else options.allow_upsample
-    if not allowed:
+    if options.is_wrong_rate(rate):
         option = "allow_downsample" if rate > wanted else "allow_upsample"
         advice = f"set {option}, or resample with steps/preprocess_audio.py"
         raise DataError(f"sample rate is {rate} Hz, {wanted} Hz is wanted; {advice}", item.rxfilename)

@@ -91,6 +91,11 @@ class FrameOptions(ABC):
             return max(0, 1 + (num_samples - self.length) // self.shift)
         return (num_samples + self.shift // 2) // self.shift
 
+    def is_wrong_rate(self, rate: int) -> bool:
+        """Whether audio of RATE Hz is refused."""
+        wanted = int(self.sample_frequency)
+        return rate != wanted and not (self.allow_downsample if rate > wanted else self.allow_upsample)
+
     def to_dict(self) -> dict[str, Any]:
         """As YAML that builds the same object again: {class_path: ..., init_args: {...}}."""
         return {"class_path": f"{type(self).__module__}.{type(self).__name__}", "init_args": asdict(self)}

@@ -1,5 +1,6 @@
 """From a typed function to a command: what every script of steps/ and local/ ends with."""
 
+import inspect
 import json
 import logging
 import os
@@ -13,6 +14,8 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
 from steps.utils.errors import DataError
+
+_TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
 
 
 def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
@@ -31,7 +34,7 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     set_parsing_settings(subclasses_disabled=[is_dataclass])  # a dataclass is a group of options, derived or not
     try:
-        words = [_underscored(word) for word in sys.argv[1:]]
+        words = _with_truth(step, [_underscored(word) for word in sys.argv[1:]])
         if takes_list:
             count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
             words = [json.dumps(words[:count])] * (count > 0) + words[count:]
@@ -73,6 +76,15 @@ def _underscored(word: str) -> str:
     """--some-option=a-b as --some_option=a-b: options may be written Kaldi's way too."""
     name, equals, value = word.partition("=")
     return name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+
+
+def _with_truth(step: Callable[..., Any], words: list[str]) -> list[str]:
+    """A true/false option alone means true, as in run.sh."""
+    flags = {f"--{name}" for name, option in inspect.signature(step).parameters.items() if option.annotation is bool}
+    result = []
+    for word, after in zip(words, [*words, ""][1:], strict=True):
+        result += [word, "true"] if word in flags and after.lower() not in _TRUTHS else [word]
+    return result
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:

@@ -9,14 +9,17 @@ from pathlib import Path
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 
-def step(data_dir: Path, scale: float = 1.0, some_option: str = "") -> None:
+def step(data_dir: Path, scale: float = 1.0, some_option: str = "", quiet: bool = False) -> None:
     """Does something.
 
     Args:
         data_dir: a folder
         scale: a factor
         some_option: a word
+        quiet: say nothing
     """
+    if quiet:
+        return
     if some_option:
         print(some_option)
     if scale == 2:
@@ -44,6 +47,18 @@ def test_good(tmp_path: Path) -> None:
 def test_options_with_dashes(tmp_path: Path) -> None:
     for args in (["--some-option=a-b_c"], ["--some-option", "a-b_c"], ["--some_option", "a-b_c"]):
         assert run(tmp_path, "data", *args) == (0, "a-b_c\n1.0\n", "")
+
+
+def test_a_true_false_option_alone_means_true(tmp_path: Path) -> None:
+    for args in (
+        ["--quiet", "data"],
+        ["data", "--quiet"],
+        ["data", "--quiet", "--scale", "2"],
+        ["data", "--quiet=true"],
+    ):
+        assert run(tmp_path, *args) == (0, "", "")
+    for args in (["--quiet", "false", "data"], ["data", "--quiet=no"]):
+        assert run(tmp_path, *args) == (0, "1.0\n", "")
 
 
 def test_bad_data_is_one_line(tmp_path: Path) -> None:
