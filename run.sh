@@ -12,7 +12,12 @@ corpus_conf=                             # YAML with options for local/prepare_C
 name=                                    # name of the run, whose files go to exp/NAME (default: CORPUS_NETWORK)
 features=fbank                           # features: fbank, mfcc or spectrogram
 feats_conf=                              # YAML with their options (default: conf/feats/{fbank80,mfcc30,spectrogram257}.yaml)
-audio_conf=                              # YAML for steps/preprocess_audio.py: resample, band-pass (default: audio as it is)
+audio_conf=                              # YAML for steps/preprocess_audio.py: resample, filter (default: audio as it is)
+augment_conf=                            # YAML of augmented copies of train, such as conf/augment/offline.yaml (default: none)
+noise_dir=                               # data dir or folder of noises for the copies
+music_dir=                               # data dir or folder of music for the copies
+speech_dir=                              # data dir or folder of voices for babble (default: train)
+rir_dir=                                 # data dir or folder of impulse responses for the copies
 vad_conf=conf/feats/vad.yaml             # YAML with the options of the energy VAD
 egs_conf=conf/egs/cpu.yaml               # YAML with the options of the training examples
 network=conf/network/ecapa128.yaml       # YAML of the network
@@ -58,8 +63,12 @@ ngpu=${ngpu:-$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)}
 device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
 name=${name:-${corpus}_$(basename "$network" .yaml)}
 [[ $name != */* && $name != .* ]] || die "--name $name: a name, not a path"
-for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf"; do
+for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf" "$augment_conf"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
+done
+
+for directory in "$noise_dir" "$music_dir" "$speech_dir" "$rir_dir"; do
+  [ -z "$directory" ] || [ -d "$directory" ] || die "$directory: no such directory"
 done
 
 . ./path.sh
@@ -68,7 +77,7 @@ done
 exp=exp/$name
 data=data/$corpus$variant                                   # as the corpus has it
 audio=$data${audio_conf:+/$(basename "$audio_conf" .yaml)}  # after pre-processing
-feats=$audio/$(basename "$feats_conf" .yaml)                # with features
+feats=$audio${augment_conf:+/$(basename "$augment_conf" .yaml)}/$(basename "$feats_conf" .yaml) # with features
 egs=$feats/egs_$(basename "$egs_conf" .yaml)
 start_run "$@"
 
@@ -90,10 +99,27 @@ if [ -n "$audio_conf" ] && stage 1 audio "$audio" in "$data/{set}/wav.scp" "$aud
   done
 fi
 
-if stage 2 features "$feats" in "$audio/{set}/wav.scp" "$feats_conf" "$vad_conf" \
+train=$audio/train # with its copies, if any
+if [ -n "$augment_conf" ]; then
+  train=$audio/$(basename "$augment_conf" .yaml)/train
+  source_options=() # and the tables or folders behind them
+  source_inputs=()
+  for source in noise music speech rir; do
+    directory=${source}_dir
+    [ -n "${!directory}" ] || continue
+    source_options+=("--$source-dir" "${!directory}")
+    source_inputs+=("$([ -f "${!directory}/wav.scp" ] && echo "${!directory}/wav.scp" || echo "${!directory}")")
+  done
+  if stage 1 augment "$(dirname "$train")" in "$audio/train/wav.scp" "$augment_conf" "${source_inputs[@]}" \
+    out "$train/wav.scp"; then
+    steps/augment_data_dir.py "$audio/train" "$train" --augment-conf "$augment_conf" "${source_options[@]}" --nj "$nj"
+  fi
+fi
+
+if stage 2 features "$feats" in "$audio/{set}/wav.scp" "$train/wav.scp" "$feats_conf" "$vad_conf" \
   out "$feats/{set}/feats.scp" "$feats/{set}/vad.scp"; then
   for set in $sets; do
-    steps/copy_data_dir.py "$audio/$set" "$feats/$set"
+    steps/copy_data_dir.py "$([ "$set" = train ] && echo "$train" || echo "$audio/$set")" "$feats/$set"
     "steps/make_$features.py" "$feats/$set" "--$features" "$feats_conf" --nj "$nj"
     steps/compute_vad.py "$feats/$set" --vad "$vad_conf" --nj "$nj"
   done

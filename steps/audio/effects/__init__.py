@@ -1,0 +1,29 @@
+"""Effects on waveforms: what is imported here can be named in conf/audio/*.yaml and conf/augment/*.yaml.
+
+An effect is called as `effect(samples, rate, rng, speaker)`; preprocess.py, augment.py and training call the same ones.
+"""
+
+from steps.audio.effects.base import Effect, generator
+from steps.audio.effects.compose import AtRate, Chain, OneOf, Sometimes, build_chain
+from steps.audio.effects.filtering import BandPass, RandomBandPass
+from steps.audio.effects.noise import AddForegroundNoise, AddNoise, Babble, GaussianNoise
+from steps.audio.effects.reverb import Reverberate
+from steps.audio.effects.sources import Sources
+
+__all__ = [
+    "AddForegroundNoise",
+    "AddNoise",
+    "AtRate",
+    "Babble",
+    "BandPass",
+    "Chain",
+    "Effect",
+    "GaussianNoise",
+    "OneOf",
+    "RandomBandPass",
+    "Reverberate",
+    "Sometimes",
+    "Sources",
+    "build_chain",
+    "generator",
+]
