@@ -4,6 +4,7 @@ An effect is called as `effect(samples, rate, rng, speaker)`; preprocess.py, aug
 """
 
 from steps.audio.effects.base import Effect, generator
+from steps.audio.effects.codecs import ALaw, Gsm, Mp3, MuLaw, Opus
 from steps.audio.effects.compose import AtRate, Chain, OneOf, Sometimes, build_chain
 from steps.audio.effects.filtering import BandPass, RandomBandPass
 from steps.audio.effects.noise import AddForegroundNoise, AddNoise, Babble, GaussianNoise
@@ -11,6 +12,7 @@ from steps.audio.effects.reverb import Reverberate
 from steps.audio.effects.sources import Sources
 
 __all__ = [
+    "ALaw",
     "AddForegroundNoise",
     "AddNoise",
     "AtRate",
@@ -19,7 +21,11 @@ __all__ = [
     "Chain",
     "Effect",
     "GaussianNoise",
+    "Gsm",
+    "Mp3",
+    "MuLaw",
     "OneOf",
+    "Opus",
     "RandomBandPass",
     "Reverberate",
     "Sometimes",
