@@ -59,7 +59,7 @@ def test_at_another_rate_the_length_stays() -> None:
 @pytest.mark.parametrize(
     ("effects", "message"),
     [
-        (["NoSuchEffect"], "effect 'NoSuchEffect' is unknown; there are AddForegroundNoise, AddNoise"),
+        (["NoSuchEffect"], "effect 'NoSuchEffect' is unknown; there are ALaw, AddForegroundNoise"),
         ([{"class_path": "BandPass", "init_args": {"lo": 3}}], "BandPass: .*lo"),
         ([{"class_path": "BandPass", "init_args": {"low": "x"}}], "BandPass: .*low"),
         ([{"class_path": "BandPass", "init_args": {"low": 400, "high": 300}}], "0 < low < high"),
