@@ -17,7 +17,7 @@ augment_conf=                            # YAML of augmented copies of train, su
 noise_dir=                               # data dir or folder of noises for the copies
 music_dir=                               # data dir or folder of music for the copies
 speech_dir=                              # data dir or folder of voices for babble (default: train)
-rir_dir=                                 # data dir or folder of impulse responses for the copies
+rir_dir=                                 # data dir or folder of impulse responses for the copies (default: simulated rooms)
 vad_conf=conf/feats/vad.yaml             # YAML with the options of the energy VAD
 egs_conf=conf/egs/cpu.yaml               # YAML with the options of the training examples
 network=conf/network/ecapa128.yaml       # YAML of the network
@@ -101,6 +101,10 @@ fi
 
 train=$audio/train # with its copies, if any
 if [ -n "$augment_conf" ]; then
+  if [ -z "$rir_dir" ]; then
+    rir_dir=$data/rooms
+    if stage 1 rooms "$rir_dir" out "$rir_dir/wav.scp"; then steps/simulate_rooms.py "$rir_dir" --nj "$nj"; fi
+  fi
   train=$audio/$(basename "$augment_conf" .yaml)/train
   source_options=() # and the tables or folders behind them
   source_inputs=()
@@ -111,7 +115,7 @@ if [ -n "$augment_conf" ]; then
     source_inputs+=("$([ -f "${!directory}/wav.scp" ] && echo "${!directory}/wav.scp" || echo "${!directory}")")
   done
   if stage 1 augment "$(dirname "$train")" in "$audio/train/wav.scp" "$augment_conf" "${source_inputs[@]}" \
-    out "$train/wav.scp"; then
+    out "$train/wav.scp" with "sources ${source_options[*]}"; then
     steps/augment_data_dir.py "$audio/train" "$train" --augment-conf "$augment_conf" "${source_options[@]}" --nj "$nj"
   fi
 fi
@@ -148,8 +152,8 @@ fi
 embeddings=$exp/embeddings backend=$exp/backend
 if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/train/statistics.scp" \
   out "$backend/plda" "$backend/statistics/transform.mat" with "lda-dim $lda_dim"; then
-  steps/train_plda.py "$embeddings/train/xvector.scp" "$data/train/utt2spk" "$backend" --lda-dim "$lda_dim"
-  steps/train_lda.py "$embeddings/train/statistics.scp" "$data/train/utt2spk" "$backend/statistics" --lda-dim 20
+  steps/train_plda.py "$embeddings/train/xvector.scp" "$feats/train/utt2spk" "$backend" --lda-dim "$lda_dim"
+  steps/train_lda.py "$embeddings/train/statistics.scp" "$feats/train/utt2spk" "$backend/statistics" --lda-dim 20
 fi
 
 if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform.mat" "$embeddings/{set}/xvector.scp" \
@@ -162,7 +166,7 @@ if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform
     statistics=$embeddings/$set/statistics.scp
     common=(--nj "$nj")
     [ ! -f "$data/$set/enroll.spk2utt" ] || common+=(--enroll-spk2utt "$data/$set/enroll.spk2utt")
-    asnorm=(--cohort-utt2spk "$data/train/utt2spk" --top-n "$top_n" "${common[@]}")
+    asnorm=(--cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" "${common[@]}")
     steps/score_cosine.py "$trials" "$statistics" "$statistics" "$scores.statistics" "${common[@]}" \
       --mean "$backend/statistics/mean.vec" --transform "$backend/statistics/transform.mat"
     steps/score_cosine.py "$trials" "$xvectors" "$xvectors" "$scores.cosine" "${common[@]}" --mean "$backend/mean.vec"

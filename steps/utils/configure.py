@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, set_parsing_settings
 
 from steps.utils.errors import DataError
 
@@ -93,6 +93,7 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
     name = getattr(kind, "__name__", str(kind))
     if not isinstance(arguments, Mapping):
         raise DataError(f"{name}: settings must be `key: value`, not {arguments!r}")
+    set_parsing_settings(instantiate_subclass_spec_in_any=False)  # nothing in a value of type Any makes an object
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, skip=skip)
     try:

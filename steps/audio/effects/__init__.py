@@ -10,6 +10,7 @@ from steps.audio.effects.compose import AtRate, Chain, OneOf, Sometimes, build_c
 from steps.audio.effects.duration import Speed, TrimSilence
 from steps.audio.effects.filtering import BandPass, RandomBandPass
 from steps.audio.effects.level import Gain, Loudness
+from steps.audio.effects.library import Audiomentations
 from steps.audio.effects.noise import AddForegroundNoise, AddNoise, Babble, GaussianNoise
 from steps.audio.effects.reverb import Reverberate
 from steps.audio.effects.sources import Sources
@@ -19,6 +20,7 @@ __all__ = [
     "AddForegroundNoise",
     "AddNoise",
     "AtRate",
+    "Audiomentations",
     "Babble",
     "BandPass",
     "Chain",

@@ -9,14 +9,15 @@ from steps.audio.effects.sources import Sources
 from steps.audio.reading import Samples
 from steps.utils.errors import DataError
 
+_DIRECT = 0.5  # of the highest peak
 _LONGEST = 10.0  # seconds; what is longer is no impulse response
 
 
 class Reverberate(Effect):
     """A random room, as Kaldi's wav-reverberate with --shift-output.
 
-    The response is scaled to unit energy; what comes before its highest peak, the direct path, is cut off the result,
-    so that speech keeps its time, and what comes after the end of the utterance, so that it keeps its length.
+    The response is scaled to unit energy; what comes before its direct path is cut off the result, so that speech keeps
+    its time, and what comes after the end of the utterance, so that it keeps its length.
 
     Args:
         sources: where the responses come from ("rir"); of several channels the first is taken
@@ -45,9 +46,21 @@ def reverberate(samples: Samples, response: Samples, keep_power: bool = True) ->
     if energy == 0:
         raise DataError("an impulse response is all zero")
     convolved = oaconvolve(samples, response / np.float32(energy)).astype(np.float32, copy=False)
-    direct = int(np.abs(response).argmax())
+    direct = direct_path(response)
     result: Samples = convolved[direct : direct + len(samples)]
     after = power(convolved)
     if keep_power and after > 0:
         return result * np.float32(math.sqrt(power(samples) / after))
     return result
+
+
+def direct_path(response: Samples) -> int:
+    """Where the direct path of an impulse RESPONSE (num_taps,) is: the first peak that is half as high as the highest.
+
+    Kaldi takes the highest; where echoes of two walls coincide, that can be an echo.
+    """
+    height = np.abs(response)
+    first = int(np.argmax(height >= _DIRECT * height.max()))
+    while first + 1 < len(height) and height[first + 1] > height[first]:
+        first += 1
+    return first

@@ -75,3 +75,13 @@ def test_at_another_rate_the_length_stays() -> None:
 def test_wrong_configurations_are_refused(effects: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         build_chain(effects, Sources())
+
+
+def test_nothing_but_effects_is_made_of_a_class_path() -> None:
+    """jsonargparse by itself makes an object of any class that a value of type Any names."""
+    trap = {"class_path": "pathlib.Path", "init_args": {"args": ["/"]}}
+    with pytest.raises(DataError, match=r"effect 'pathlib\.Path' is unknown"):
+        build_chain([{"class_path": "Chain", "init_args": {"effects": [trap]}}], Sources())
+    hidden = {"class_path": "OneOf", "init_args": {"effects": [{"class_path": "Chain", "more": trap}]}}
+    with pytest.raises(DataError, match=r"'class_path': 'pathlib\.Path'"):
+        build_chain([hidden], Sources())

@@ -5,7 +5,7 @@ import pytest
 from waves import RATE, Make, Wave, noise
 
 from steps.audio.effects import Reverberate, Sources, generator
-from steps.audio.effects.reverb import reverberate
+from steps.audio.effects.reverb import direct_path, reverberate
 from steps.utils.errors import DataError
 
 
@@ -39,6 +39,14 @@ def test_a_single_peak_changes_nothing() -> None:
     unit = np.zeros(300, np.float32)
     unit[100] = 0.01
     np.testing.assert_allclose(reverberate(speech, unit, keep_power=False), speech, atol=1e-6)
+
+
+def test_an_echo_may_be_higher_than_the_direct_path() -> None:
+    response = room(200)
+    response[300] = 1.5
+    assert direct_path(response) == 200
+    response[120] = 0.2  # noise before it
+    assert direct_path(response) == 200
 
 
 def test_silence_and_single_samples() -> None:
