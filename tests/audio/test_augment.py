@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture
 def data(make: Make) -> DataDir:
-    """Four speakers with 40 utterances each, of a tenth of a second or a little more."""
-    waves = {f"s{spk}-{utt:02d}": noise(0.1 + 0.001 * utt, 100 * spk + utt) for spk in range(4) for utt in range(40)}
+    """Four speakers with 20 utterances each, of a tenth of a second or a little more."""
+    waves = {f"s{spk}-{utt:02d}": noise(0.1 + 0.001 * utt, 100 * spk + utt) for spk in range(4) for utt in range(20)}
     made = make("train", waves)
     write_table(made.path / "spk2gender", {"s0": "f", "s1": "m"})
     write_table(made.path / "utt2dur", {utt: f"{len(wave) / RATE}" for utt, wave in waves.items()})
@@ -68,8 +68,9 @@ def test_kaldi_copies(data: DataDir, sources: Sources, tmp_path: Path) -> None:
 def test_neither_jobs_nor_order_nor_company_matter(data: DataDir, sources: Sources, tmp_path: Path) -> None:
     copies = read_copies(ROOT / "conf" / "augment" / "offline.yaml")
     augment(data, tmp_path / "one", copies, sources, nj=1)
-    augment(data, tmp_path / "two", dict(reversed(copies.items())), sources, nj=2)
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    augment(data, tmp_path / "two", {"babble": copies["babble"], "noise": copies["noise"]}, sources, nj=2)
+    assert len(digests(tmp_path / "two")) == 2 * len(data.utts)
+    assert digests(tmp_path / "two").items() <= digests(tmp_path / "one").items()
     utts = data.utts[5:9]
     few = DataDir(tmp_path / "few", {utt: data.wavs[utt] for utt in utts}, {utt: data.utt2spk[utt] for utt in utts})
     few.write(few.path)
@@ -132,7 +133,7 @@ def test_wrong_copies_are_refused(tmp_path: Path, content: str, message: str) ->
 
 def test_failures_leave_no_tables(data: DataDir, tmp_path: Path) -> None:
     Path(data.wavs["s0-03"]).write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 160 recordings failed; the first is 's0-03-hiss': .*the file is empty"):
+    with pytest.raises(DataError, match=r"1 of 80 recordings failed; the first is 's0-03-hiss': .*the file is empty"):
         augment(data, tmp_path / "aug", {"hiss": Copy([{"class_path": "GaussianNoise"}])}, Sources(), nj=1)
     assert not (tmp_path / "aug" / "wav.scp").exists() and not (tmp_path / "aug" / "hiss" / "audio").exists()
     with pytest.raises(DataError, match="an effect needs noise"):
