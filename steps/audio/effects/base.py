@@ -4,6 +4,7 @@ Effects are built by build.py from conf/audio/*.yaml and conf/augment/*.yaml; pr
 """
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -38,8 +39,11 @@ def generator(seed: int, epoch: int, utt: str) -> Rng:
 
 
 def power(samples: Samples) -> float:
-    """Mean square of SAMPLES, in double precision."""
-    return float(np.square(samples, dtype=np.float64).mean())
+    """Mean square of SAMPLES. Not by BLAS, whose sums depend on the number of threads."""
+    total = float(np.einsum("i,i->", samples, samples))
+    if not math.isfinite(total):  # too loud for single precision
+        total = float(np.square(samples, dtype=np.float64).sum())
+    return total / len(samples)
 
 
 def fit_length(samples: Samples, num_samples: int) -> Samples:

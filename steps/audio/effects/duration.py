@@ -32,22 +32,25 @@ class TrimSilence(Effect):
 
     Args:
         top_db: how far below the loudest frame silence begins
-        frame: length of a frame, in samples; frames are centred and beyond the ends there is nothing
+        frame: length of a frame, in samples, an even number of hops; frames are centred and beyond the ends is nothing
         hop: samples from one frame to the next
     """
 
     def __init__(self, top_db: float = 60.0, frame: int = 2048, hop: int = 512) -> None:
-        if not top_db > 0 or not 1 <= hop <= frame:
-            raise DataError(f"TrimSilence: top_db > 0 and 1 <= hop <= frame, not {top_db:g}, {hop} and {frame}")
+        if not top_db > 0 or not 1 <= hop <= frame or frame % (2 * hop):
+            text = f"top_db > 0 and a frame of an even number of hops, not {top_db:g}, {frame} and {hop}"
+            raise DataError(f"TrimSilence: {text}")
         self._top_db, self._frame, self._hop = top_db, frame, hop
 
     def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
         """See the class."""
-        energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
-        centres = np.arange(0, len(samples) + 1, self._hop)
-        starts = np.clip(centres - self._frame // 2, 0, len(samples))
-        ends = np.clip(centres - self._frame // 2 + self._frame, 0, len(samples))
-        energies = energy[ends] - energy[starts]
+        count = len(samples) // self._hop + 1  # of frames; each is so many steps before its centre, and as many after
+        steps = self._frame // 2 // self._hop
+        padded = np.zeros((count + 2 * steps) * self._hop, dtype=np.float32)
+        padded[steps * self._hop : steps * self._hop + len(samples)] = samples
+        blocks = padded.reshape(-1, self._hop)
+        energy = np.concatenate([[0.0], np.cumsum(np.einsum("ij,ij->i", blocks, blocks), dtype=np.float64)])
+        energies = energy[2 * steps : 2 * steps + count] - energy[:count]
         heard = np.flatnonzero(energies > energies.max() * 10 ** (-self._top_db / 10))
         if not len(heard):
             return samples
