@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from steps.audio.dump import AudioFormat, Dumped, Item, dump_audio
-from steps.audio.effects import Sources, build_chain
+from steps.audio.effects import Chain, Sources, build_chain
 from steps.audio.preprocess import OF_OLD_AUDIO
 from steps.datadir.combine import combine
 from steps.datadir.contents import MODELS, ORIGINALS, Contents, kind_of
@@ -90,7 +90,7 @@ def augment(
         raise DataError("there is no wav.scp", data.path)
     if out_dir.resolve() == data.path.resolve():
         raise DataError("the new data directory must not be the old one", out_dir)
-    chains = {name: build_chain(copy.effects, sources) for name, copy in copies.items()}
+    chains = {name: _chain(name, copy, sources) for name, copy in copies.items()}
     original = Contents.read(data.path).drop([name for name in OF_OLD_AUDIO if name != "vad.scp"])
     parts = {str(data.path): original}
     for name, copy in copies.items():
@@ -102,6 +102,13 @@ def augment(
         parts[name].write(out_dir / name)
         log.info("%s: %d utterances, %.2f h", out_dir / name, len(items), sum(dumped.seconds.values()) / 3600)
     combine(parts).write(out_dir)
+
+
+def _chain(name: str, copy: Copy, sources: Sources) -> Chain:
+    try:
+        return build_chain(copy.effects, sources)
+    except DataError as error:
+        raise DataError(f"copy '{name}': {error}") from error
 
 
 class _Rename(NamedTuple):

@@ -136,7 +136,7 @@ def test_failures_leave_no_tables(data: DataDir, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of 80 recordings failed; the first is 's0-03-hiss': .*the file is empty"):
         augment(data, tmp_path / "aug", {"hiss": Copy([{"class_path": "GaussianNoise"}])}, Sources(), nj=1)
     assert not (tmp_path / "aug" / "wav.scp").exists() and not (tmp_path / "aug" / "hiss" / "audio").exists()
-    with pytest.raises(DataError, match="an effect needs noise"):
+    with pytest.raises(DataError, match="copy 'n': an effect needs noise"):
         augment(data, tmp_path / "aug", {"n": Copy([{"class_path": "AddNoise"}])}, Sources(), nj=1)
     with pytest.raises(DataError, match="must not be the old one"):
         augment(data, data.path, {}, Sources(), nj=1)
