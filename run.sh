@@ -12,7 +12,12 @@ corpus_conf=                             # YAML with options for local/prepare_C
 name=                                    # name of the run, whose files go to exp/NAME (default: CORPUS_NETWORK)
 features=fbank                           # features: fbank, mfcc or spectrogram
 feats_conf=                              # YAML with their options (default: conf/feats/{fbank80,mfcc30,spectrogram257}.yaml)
-audio_conf=                              # YAML for steps/preprocess_audio.py: resample, band-pass (default: audio as it is)
+audio_conf=                              # YAML for steps/preprocess_audio.py: resample, filter (default: audio as it is)
+augment_conf=                            # YAML of augmented copies of train, such as conf/augment/offline.yaml (default: none)
+noise_dir=                               # data dir or folder of noises for the copies
+music_dir=                               # data dir or folder of music for the copies
+speech_dir=                              # data dir or folder of voices for babble (default: train)
+rir_dir=                                 # data dir or folder of impulse responses for the copies (default: simulated rooms)
 vad_conf=conf/feats/vad.yaml             # YAML with the options of the energy VAD
 egs_conf=conf/egs/cpu.yaml               # YAML with the options of the training examples
 network=conf/network/ecapa128.yaml       # YAML of the network
@@ -63,8 +68,12 @@ device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
 name=${name:-${corpus}_$(basename "$network" .yaml)}
 [[ $name != */* && $name != .* ]] || die "--name $name: a name, not a path"
 for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf" \
-  "$audit_conf"; do
+  "$audit_conf" "$augment_conf"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
+done
+
+for directory in "$noise_dir" "$music_dir" "$speech_dir" "$rir_dir"; do
+  [ -z "$directory" ] || [ -d "$directory" ] || die "$directory: no such directory"
 done
 
 . ./path.sh
@@ -73,7 +82,7 @@ done
 exp=exp/$name
 data=data/$corpus$variant                                   # as the corpus has it
 audio=$data${audio_conf:+/$(basename "$audio_conf" .yaml)}  # after pre-processing
-feats=$audio/$(basename "$feats_conf" .yaml)                # with features
+feats=$audio${augment_conf:+/$(basename "$augment_conf" .yaml)}/$(basename "$feats_conf" .yaml) # with features
 egs=$feats/egs_$(basename "$egs_conf" .yaml)
 start_run "$@"
 
@@ -95,10 +104,31 @@ if [ -n "$audio_conf" ] && stage 1 audio "$audio" in "$data/{set}/wav.scp" "$aud
   done
 fi
 
-if stage 2 features "$feats" in "$audio/{set}/wav.scp" "$feats_conf" "$vad_conf" \
+train=$audio/train # with its copies, if any
+if [ -n "$augment_conf" ]; then
+  if [ -z "$rir_dir" ]; then
+    rir_dir=$data/rooms
+    if stage 1 rooms "$rir_dir" out "$rir_dir/wav.scp"; then steps/simulate_rooms.py "$rir_dir" --nj "$nj"; fi
+  fi
+  train=$audio/$(basename "$augment_conf" .yaml)/train
+  source_options=() # and the tables or folders behind them
+  source_inputs=()
+  for source in noise music speech rir; do
+    directory=${source}_dir
+    [ -n "${!directory}" ] || continue
+    source_options+=("--$source-dir" "${!directory}")
+    source_inputs+=("$([ -f "${!directory}/wav.scp" ] && echo "${!directory}/wav.scp" || echo "${!directory}")")
+  done
+  if stage 1 augment "$(dirname "$train")" in "$audio/train/wav.scp" "$augment_conf" "${source_inputs[@]}" \
+    out "$train/wav.scp" with "sources ${source_options[*]}"; then
+    steps/augment_data_dir.py "$audio/train" "$train" --augment-conf "$augment_conf" "${source_options[@]}" --nj "$nj"
+  fi
+fi
+
+if stage 2 features "$feats" in "$audio/{set}/wav.scp" "$train/wav.scp" "$feats_conf" "$vad_conf" \
   out "$feats/{set}/feats.scp" "$feats/{set}/vad.scp"; then
   for set in $sets; do
-    steps/copy_data_dir.py "$audio/$set" "$feats/$set"
+    steps/copy_data_dir.py "$([ "$set" = train ] && echo "$train" || echo "$audio/$set")" "$feats/$set"
     "steps/make_$features.py" "$feats/$set" "--$features" "$feats_conf" --nj "$nj"
     steps/compute_vad.py "$feats/$set" --vad "$vad_conf" --nj "$nj"
   done
@@ -133,8 +163,8 @@ fi
 embeddings=$exp/embeddings backend=$exp/backend
 if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/train/statistics.scp" \
   out "$backend/plda" "$backend/statistics/transform.mat" with "lda-dim $lda_dim"; then
-  steps/train_plda.py "$embeddings/train/xvector.scp" "$data/train/utt2spk" "$backend" --lda-dim "$lda_dim"
-  steps/train_lda.py "$embeddings/train/statistics.scp" "$data/train/utt2spk" "$backend/statistics" --lda-dim 20
+  steps/train_plda.py "$embeddings/train/xvector.scp" "$feats/train/utt2spk" "$backend" --lda-dim "$lda_dim"
+  steps/train_lda.py "$embeddings/train/statistics.scp" "$feats/train/utt2spk" "$backend/statistics" --lda-dim 20
 fi
 
 if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform.mat" "$embeddings/{set}/xvector.scp" \
@@ -147,7 +177,7 @@ if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform
     statistics=$embeddings/$set/statistics.scp
     common=(--nj "$nj")
     [ ! -f "$data/$set/enroll.spk2utt" ] || common+=(--enroll-spk2utt "$data/$set/enroll.spk2utt")
-    asnorm=(--cohort-utt2spk "$data/train/utt2spk" --top-n "$top_n" "${common[@]}")
+    asnorm=(--cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" "${common[@]}")
     steps/score_cosine.py "$trials" "$statistics" "$statistics" "$scores.statistics" "${common[@]}" \
       --mean "$backend/statistics/mean.vec" --transform "$backend/statistics/transform.mat"
     steps/score_cosine.py "$trials" "$xvectors" "$xvectors" "$scores.cosine" "${common[@]}" --mean "$backend/mean.vec"

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Resampled and band-passed copies of the audio of a data directory."""
+"""Resampled and filtered copies of the audio of a data directory."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from steps.audio.filters import BandpassOptions
+from steps.audio.effects import Sources, build_chain
 from steps.audio.preprocess import preprocess_audio as preprocess
 from steps.datadir.datadir import DataDir
 from steps.utils.cli import run_step
@@ -14,9 +14,10 @@ def preprocess_audio(
     data_dir: Path,
     out_dir: Path,
     rate: int | None = None,
-    bandpass: BandpassOptions | None = None,
+    effects: list[dict[str, Any]] | None = None,
     channel: int = -1,
     format: Literal["flac", "wav"] = "flac",
+    seed: int = 0,
     nj: int = 4,
 ) -> None:
     """Write OUT_DIR, a copy of DATA_DIR with new 16-bit audio under OUT_DIR/audio.
@@ -25,12 +26,14 @@ def preprocess_audio(
         data_dir: Kaldi data directory with wav.scp
         out_dir: the new data directory
         rate: sample rate to resample to, in Hz; without it the rate stays
-        bandpass: Butterworth band-pass after the resampling (`--bandpass.low 300 --bandpass.high 3400`)
+        effects: what happens after the resampling, as a list of class_path and init_args; see conf/audio/
         channel: of audio with several channels, from 0; -1: only mono is accepted
         format: of the new audio files
+        seed: of effects that are random
         nj: number of jobs
     """
-    preprocess(DataDir.read(data_dir), out_dir, nj, rate, bandpass, channel, format)
+    chain = build_chain(effects or [], Sources())
+    preprocess(DataDir.read(data_dir), out_dir, chain, nj, rate, channel, seed, format)
 
 
 if __name__ == "__main__":

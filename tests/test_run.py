@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 BACKENDS = {"statistics", "cosine", "cosine_asnorm", "plda", "plda_asnorm"}
@@ -109,6 +111,26 @@ def test_features_may_be_mfcc_and_objective_softmax(finished: Path, run: Run, pl
     assert ran(run()) == []  # the other run's features are untouched
 
 
+def test_augmented_copies_are_trained_on(finished: Path, run: Run, place: Path) -> None:
+    sounds = place / "sounds"
+    for name, decay in (("noise", 1e9), ("rir", 400.0)):
+        (sounds / name).mkdir(parents=True)
+        wave = np.random.default_rng(0).standard_normal(4000) * np.exp(-np.arange(4000) / decay)
+        soundfile.write(sounds / name / f"{name}.wav", wave / np.abs(wave).max(), 16000)
+    options = ["--name", "copies", "--augment-conf", "conf/augment/offline_no_music.yaml", "--stop-stage", "3"]
+    options += ["--noise-dir", str(sounds / "noise"), "--rir-dir", str(sounds / "rir")]
+    assert ran(run(*options)) == ["augment", "features", "egs"]
+    assert ran(run(*options)) == []
+    before, after = (
+        json.loads((place / "data" / "synth_smoke" / folder / "egs_cpu" / "manifest.json").read_text())
+        for folder in ("fbank80", "offline_no_music/fbank80")
+    )
+    assert after["num_utterances"] == 4 * before["num_utterances"]
+    assert after["num_speakers"] == before["num_speakers"] and after["valid_utts"]
+    assert not [utt for utt in after["valid_utts"] if utt.endswith(("-noise", "-reverb", "-babble"))]
+    assert "music" in run("--name", "copies", "--augment-conf", "conf/augment/offline.yaml", ok=False).stderr
+
+
 def test_killed_training_goes_on_to_the_same_model(finished: Path, run: Run, place: Path) -> None:
     command = ["./run.sh", "--config", "conf/run/smoke.conf", "--nj", "2", "--name", "killed", "--stop-stage", "4"]
     process = subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -148,6 +170,8 @@ def test_failing_step_names_its_log_and_leaves_nothing_half_done(run: Run, place
         (["--corpus", "kaldi"], "needs --corpus-dir DIR"),
         (["--network", "conf/network/absent.yaml"], "conf/network/absent.yaml: no such file"),
         (["--features", "plp"], "not fbank, mfcc or spectrogram"),
+        (["--augment-conf", "conf/augment/absent.yaml"], "conf/augment/absent.yaml: no such file"),
+        (["--noise-dir", "absent"], "absent: no such directory"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_runs(run: Run, args: list[str], message: str) -> None:

@@ -1,6 +1,7 @@
-"""Butterworth band-pass of waveforms, for example to telephone band. Called by preprocess_audio.py."""
+"""Butterworth band-pass of waveforms, for example to telephone band. Called by effects/filtering.py."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +56,21 @@ def butter_bandpass(
     Raises:
         DataError: the edges are not 0 < low < high < rate / 2
     """
-    from scipy.signal import butter, sosfilt, sosfiltfilt  # slow to import, and not needed for a step's --help
+    from scipy.signal import sosfilt, sosfiltfilt  # slow to import, and not needed for a step's --help
 
     BandpassOptions(low, high, order, zero_phase).check_rate(rate)
-    sections = butter(order, (low, high), "bandpass", fs=rate, output="sos")
+    sections = _design(low, high, order, rate)
     wave = samples.astype(np.float64)
     if not zero_phase:
         return np.asarray(sosfilt(sections, wave), dtype=np.float32)
     # the default padding is longer than a short signal
     padding = min(3 * (2 * len(sections) + 1), max(len(wave) - 1, 0))
     return np.asarray(sosfiltfilt(sections, wave, padlen=padding), dtype=np.float32)
+
+
+@lru_cache
+def _design(low: float, high: float, order: int, rate: int) -> NDArray[np.float64]:
+    """(2 order, 6): the filter's second-order sections."""
+    from scipy.signal import butter
+
+    return np.asarray(butter(order, (low, high), "bandpass", fs=rate, output="sos"))

@@ -136,7 +136,7 @@ class AudioReader:
         return self._channel
 
 
-def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
+def resample(samples: Samples, rate: float, new_rate: float) -> Samples:
     """SAMPLES (num_samples,) at RATE Hz, resampled to NEW_RATE Hz (soxr, high quality)."""
     return np.asarray(soxr.resample(samples, rate, new_rate, quality="HQ"), dtype=np.float32)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from steps.datadir.contents import MODELS, Contents, Table, is_complete
+from steps.datadir.contents import MODELS, ORIGINALS, Contents, Table, is_complete
 from steps.datadir.trials import Trials, join_trials
 from steps.utils.errors import DataError
 
@@ -15,7 +15,8 @@ def combine(sources: Mapping[str, Contents]) -> Contents:
     """The lines of all SOURCES together.
 
     A table that must know every utterance (feats.scp, utt2dur, ...) is left out, with a warning, where a source lacks
-    it. Where only some have segments, the others' recordings become segments from beginning to end.
+    it. Where only some have segments, the others' recordings become segments from beginning to end; where only some
+    have utt2uniq, the others' utterances are originals.
 
     Args:
         sources: name, for messages -> contents
@@ -29,6 +30,8 @@ def combine(sources: Mapping[str, Contents]) -> Contents:
     _check_apart(sources)
     if any("segments" in contents.tables for contents in sources.values()):
         sources = {name: _with_segments(contents) for name, contents in sources.items()}
+    if any(ORIGINALS in contents.tables for contents in sources.values()):
+        sources = {name: _with_originals(contents) for name, contents in sources.items()}
     tables: dict[str, Table] = {}
     for name in sorted({name for contents in sources.values() for name in contents.tables}):
         lacking = [source for source, contents in sources.items() if name not in contents.tables]
@@ -53,6 +56,12 @@ def _with_segments(contents: Contents) -> Contents:
         return contents
     segments = {utt: f"{utt} 0.0 -1" for utt in contents.utt2spk}
     return replace(contents, tables={**contents.tables, "segments": segments})
+
+
+def _with_originals(contents: Contents) -> Contents:
+    if ORIGINALS in contents.tables:
+        return contents
+    return replace(contents, tables={**contents.tables, ORIGINALS: {utt: utt for utt in contents.utt2spk}})
 
 
 def _join_tables(name: str, sources: Mapping[str, Contents]) -> Table:

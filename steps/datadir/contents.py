@@ -21,6 +21,7 @@ Table = dict[str, str]
 File = TypeVar("File")
 
 MODELS = "enroll.spk2utt"  # model -> enrolment utterances; the enrolment ids of trials then name models
+ORIGINALS = "utt2uniq"  # utterance -> the one that it is a copy of, perhaps itself: copies have the same value
 _VERBATIM = ("frame_shift", "conf/*.yaml")  # true of every utterance
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.datadir.ark import ArkWriter, read_mat
+from steps.datadir.ark import ArkWriter, read_mat, read_shape
+from steps.datadir.contents import ORIGINALS
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import write_table
 from steps.feats.vad import VadOptions, energy_vad
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Job:
-    energies: Sequence[tuple[str, str]]
+    energies: Sequence[tuple[str, str, str]]  # utterance, where its energy is, where that of its original is
     options: VadOptions
     ark: Path
 
@@ -39,17 +40,20 @@ class _Result:
 def dump_vad(data: DataDir, options: VadOptions, nj: int) -> None:
     """Writes vad.scp: a vector of 0 and 1, one a frame, for every utterance, with the arks under arks/vad/.
 
-    The energy is that of energy.scp where there is one, and column 0 of the features otherwise. An utterance without
-    any voiced frame keeps all its frames: each is listed in a warning.
+    The energy is that of energy.scp where there is one, and column 0 of the features otherwise. A copy (utt2uniq) as
+    long as its original is decided by the original's energy, to which no noise was added. An utterance without any
+    voiced frame keeps all its frames: each is listed in a warning.
 
     Raises:
         DataError: no features, an ark that cannot be read, an utterance without frames
     """
     table = data.table("energy.scp" if data.has("energy.scp") else "feats.scp")
+    originals = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
+    energies = [(utt, place, table.get(originals.get(utt, utt), place)) for utt, place in sorted(table.items())]
     arks = data.path / "arks" / "vad"
     with atomic_path(arks) as directory:
         directory.mkdir(parents=True)
-        parts = split_jobs(sorted(table.items()), -(-len(table) // _JOB_SIZE))
+        parts = split_jobs(energies, -(-len(energies) // _JOB_SIZE))
         jobs = [_Job(part, options, directory / f"vad.{number}.ark") for number, part in enumerate(parts, start=1)]
         results = run_jobs(_compute, jobs, nj, f"vad {data.path}")
         (data.path / "vad.scp").unlink(missing_ok=True)
@@ -67,7 +71,9 @@ def dump_vad(data: DataDir, options: VadOptions, nj: int) -> None:
 def _compute(job: _Job) -> _Result:
     unvoiced, num_voiced, num_frames = [], 0, 0
     with ArkWriter(job.ark) as writer:
-        for utt, place in job.energies:
+        for utt, place, original in job.energies:
+            if original != place and read_shape(original)[0] == read_shape(place)[0]:
+                place = original
             log_energy = _first_column(read_mat(place, utt), utt, place)
             voiced = energy_vad(log_energy, job.options)
             num_voiced += int(voiced.sum())

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from steps.datadir.ark import ArkWriter
+from steps.datadir.contents import ORIGINALS
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import write_table
 from steps.datadir.trials import Trials, write_trials
 from steps.feats.egs_format import VERSION, EgsArk, Manifest, empty_records, encode, record_dtype
 from steps.feats.egs_options import Compression, EgsOptions
-from steps.feats.egs_plan import ArkPlan, Ints, plan_arks, plan_valid, split_utterances
+from steps.feats.egs_plan import ArkPlan, Ints, plan_arks, plan_valid, split_with_copies
 from steps.feats.normalize import NormalizeOptions
 from steps.feats.utterances import Utterance, count_frames, list_utterances
 from steps.utils.errors import DataError
@@ -55,7 +56,9 @@ def write_egs(
         raise DataError(f"none of {len(frames)} utterances has {options.shortest} voiced frames", data.path)
     spk_names, speakers = np.unique([data.utt2spk[one.utt] for one in utterances], return_inverse=True)
     rng = np.random.default_rng(seed)
-    train, valid, trial = (usable[part] for part in split_utterances(speakers[usable], options, rng))
+    originals = _originals(data, [utterances[utt].utt for utt in usable])
+    split = split_with_copies(speakers[usable], originals, options, rng)
+    train, valid, trial = (usable[part] for part in split)
     trained = np.unique(speakers[train])
     if len(trained) < 2:
         raise DataError(f"{len(trained)} speaker is left to train on; a network needs 2 or more", data.path)
@@ -97,6 +100,13 @@ def write_egs(
     )
     manifest.write(out_dir)
     return manifest
+
+
+def _originals(data: DataDir, utts: list[str]) -> Ints:
+    """The place in UTTS of what each of them is a copy of (utt2uniq), itself if it is none, -1 if it is not there."""
+    table = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
+    places = {utt: place for place, utt in enumerate(utts)}
+    return np.array([places.get(table.get(utt, utt), -1) for utt in utts], np.int64)
 
 
 @dataclass(frozen=True)

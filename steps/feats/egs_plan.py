@@ -54,6 +54,23 @@ def split_utterances(speakers: Ints, options: EgsOptions, rng: np.random.Generat
     return Split(np.setdiff1d(rest, valid), np.sort(valid), trial)
 
 
+def split_with_copies(speakers: Ints, originals: Ints, options: EgsOptions, rng: np.random.Generator) -> Split:
+    """`split_utterances` of the originals; copies are trained on, but for those of what or whom is kept out.
+
+    Args:
+        speakers: (U,) speaker number of each utterance
+        originals: (U,) the utterance that each is a copy of: itself for an original, -1 for one that is not here
+        options: as of `split_utterances`
+        rng: decides which
+    """
+    own = np.flatnonzero(originals == np.arange(len(originals)))
+    split = Split(*(own[part] for part in split_utterances(speakers[own], options, rng)))
+    copies = np.setdiff1d(np.arange(len(originals)), own)
+    of_held = np.isin(originals[copies], [*split.valid, *split.trial])
+    by_held = np.isin(speakers[copies], speakers[split.trial])
+    return split._replace(train=np.union1d(split.train, copies[~of_held & ~by_held]))
+
+
 def plan_arks(
     utts: Ints, frames: Ints, speakers: Ints, dim: int, options: EgsOptions, rng: np.random.Generator
 ) -> list[ArkPlan]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.configure import check, choose, read_config
 from steps.nnet.layers import normalize_instances
 from steps.nnet.models import Trunk
 from steps.nnet.pooling import Pooling
+from steps.utils.configure import check, choose, read_config
 from steps.utils.errors import DataError
 
 

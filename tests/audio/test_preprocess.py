@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps.audio.filters import BandpassOptions
-from steps.audio.preprocess import preprocess_audio, to_int16
+from steps.audio.dump import to_int16
+from steps.audio.effects import Chain, Sources, build_chain
+from steps.audio.preprocess import preprocess_audio
 from steps.audio.reading import read_audio
 from steps.datadir.datadir import DataDir, Segment
 from steps.utils.errors import DataError
+
+NOTHING = Chain(Sources(), [])
+BAND = build_chain(["BandPass"], Sources())  # type: ignore[list-item]
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def data(tmp_path: Path) -> DataDir:
 
 
 def test_a_new_data_directory_with_new_audio(data: DataDir, tmp_path: Path) -> None:
-    preprocess_audio(data, tmp_path / "new", nj=1, rate=8000, bandpass=BandpassOptions(300, 3400))
+    preprocess_audio(data, tmp_path / "new", BAND, nj=1, rate=8000)
     new = DataDir.read(tmp_path / "new")
     assert (new.segments, new.utt2spk) == (data.segments, data.utt2spk)
     for table in ("spk2gender", "trials"):
@@ -48,28 +52,37 @@ def test_a_new_data_directory_with_new_audio(data: DataDir, tmp_path: Path) -> N
 
 
 def test_without_options_the_samples_stay(data: DataDir, tmp_path: Path) -> None:
-    preprocess_audio(data, tmp_path / "new", nj=1, audio_format="wav")
+    preprocess_audio(data, tmp_path / "new", NOTHING, nj=1, audio_format="wav")
     for recording, place in DataDir.read(tmp_path / "new").wavs.items():
         np.testing.assert_array_equal(read_audio(place)[0], read_audio(data.wavs[recording])[0])
 
 
-def test_loud_samples_are_clipped_not_wrapped() -> None:
-    samples = np.array([1.5, 1.0, 0.5, -1.0, -1.5], np.float32)
-    assert to_int16(samples).tolist() == [32767, 32767, 16384, -32768, -32768]
+def test_loud_samples_are_made_softer_not_clipped_or_wrapped() -> None:
+    integers, is_loud = to_int16(np.array([2.0, 0.5, -1.0, -2.0], np.float32))
+    assert is_loud and integers.tolist() == [32767, 8192, -16384, -32767]
+    integers, is_loud = to_int16(np.array([1.0, 0.5, -1.0, 32767.4 / 32768], np.float32))
+    assert not is_loud and integers.tolist() == [32767, 16384, -32768, 32767]
+
+
+def test_what_would_clip_is_counted(data: DataDir, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    soundfile.write(data.wavs["rec"], np.full(16000, 3.0), 16000, subtype="FLOAT")
+    preprocess_audio(data, tmp_path / "new", NOTHING, nj=1)
+    assert "1 of 2 files were made softer" in caplog.text
+    assert read_audio(DataDir.read(tmp_path / "new").wavs["rec"])[0].max() == pytest.approx(1, abs=1e-4)
 
 
 def test_a_bad_recording_leaves_no_new_directory(data: DataDir, tmp_path: Path) -> None:
     Path(data.wavs["rec"]).write_bytes(b"")
     with pytest.raises(DataError, match=r"1 of 2 recordings failed; the first is 'rec': .*the file is empty"):
-        preprocess_audio(data, tmp_path / "new", nj=1)
+        preprocess_audio(data, tmp_path / "new", NOTHING, nj=1)
     assert not (tmp_path / "new" / "audio").exists()
     assert not (tmp_path / "new" / "wav.scp").exists()
 
 
 def test_options_that_cannot_be(data: DataDir, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="high is 3400 Hz; at 6000 Hz"):
-        preprocess_audio(data, tmp_path / "new", nj=1, rate=6000, bandpass=BandpassOptions())
+    with pytest.raises(DataError, match=r"2 of 2 recordings failed.*high is 3400 Hz; at 6000 Hz"):
+        preprocess_audio(data, tmp_path / "new", BAND, nj=1, rate=6000)
     with pytest.raises(DataError, match="must not be the old one"):
-        preprocess_audio(data, data.path, nj=1)
+        preprocess_audio(data, data.path, NOTHING, nj=1)
     with pytest.raises(DataError, match="rate is 0"):
-        preprocess_audio(data, tmp_path / "new", nj=1, rate=0)
+        preprocess_audio(data, tmp_path / "new", NOTHING, nj=1, rate=0)

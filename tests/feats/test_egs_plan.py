@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from steps.feats.egs_options import EgsOptions
-from steps.feats.egs_plan import ArkPlan, plan_arks, split_utterances
+from steps.feats.egs_plan import ArkPlan, plan_arks, split_utterances, split_with_copies
 from steps.utils.errors import DataError
 
 DIM = 10
@@ -125,3 +125,19 @@ def test_no_more_than_a_tenth_is_held_out() -> None:
 def test_wrong_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(DataError):
         EgsOptions(**options)
+
+
+def test_copies_follow_their_originals() -> None:
+    """Utterances 0 to 99 of 20 speakers; 100 to 199 their copies; 200 to 299 slower copies, said to be of others."""
+    speakers = np.concatenate([np.arange(100) % 20, np.arange(100) % 20, 20 + np.arange(100) % 20])
+    originals = np.tile(np.arange(100), 3)
+    options = EgsOptions(num_valid_speakers=2, num_valid_utts=8)
+    split = split_with_copies(speakers, originals, options, np.random.default_rng(0))
+    alone = split_utterances(speakers[:100], options, np.random.default_rng(0))
+    assert np.array_equal(split.valid, alone.valid) and np.array_equal(split.trial, alone.trial)
+    assert len(split.valid) == 8 and len(split.trial) == 10
+    assert np.array_equal(split.train, np.concatenate([alone.train, 100 + alone.train, 200 + alone.train]))
+    originals[150] = -1  # its original is too short to be used
+    again = split_with_copies(speakers, originals, options, np.random.default_rng(0))
+    held = speakers[150] in speakers[again.trial]
+    assert (150 in again.train) == (not held)

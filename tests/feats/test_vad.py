@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steps.datadir.ark import read_mat
+from steps.datadir.ark import ArkWriter, read_mat
 from steps.datadir.datadir import DataDir
+from steps.datadir.tables import write_table
 from steps.feats.dump import dump_features
 from steps.feats.dump_vad import dump_vad
 from steps.feats.options import FbankOptions, MfccOptions
@@ -96,3 +97,19 @@ def test_without_features_there_is_no_vad(make_data: Callable[..., DataDir]) -> 
     with pytest.raises(DataError, match=r"feats\.scp"):
         dump_vad(data, VadOptions(), nj=1)
     assert not data.has("vad.scp")
+
+
+def test_a_copy_is_decided_by_its_original(tmp_path: Path) -> None:
+    quiet = np.concatenate([np.full(20, 5.0), np.full(20, 15.0)]).astype(np.float32)
+    energies = {"s-a": quiet, "s-a-noise": np.full(40, 15.0, np.float32), "s-a-slow": np.full(44, 15.0, np.float32)}
+    with ArkWriter(tmp_path / "energy.ark") as writer:
+        for utt, energy in energies.items():
+            writer.write(utt, energy)
+    write_table(tmp_path / "energy.scp", writer.scp)
+    write_table(tmp_path / "utt2spk", dict.fromkeys(energies, "s"))
+    write_table(tmp_path / "feats.scp", writer.scp)
+    write_table(tmp_path / "utt2uniq", dict.fromkeys(energies, "s-a"))
+    dump_vad(DataDir.read(tmp_path), VadOptions(), nj=1)
+    voiced = {utt: read_mat(place) for utt, place in DataDir.read(tmp_path).table("vad.scp").items()}
+    assert 15 < voiced["s-a"].sum() < 25 and np.array_equal(voiced["s-a"], voiced["s-a-noise"])
+    assert voiced["s-a-slow"].all() and len(voiced["s-a-slow"]) == 44

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from steps.nnet.configure import choose, read_config
 from steps.nnet.objectives.base import Batches, Objective
+from steps.utils.configure import choose, read_config
 from steps.utils.errors import DataError
 
 

@@ -1,8 +1,8 @@
 """Objects from configuration: `{class_path: Name, init_args: {...}}` with sizes that come from the data.
 
-network.py and objectives.py build through here. jsonargparse checks the arguments against the class' signature; the
-class is looked up among the subclasses of a given base, for a configuration that came with a stranger's model must not
-name anything else: jsonargparse's own `Callable[[int], Trunk]` would take, and call, any function there is.
+Networks, objectives and audio effects are built through here. jsonargparse checks the arguments against the class'
+signature; the class is looked up among the subclasses of a given base, for a configuration that came with a stranger's
+model must not name anything else: jsonargparse's own `Callable[[int], Trunk]` would take, and call, any function.
 """
 
 import inspect
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, set_parsing_settings
 
 from steps.utils.errors import DataError
 
@@ -57,13 +57,16 @@ def read_config(config: Mapping[str, Any] | Path) -> dict[str, Any]:
     return content
 
 
-def choose(base: type[T], config: object, num_sizes: int) -> Configured[T]:
+def choose(
+    base: type[T], config: object, num_sizes: int = 0, given: Mapping[str, object] | None = None
+) -> Configured[T]:
     """The subclass of BASE that CONFIG names, without its first NUM_SIZES arguments.
 
     Args:
         base: the class that the named one must be derived from
         config: {class_path: Name, init_args: {...}}, or Name alone
         num_sizes: how many leading arguments are sizes that come from the data
+        given: arguments that the caller gives and no configuration may, for classes that have parameters so named
 
     Raises:
         DataError: an unknown class, an unknown, missing or ill-typed argument
@@ -75,9 +78,10 @@ def choose(base: type[T], config: object, num_sizes: int) -> Configured[T]:
     name = str(config["class_path"])
     if name not in known:
         raise DataError(f"{base.__name__.lower()} {name!r} is unknown; there are {', '.join(sorted(known))}")
-    sizes = list(inspect.signature(known[name]).parameters)[:num_sizes]
-    checked = check(known[name], config.get("init_args") or {}, set(sizes))
-    return Configured(checked.kind, checked.arguments, {"class_path": name, "init_args": checked.config})
+    parameters = list(inspect.signature(known[name]).parameters)
+    wanted = {parameter: value for parameter, value in (given or {}).items() if parameter in parameters}
+    checked = check(known[name], config.get("init_args") or {}, {*parameters[:num_sizes], *wanted})
+    return Configured(checked.kind, checked.arguments | wanted, {"class_path": name, "init_args": checked.config})
 
 
 def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configured[T]:
@@ -89,6 +93,7 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
     name = getattr(kind, "__name__", str(kind))
     if not isinstance(arguments, Mapping):
         raise DataError(f"{name}: settings must be `key: value`, not {arguments!r}")
+    set_parsing_settings(instantiate_subclass_spec_in_any=False)  # nothing in a value of type Any makes an object
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, skip=skip)
     try:

@@ -1,0 +1,53 @@
+"""What every effect on a waveform is, and where its random numbers come from.
+
+Effects are built by build.py from conf/audio/*.yaml and conf/augment/*.yaml; preprocess.py and augment.py call them.
+"""
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from steps.audio.reading import Samples
+
+Rng = np.random.Generator
+
+
+class Effect(ABC):
+    """One change to a waveform; its arguments are ranges, and each call draws from them."""
+
+    @abstractmethod
+    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+        """New samples; those given stay as they are.
+
+        Args:
+            samples: (num_samples,) float32, full scale at 1, which they may exceed; at least one
+            rate: sample rate in Hz
+            rng: every random choice is made with it, so equal generators give equal results
+            speaker: who is speaking, for what must not be mixed with the same voice
+
+        Returns:
+            (num_samples,) float32; only speed and trimming change the number
+        """
+
+
+def generator(seed: int, epoch: int, utt: str) -> Rng:
+    """The generator for utterance UTT in EPOCH: from a hash of the three, so neither order nor workers matter."""
+    digest = hashlib.blake2b(f"{seed} {epoch} {utt}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
+
+
+def power(samples: Samples) -> float:
+    """Mean square of SAMPLES. Not by BLAS, whose sums depend on the number of threads."""
+    total = float(np.einsum("i,i->", samples, samples))
+    if not math.isfinite(total):  # too loud for single precision
+        total = float(np.square(samples, dtype=np.float64).sum())
+    return total / len(samples)
+
+
+def fit_length(samples: Samples, num_samples: int) -> Samples:
+    """SAMPLES cut, or continued with zeros, to NUM_SAMPLES."""
+    if len(samples) >= num_samples:
+        return samples[:num_samples]
+    return np.pad(samples, (0, num_samples - len(samples)))

@@ -1,0 +1,104 @@
+"""Effects made of effects: in a row, perhaps, one of several, at another sample rate."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from steps.audio.effects.base import Effect, Rng, fit_length
+from steps.audio.effects.build import build_effect
+from steps.audio.effects.sources import Sources
+from steps.audio.reading import Samples, resample
+from steps.utils.errors import DataError
+
+
+class Chain(Effect):
+    """Effects one after the other; none at all leaves the samples as they are.
+
+    Args:
+        sources: for the effects
+        effects: of each class_path and init_args
+    """
+
+    def __init__(self, sources: Sources, effects: list[dict[str, Any]]) -> None:
+        self.effects = [build_effect(effect, sources) for effect in effects]
+
+    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+        """See the class."""
+        for effect in self.effects:
+            samples = effect(samples, rate, rng, speaker)
+        return samples
+
+
+class Sometimes(Chain):
+    """Effects one after the other, or with the rest of the probability nothing.
+
+    Args:
+        sources: for the effects
+        effects: of each class_path and init_args
+        probability: that they are applied
+    """
+
+    def __init__(self, sources: Sources, effects: list[dict[str, Any]], probability: float = 0.5) -> None:
+        super().__init__(sources, effects)
+        if not 0 <= probability <= 1:
+            raise DataError(f"Sometimes: probability is {probability:g}; it must lie between 0 and 1")
+        self._probability = probability
+
+    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+        """See the class."""
+        return super().__call__(samples, rate, rng, speaker) if rng.random() < self._probability else samples
+
+
+class OneOf(Chain):
+    """One of several effects; `{class_path: Chain, init_args: {effects: []}}` among them stands for none.
+
+    Args:
+        sources: for the effects
+        effects: of each class_path and init_args
+        weights: how likely each is, as far as they go; they need not add up to 1 (default: all alike)
+    """
+
+    def __init__(self, sources: Sources, effects: list[dict[str, Any]], weights: list[float] | None = None) -> None:
+        super().__init__(sources, effects)
+        weights = [1.0] * len(effects) if weights is None else weights
+        if not effects or len(weights) != len(effects) or min(weights) < 0 or not sum(weights) > 0:
+            raise DataError(f"OneOf: {len(effects)} effects with the weights {weights}")
+        self._bounds = np.cumsum(weights) / sum(weights)
+
+    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+        """See the class."""
+        chosen = int(np.searchsorted(self._bounds, rng.random(), side="right"))
+        return self.effects[min(chosen, len(self.effects) - 1)](samples, rate, rng, speaker)
+
+
+class AtRate(Chain):
+    """Effects at another sample rate, as a telephone has; the result has the old rate and length again.
+
+    Args:
+        sources: for the effects
+        rate: their sample rate in Hz
+        effects: of each class_path and init_args
+    """
+
+    def __init__(self, sources: Sources, rate: int, effects: list[dict[str, Any]]) -> None:
+        super().__init__(sources, effects)
+        if rate < 1:
+            raise DataError(f"AtRate: rate is {rate}; it must be at least 1 Hz")
+        self._rate = rate
+
+    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+        """See the class."""
+        if rate == self._rate:
+            return super().__call__(samples, rate, rng, speaker)
+        inside = resample(samples, rate, self._rate)
+        if not len(inside):  # a few samples only
+            return samples
+        return fit_length(resample(super().__call__(inside, self._rate, rng, speaker), self._rate, rate), len(samples))
+
+
+def build_chain(effects: list[dict[str, Any]] | Mapping[str, Any], sources: Sources) -> Chain:
+    """The chain of EFFECTS, a list of class_path and init_args. Raises as `build_effect`."""
+    if not isinstance(effects, list):
+        raise DataError(f"effects must be a list of class_path and init_args, not {effects!r}")
+    return Chain(sources, effects)

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Augmented copies of a data directory, as Kaldi's steps/data/augment_data_dir.py and reverberate_data_dir.py."""
+
+from pathlib import Path
+from typing import Literal
+
+from steps.audio.augment import augment, read_copies
+from steps.audio.effects import Sources
+from steps.datadir.datadir import DataDir
+from steps.utils.cli import run_step
+
+
+def augment_data_dir(
+    data_dir: Path,
+    out_dir: Path,
+    augment_conf: Path = Path("conf/augment/offline.yaml"),
+    noise_dir: Path | list[Path] | None = None,
+    music_dir: Path | list[Path] | None = None,
+    speech_dir: Path | list[Path] | None = None,
+    rir_dir: Path | list[Path] | None = None,
+    format: Literal["flac", "wav"] = "flac",
+    seed: int = 0,
+    nj: int = 4,
+) -> None:
+    """Write OUT_DIR: DATA_DIR and a copy of it for each that the configuration names, which lie in OUT_DIR/<copy>/.
+
+    The sources are data directories, or folders of audio files; of several, [a,b], each is as likely as the next.
+
+    Args:
+        data_dir: Kaldi data directory with wav.scp
+        out_dir: the new data directory
+        augment_conf: YAML of the copies and their effects; see conf/augment/
+        noise_dir: where noises come from
+        music_dir: where music comes from
+        speech_dir: where the voices of babble come from; without it from DATA_DIR itself
+        rir_dir: where impulse responses come from (steps/simulate_rooms.py makes some)
+        format: of the new audio files
+        seed: of all that is random
+        nj: number of jobs
+    """
+    data = DataDir.read(data_dir)
+    given = {"noise": noise_dir, "music": music_dir, "speech": speech_dir or data_dir, "rir": rir_dir}
+    sources = Sources({kind: paths if isinstance(paths, list) else [paths] for kind, paths in given.items() if paths})
+    augment(data, out_dir, read_copies(augment_conf), sources, nj, seed, format)
+
+
+if __name__ == "__main__":
+    run_step(augment_data_dir)
