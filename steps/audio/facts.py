@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.audio.preprocess import to_int16
 from steps.audio.reading import Samples
 
 FLOOR = -120.0  # dBFS of what has no energy at all
@@ -39,7 +38,7 @@ def measure(samples: Samples, rate: int) -> AudioFacts:
     Zeros at both ends do not count in the hash, nor does the rate: the same audio in another container, padded, or
     under a wrong header has the same. Another gain, codec, rate of sampling or start makes another.
     """
-    pcm = to_int16(samples)
+    pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
     values = samples.astype(np.float64)
     dc = float(values.mean())
     sounding = np.flatnonzero(pcm)
