@@ -121,7 +121,7 @@ def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:
 
 
 def result(eer: float, spread: float = 0.03) -> Result:
-    record = Record("x", "y", 9, 9, 5, "", eer, (eer - spread, eer + spread), eer, {}, {}, None, None, "")
+    record = Record("x", "y", "", 9, 9, 5, "", eer, (eer - spread, eer + spread), eer, {}, {}, None, None, "")
     return Result(record, None, Draws(np.empty(0), {}), np.empty(0), np.empty(0))  # type: ignore[arg-type]
 
 
