@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # Options: --some-name sets some_name, and --help prints the comments
 corpus=synth                             # corpus to run on: synth (made here), folder, kaldi, voxceleb, ... (local/prepare_*.py)
 corpus_dir=                              # where the corpus lies on disk (not for synth)
+download_dir=                            # archives of the corpus, fetched already, that are verified and unpacked into the former
 corpus_conf=                             # YAML with options for local/prepare_CORPUS.py
 name=                                    # name of the run, whose files go to exp/NAME (default: CORPUS_NETWORK)
 features=fbank                           # features: fbank, mfcc or spectrogram
@@ -55,6 +56,7 @@ END
 declare_options run.sh
 parse_options "$@"
 [ -f "local/prepare_$corpus.py" ] || die "--corpus $corpus: there is no local/prepare_$corpus.py"
+[ "$corpus" != synth ] || [ -z "$download_dir" ] || die "--download-dir: the corpus synth has no archives"
 [ "$corpus" = synth ] || [ -n "$corpus_dir" ] || die "--corpus $corpus needs --corpus-dir DIR"
 case "$features" in
   fbank) feats_conf=${feats_conf:-conf/feats/fbank80.yaml} ;;
@@ -72,7 +74,7 @@ for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$trai
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
 done
 
-for directory in "$noise_dir" "$music_dir" "$speech_dir" "$rir_dir"; do
+for directory in "$download_dir" "$noise_dir" "$music_dir" "$speech_dir" "$rir_dir"; do
   [ -z "$directory" ] || [ -d "$directory" ] || die "$directory: no such directory"
 done
 
@@ -86,8 +88,10 @@ feats=$audio${augment_conf:+/$(basename "$augment_conf" .yaml)}/$(basename "$fea
 egs=$feats/egs_$(basename "$egs_conf" .yaml)
 start_run "$@"
 
-if stage 0 data "$data" in ${corpus_dir:+"$corpus_dir"} ${corpus_conf:+"$corpus_conf"} out "$data/train/wav.scp" \
-  with "corpus $corpus"; then
+[ -z "$download_dir" ] || [ "$plan" = true ] || mkdir -p "$corpus_dir"
+if stage 0 data "$data" in ${corpus_dir:+"$corpus_dir"} ${corpus_conf:+"$corpus_conf"} ${download_dir:+"$download_dir"} \
+  out "$data/train/wav.scp" with "corpus $corpus"; then
+  [ -z "$download_dir" ] || local/unpack.py "$download_dir" "$corpus_dir"
   case "$corpus" in
     synth) local/prepare_synth.py "$data" ${corpus_conf:+--synth "$corpus_conf"} --nj "$nj" ;;
     *) "local/prepare_$corpus.py" "$corpus_dir" "$data" ${corpus_conf:+--config "$corpus_conf"} ;;

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,23 @@ def test_augmented_copies_are_trained_on(finished: Path, run: Run, place: Path) 
     assert after["num_speakers"] == before["num_speakers"] and after["valid_utts"]
     assert not [utt for utt in after["valid_utts"] if utt.endswith(("-noise", "-reverb", "-babble"))]
     assert "music" in run("--name", "copies", "--augment-conf", "conf/augment/offline.yaml", ok=False).stderr
+
+
+def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
+    for spk in "abcd":
+        (place / "voices" / spk).mkdir(parents=True)
+        for part in "12":
+            soundfile.write(place / "voices" / spk / f"{part}.wav", np.zeros(160), 16000)
+    (place / "archives").mkdir()
+    with tarfile.open(place / "archives" / "voices.tar.gz", "w:gz") as archive:
+        for spk in "abcd":
+            archive.add(place / "voices" / spk, spk)
+    options = ["--corpus", "folder", "--corpus-conf", "", "--corpus-dir", "unpacked", "--stop-stage", "0"]
+    assert ran(run(*options, "--name", "archived", "--download-dir", "archives")) == ["data"]
+    assert ran(run(*options, "--name", "archived", "--download-dir", "archives")) == []
+    assert (place / "data" / "folder_unpacked" / "train" / "wav.scp").read_text().count("unpacked/") == 4
+    assert "has no archives" in run("--download-dir", "archives", ok=False).stderr
+    assert "nowhere: no such directory" in run(*options, "--download-dir", "nowhere", ok=False).stderr
 
 
 def test_killed_training_goes_on_to_the_same_model(finished: Path, run: Run, place: Path) -> None:
