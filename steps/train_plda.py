@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from steps.backend.backends import PldaBackend
-from steps.backend.lda import compute_lda
+from steps.backend.lda import compute_lda, possible_dim
 from steps.backend.plda import train_plda as estimate
 from steps.backend.speaker_stats import SpeakerStats
 from steps.backend.vectors import Embeddings, Projection, Side
@@ -28,7 +28,7 @@ def train_plda(
         train_scp: training embeddings (scp or ark)
         utt2spk: whose they are
         out_dir: the folder to write into
-        lda_dim: dimension to reduce to first; 0 for no LDA
+        lda_dim: dimension to reduce to first, or as many as the embeddings allow; 0 for no LDA
         total_covariance_factor: LDA whitens with 0 the within-speaker covariance, with 1 the total one, between them a
             mixture
         center: subtract the mean of the training embeddings first
@@ -41,7 +41,8 @@ def train_plda(
     lda = None
     if lda_dim:
         stats = SpeakerStats.collect(embeddings.matrix, speakers, utt2spk)
-        lda = compute_lda(stats if mean is None else stats.shifted(mean), lda_dim, total_covariance_factor)
+        shifted = stats if mean is None else stats.shifted(mean)
+        lda = compute_lda(shifted, possible_dim(stats, lda_dim), total_covariance_factor)
     projection = Projection(mean, lda, "sqrt_dim" if length_norm else "as_is")
     projected = projection.apply(Side.single(embeddings.ids, embeddings.matrix))
     plda = estimate(SpeakerStats.collect(projected, speakers, utt2spk), num_em_iters)

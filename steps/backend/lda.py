@@ -1,10 +1,26 @@
 """Linear discriminant analysis, numerically Kaldi's ivector-compute-lda. Called by train_lda.py and train_plda.py."""
 
+import logging
+
 import numpy as np
 
 from steps.backend.speaker_stats import SpeakerStats
 from steps.backend.vectors import Floats
 from steps.utils.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+def possible_dim(stats: SpeakerStats, dim: int) -> int:
+    """DIM, or the most that STATS allow LDA where that is less, which is logged."""
+    limit, reason = _limit(stats)
+    if dim > limit >= 1:
+        logger.warning("LDA to %d dimensions, not %d: these embeddings allow no more, by %s", limit, dim, reason)
+    return min(dim, limit)
+
+
+def _limit(stats: SpeakerStats) -> tuple[int, str]:
+    return min((len(stats.mean), "their dimension"), (stats.num_speakers - 1, "the number of speakers less one"))
 
 
 def compute_lda(stats: SpeakerStats, dim: int, total_covariance_factor: float = 0.0, floor: float = 1e-6) -> Floats:
@@ -22,9 +38,7 @@ def compute_lda(stats: SpeakerStats, dim: int, total_covariance_factor: float = 
     Raises:
         DataError: K is more than there are dimensions, or than speakers less one can tell apart
     """
-    limit, reason = min(
-        (len(stats.mean), "their dimension"), (stats.num_speakers - 1, "the number of speakers less one")
-    )
+    limit, reason = _limit(stats)
     if not 1 <= dim <= limit:
         raise DataError(f"LDA to {dim} dimensions: these embeddings allow 1 to {limit}, {reason}")
     centered = (stats.means - stats.mean) * np.sqrt(stats.counts)[:, None]

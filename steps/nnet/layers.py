@@ -6,6 +6,7 @@ nothing: training goes that way.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def frame_mask(lengths: Tensor | None, num_frames: int) -> Tensor | None:
@@ -27,6 +28,13 @@ def masked_mean(frames: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return frames.mean(2, dtype=torch.float32)
     return zero_padding(frames, mask).sum(2, dtype=torch.float32) / mask.sum(2)
+
+
+def plane_means(planes: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over frequencies and real frames of PLANES (B, C, F, T) -> (B, C)."""
+    # not mean(): its gradient comes in another memory layout than the planes
+    means = functional.adaptive_avg_pool2d(zero_padding(planes, mask), 1)[:, :, 0, 0]
+    return means if mask is None else means * (planes.shape[3] / mask.sum(2))
 
 
 def mean_and_std(frames: Tensor, mask: Tensor | None, variance_floor: float) -> tuple[Tensor, Tensor]:
@@ -113,6 +121,8 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor | None) -> Tensor:
         """(B, channels, T), or planes (B, channels, F, T) -> the same."""
-        plane = frames.dim() == 4
-        gate: Tensor = self.gate(masked_mean(frames.mean(2, dtype=torch.float32) if plane else frames, mask))
-        return frames * (gate[:, :, None, None] if plane else gate[:, :, None])
+        if frames.dim() == 3:
+            gate: Tensor = self.gate(masked_mean(frames, mask))
+            return frames * gate[:, :, None]
+        gate = self.gate(plane_means(frames, mask))
+        return frames * gate[:, :, None, None]

@@ -205,7 +205,7 @@ def test_bad_input_is_told_in_one_line(kaldi: Path, tmp_path: Path, fails: Calla
     speakers.write_text("a-1 a\na-2 a\nb-1 a\nb-2 a\n")
     assert "at least two speakers, there is only 'a'" in fails(train_plda, good, speakers, tmp_path / "plda")
     speakers.write_text("a-1 a\na-2 a\nb-1 b\nb-2 b\n")
-    assert "LDA to 2 dimensions" in fails(train_plda, good, speakers, tmp_path / "plda", "--lda-dim", 2)
+    assert "LDA to -1 dimensions" in fails(train_plda, good, speakers, tmp_path / "plda", "--lda-dim=-1")
     assert not (tmp_path / "plda").exists()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from steps.backend.backends import PldaBackend
-from steps.backend.lda import compute_lda
+from steps.backend.lda import compute_lda, possible_dim
 from steps.backend.model_files import write_object
 from steps.backend.plda import Plda, log_likelihood, train_plda
 from steps.backend.speaker_stats import SpeakerStats
@@ -131,6 +131,8 @@ def test_data_that_cannot_train() -> None:
     few_stats = SpeakerStats.collect(vectors[few], [s for s, chosen in zip(speakers, few, strict=True) if chosen])
     with pytest.raises(DataError, match="allow 1 to 3, the number of speakers less one"):
         compute_lda(few_stats, 4)
+    assert [possible_dim(few_stats, dim) for dim in (0, 2, 3, 4, 99)] == [0, 2, 3, 3, 3]
+    assert possible_dim(stats, 99) == 5
     with pytest.raises(DataError, match="never vary within a speaker"):
         compute_lda(SpeakerStats(stats.means, stats.counts, np.zeros((5, 5))), 2)
 

@@ -177,4 +177,6 @@ class PlaneTrunk(Trunk):
         # a copy: torch.compile cannot order the strides of a view whose sizes it does not know
         planes = feats[:, None].transpose(2, 3).contiguous()
         planes, lengths = self.stem(zero_padding(planes, frame_mask(lengths, planes.shape[3])), lengths)
-        return channels_last(planes), lengths
+        # many channels of few bins are faster in the layout that oneDNN chooses by itself
+        narrow = planes.device.type == "cpu" and planes.shape[1] >= 64 and planes.shape[2] <= 40
+        return planes if narrow else channels_last(planes), lengths

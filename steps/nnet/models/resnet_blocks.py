@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.layers import SqueezeExcitation, frame_mask, masked_mean, strided, zero_padding
+from steps.nnet.layers import SqueezeExcitation, frame_mask, plane_means, strided, zero_padding
 from steps.nnet.models.plane import ConvNorm, PlaneBlock, shortcut
 from steps.nnet.models.trunk import Frames
 from steps.utils.errors import DataError
@@ -153,14 +153,10 @@ class ConvolutionalAttention(nn.Module):
 
     def channel_weights(self, planes: Tensor, mask: Tensor | None) -> Tensor:
         """(B, channels, F, T) -> (B, channels, 1, 1)."""
-        if mask is None:
-            means, real = planes.mean((2, 3), dtype=torch.float32), planes
-        else:
-            means = masked_mean(planes.mean(2, dtype=torch.float32), mask)
-            real = planes.masked_fill(~mask[:, None], -torch.inf)
+        real = planes if mask is None else planes.masked_fill(~mask[:, None], -torch.inf)
         # going backward this needs the places of the maxima alone, where amax compares all points with them
         maxima = functional.adaptive_max_pool2d(real, 1).flatten(1)
-        scores: Tensor = self.channel(means) + self.channel(maxima)
+        scores: Tensor = self.channel(plane_means(planes, mask)) + self.channel(maxima)
         return scores.sigmoid()[:, :, None, None]
 
     def point_weights(self, planes: Tensor, mask: Tensor | None) -> Tensor:
