@@ -122,7 +122,7 @@ def test_augmented_copies_are_trained_on(run: Run, place: Path) -> None:
     assert after["num_utterances"] == 4 * before["num_utterances"]
     assert after["num_speakers"] == before["num_speakers"] and after["valid_utts"]
     assert not [utt for utt in after["valid_utts"] if utt.endswith(("-noise", "-reverb", "-babble"))]
-    assert "music" in run("--name", "copies", "--augment-conf", "conf/augment/offline.yaml", ok=False).stderr
+    assert "music" in run(*options, "--augment-conf", "conf/augment/offline.yaml", ok=False).stderr
 
 
 def test_killed_training_goes_on_to_the_same_model(finished: Path, run: Run, place: Path) -> None:
