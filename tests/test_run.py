@@ -112,7 +112,8 @@ def test_features_may_be_mfcc_and_objective_softmax(finished: Path, run: Run, pl
     assert ran(run()) == []  # the other run's features are untouched
 
 
-def test_augmented_copies_are_trained_on(finished: Path, run: Run, place: Path) -> None:
+def test_augmented_copies_are_trained_on(run: Run, place: Path) -> None:
+    run("--name", "plain", "--stop-stage", "3")
     sounds = place / "sounds"
     for name, decay in (("noise", 1e9), ("rir", 400.0)):
         (sounds / name).mkdir(parents=True)
@@ -129,7 +130,7 @@ def test_augmented_copies_are_trained_on(finished: Path, run: Run, place: Path) 
     assert after["num_utterances"] == 4 * before["num_utterances"]
     assert after["num_speakers"] == before["num_speakers"] and after["valid_utts"]
     assert not [utt for utt in after["valid_utts"] if utt.endswith(("-noise", "-reverb", "-babble"))]
-    assert "music" in run("--name", "copies", "--augment-conf", "conf/augment/offline.yaml", ok=False).stderr
+    assert "music" in run(*options, "--augment-conf", "conf/augment/offline.yaml", ok=False).stderr
 
 
 def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
