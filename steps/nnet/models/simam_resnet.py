@@ -23,15 +23,15 @@ class SimAM(nn.Module):
         self.regularization = regularization
 
     def forward(self, planes: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, C, F, T) -> the same; the statistics are float32 also under autocast."""
+        """(B, C, F, T) -> the same; mean and variance are float32 also under autocast."""
         num_frames = planes.shape[3] if mask is None else mask.sum(2)[:, :, None, None]
         count = planes.shape[2] * num_frames
         mean = zero_padding(planes, mask).sum((2, 3), keepdim=True, dtype=torch.float32) / count
-        squares = zero_padding(planes - mean, mask).square()
+        squares = zero_padding(planes - mean.to(planes.dtype), mask).square()
         # a channel of one point has no variance: any divisor but 0 will do
-        variance = squares.sum((2, 3), keepdim=True) / (count - 1 + (count == 1))
-        weights = (squares * (0.25 / (variance + self.regularization))).add_(0.5).sigmoid_()
-        return planes * weights.to(planes.dtype)
+        variance = squares.sum((2, 3), keepdim=True, dtype=torch.float32) / (count - 1 + (count == 1))
+        inverse = (0.25 / (variance + self.regularization)).to(planes.dtype)
+        return planes * (squares * inverse).add_(0.5).sigmoid_()
 
 
 class SimAMBlock(PlaneBlock):
