@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,16 @@ def write_egs(
         data: has feats.scp and, if the normalisation selects voiced frames, vad.scp; for waveforms also wav.scp
         out_dir: egs that were there before are removed first
         options: kind, sizes and amounts
-        normalization: of whole utterances, before they are cut; of waveforms only the voiced frames are selected here,
-            and the rest is done in training
+        normalization: of whole utterances, before they are cut. Of waveforms only the voiced frames are selected here,
+            first of all (`voiced_first`), and the rest is done to crops in training
         nj: number of jobs; does not change what is written
         seed: of everything random
 
     Raises:
         DataError: features or VAD are missing or do not fit, or too little is left to train on
     """
+    if options.kind == "waveform":
+        normalization = replace(normalization, voiced_first=True)
     utterances = list_utterances(data, normalization)
     waveforms = list_waveforms(data, normalization) if options.kind == "waveform" else []
     feat_dim = utterances[0].dim()

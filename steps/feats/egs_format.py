@@ -137,7 +137,7 @@ def record_dtype(key_bytes: int, frames: int, dim: int, encoding: Encoding) -> n
     r"""One record of an ark as Kaldi writes it: the key, " \0B", and a binary matrix of type FM, CM2 or CM3.
 
     In CM2 and CM3 a value is low + range * data / 65535 or 255 (Kaldi's kTwoByteAuto and kOneByteAuto). Samples are a
-    CM2 whose low is -32768 and whose range is 65535: exactly 16-bit integers.
+    CM2 whose low is -32768 and whose range is 65535: the integers as they are.
     """
     if encoding == "none":  # Kaldi writes the size of an integer, 4, before it
         header = [("marker", "S6"), ("four", "u1"), ("rows", "<i4"), ("four_too", "u1"), ("cols", "<i4")]
