@@ -15,12 +15,13 @@ features=fbank                           # features: fbank, mfcc or spectrogram
 feats_conf=                              # YAML with their options (default: conf/feats/{fbank80,mfcc30,spectrogram257}.yaml)
 audio_conf=                              # YAML for steps/preprocess_audio.py: resample, filter (default: audio as it is)
 augment_conf=                            # YAML of augmented copies of train, such as conf/augment/offline.yaml (default: none)
-noise_dir=                               # data dir or folder of noises for the copies
-music_dir=                               # data dir or folder of music for the copies
+train_augment=                           # YAML of effects while training on waveforms, such as conf/augment/online.yaml (default: none)
+noise_dir=                               # data dir or folder of noises for augmentation
+music_dir=                               # data dir or folder of music for augmentation
 speech_dir=                              # data dir or folder of voices for babble (default: train)
-rir_dir=                                 # data dir or folder of impulse responses for the copies (default: simulated rooms)
+rir_dir=                                 # data dir or folder of impulse responses (default: simulated rooms)
 vad_conf=conf/feats/vad.yaml             # YAML with the options of the energy VAD
-egs_conf=conf/egs/cpu.yaml               # YAML with the options of the training examples
+egs_conf=conf/egs/cpu.yaml               # YAML with the options of the training examples; of waveforms: conf/egs/waveform.yaml
 network=conf/network/ecapa128.yaml       # YAML of the network
 objective=conf/objective/aam.yaml        # YAML of the objective
 train_conf=conf/train/cpu.yaml           # YAML with the options of training
@@ -70,7 +71,7 @@ device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
 name=${name:-${corpus}_$(basename "$network" .yaml)}
 [[ $name != */* && $name != .* ]] || die "--name $name: a name, not a path"
 for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf" \
-  "$audit_conf" "$augment_conf"; do
+  "$audit_conf" "$augment_conf" "$train_augment"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
 done
 
@@ -109,20 +110,23 @@ if [ -n "$audio_conf" ] && stage 1 audio "$audio" in "$data/{set}/wav.scp" "$aud
 fi
 
 train=$audio/train # with its copies, if any
-if [ -n "$augment_conf" ]; then
+source_options=()  # of augmentation, and the tables or folders behind them
+source_inputs=()
+if [ -n "$augment_conf$train_augment" ]; then
   if [ -z "$rir_dir" ]; then
     rir_dir=$data/rooms
     if stage 1 rooms "$rir_dir" out "$rir_dir/wav.scp"; then steps/simulate_rooms.py "$rir_dir" --nj "$nj"; fi
   fi
-  train=$audio/$(basename "$augment_conf" .yaml)/train
-  source_options=() # and the tables or folders behind them
-  source_inputs=()
+  speech_dir=${speech_dir:-$audio/train}
   for source in noise music speech rir; do
     directory=${source}_dir
     [ -n "${!directory}" ] || continue
     source_options+=("--$source-dir" "${!directory}")
     source_inputs+=("$([ -f "${!directory}/wav.scp" ] && echo "${!directory}/wav.scp" || echo "${!directory}")")
   done
+fi
+if [ -n "$augment_conf" ]; then
+  train=$audio/$(basename "$augment_conf" .yaml)/train
   if stage 1 augment "$(dirname "$train")" in "$audio/train/wav.scp" "$augment_conf" "${source_inputs[@]}" \
     out "$train/wav.scp" with "sources ${source_options[*]}"; then
     steps/augment_data_dir.py "$audio/train" "$train" --augment-conf "$augment_conf" "${source_options[@]}" --nj "$nj"
@@ -148,11 +152,17 @@ if stage 3 egs "$egs" in "$feats/train/feats.scp" "$feats/train/vad.scp" "$egs_c
   steps/get_egs.py "$feats/train" "$egs" --egs "$egs_conf" --nj "$nj"
 fi
 
-if stage 4 train "$exp/model" in "$egs/manifest.json" "$network" "$objective" "$train_conf" \
-  out "$exp/model/final.pt" with "ngpu $ngpu"; then
+train_inputs=("$egs/manifest.json" "$network" "$objective" "$train_conf")
+online=() # options of augmentation while training
+if [ -n "$train_augment" ]; then
+  online=(--augment-conf "$train_augment" "${source_options[@]}")
+  train_inputs+=("$train_augment" "${source_inputs[@]}")
+fi
+if stage 4 train "$exp/model" in "${train_inputs[@]}" out "$exp/model/final.pt" \
+  with "ngpu $ngpu${online[*]:+ ${online[*]}}"; then
   [ "$force" = false ] || rm -rf "$exp/model"
   launch steps/train.py "$egs" "$exp/model" --network "$network" --objective "$objective" --train "$train_conf" \
-    --train.device "$device"
+    --train.device "$device" "${online[@]}"
   steps/plot_training.py "$exp/model"
 fi
 

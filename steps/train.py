@@ -13,6 +13,11 @@ def train(
     network: Path = Path("conf/network/xvector.yaml"),
     objective: Path = Path("conf/objective/aam.yaml"),
     train: TrainOptions = TrainOptions(),
+    augment_conf: Path | None = None,
+    noise_dir: Path | list[Path] | None = None,
+    music_dir: Path | list[Path] | None = None,
+    speech_dir: Path | list[Path] | None = None,
+    rir_dir: Path | list[Path] | None = None,
 ) -> None:
     """Train a network on EGS_DIR into MODEL_DIR; interrupted at any moment, the same command goes on where it was.
 
@@ -26,10 +31,20 @@ def train(
         network: YAML file of the network to train
         objective: YAML file of the loss to train it with
         train: options of training, for instance conf/train/cpu.yaml
+        augment_conf: YAML of the effects on each example of waveform egs, for instance conf/augment/online.yaml
+        noise_dir: where their noises come from: a data directory or a folder of audio files; of several, [a,b], each is
+            as likely as the next
+        music_dir: where music comes from
+        speech_dir: where the voices of babble come from
+        rir_dir: where impulse responses come from
     """
+    from steps.nnet.augment import Augmentation
     from steps.nnet.train import train as train_network
 
-    train_network(egs_dir, model_dir, network, objective, train)
+    given = {"noise": noise_dir, "music": music_dir, "speech": speech_dir, "rir": rir_dir}
+    sources = {kind: tuple(paths) if isinstance(paths, list) else (paths,) for kind, paths in given.items() if paths}
+    augmentation = Augmentation.read(augment_conf, sources) if augment_conf else None
+    train_network(egs_dir, model_dir, network, objective, train, augmentation)
 
 
 if __name__ == "__main__":

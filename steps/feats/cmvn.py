@@ -37,7 +37,7 @@ def sliding_cmn(
     num_frames = len(feats)
     if num_frames == 0:
         return np.asarray(feats, dtype=np.float32)
-    start, end = _windows(num_frames, window, min_window, center)
+    start, end = windows(num_frames, window, min_window, center)
     count = (end - start)[:, None]
     mean = _window_sums(feats, start, end) / count
     normalized = feats - mean
@@ -47,10 +47,10 @@ def sliding_cmn(
     return np.asarray(normalized, dtype=np.float32)
 
 
-def _windows(
-    num_frames: int, window: int, min_window: int, center: bool
+def windows(
+    num_frames: int, window: int, min_window: int = 100, center: bool = True
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(start, end) of the window of each frame."""
+    """(start, end) of the window of each frame, for the arguments of `sliding_cmn`."""
     frame = np.arange(num_frames)
     start = frame - window // 2 if center else frame - window
     end = start + window if center else frame + 1

@@ -165,7 +165,7 @@ def _batches(job: _Job, tables: _Tables) -> Iterator[list[tuple[str, NDArray[np.
     size, full = 0, BATCH_SECONDS[job.device] * job.options.sample_frequency
     for item in job.utterances:
         try:
-            samples = _read(reader, item, job.options)
+            samples = read_samples(reader, item.rxfilename, item.segment, job.options)
         except DataError as error:
             tables.failures[item.utt] = str(error)
             continue
@@ -178,15 +178,22 @@ def _batches(job: _Job, tables: _Tables) -> Iterator[list[tuple[str, NDArray[np.
         yield batch
 
 
-def _read(reader: AudioReader, item: _Utterance, options: FrameOptions) -> NDArray[np.float32]:
-    samples, rate = reader.read(item.rxfilename, item.segment)
+def read_samples(
+    reader: AudioReader, rxfilename: str, segment: Segment | None, options: FrameOptions
+) -> NDArray[np.float32]:
+    """What features with OPTIONS are computed of: (num_samples,) in [-1, 1) at their sample rate.
+
+    Raises:
+        DataError: it cannot be read, or has another sample rate and OPTIONS do not allow for it
+    """
+    samples, rate = reader.read(rxfilename, segment)
     wanted = int(options.sample_frequency)
     if rate == wanted:
         return samples
     if options.is_wrong_rate(rate):
         option = "allow_downsample" if rate > wanted else "allow_upsample"
         advice = f"set {option}, or resample with steps/preprocess_audio.py"
-        raise DataError(f"sample rate is {rate} Hz, {wanted} Hz is wanted; {advice}", item.rxfilename)
+        raise DataError(f"sample rate is {rate} Hz, {wanted} Hz is wanted; {advice}", rxfilename)
     return kaldi_resample(samples, rate, wanted)
 
 

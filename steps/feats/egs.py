@@ -1,11 +1,12 @@
-"""Writes egs: normalised voiced features cut into chunks, shuffled into arks. Called by steps/get_egs.py."""
+"""Writes egs: normalised voiced features, or waveforms, cut into chunks, shuffled into arks; for steps/get_egs.py."""
 
 import hashlib
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,12 @@ from steps.datadir.contents import ORIGINALS
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import write_table
 from steps.datadir.trials import Trials, write_trials
-from steps.feats.egs_format import VERSION, EgsArk, Manifest, empty_records, encode, record_dtype
-from steps.feats.egs_options import Compression, EgsOptions
+from steps.feats.egs_format import VERSION, EgsArk, Encoding, Manifest, empty_records, encode, record_dtype
+from steps.feats.egs_options import EgsOptions
 from steps.feats.egs_plan import ArkPlan, Ints, plan_arks, plan_valid, split_with_copies
 from steps.feats.normalize import NormalizeOptions
 from steps.feats.utterances import Utterance, count_frames, list_utterances
+from steps.feats.waveforms import Waveform, list_waveforms
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 from steps.utils.jobs import run_jobs
@@ -37,19 +39,25 @@ def write_egs(
 ) -> Manifest:
     """Writes egs.N.ark, valid.N.ark (each with .spk), spk2int, valid_utts.ark, valid_trials, too_short, manifest.json.
 
+    What is held out for validation is features in any case, as evaluation has them.
+
     Args:
-        data: has feats.scp and, if the normalisation selects voiced frames, vad.scp
+        data: has feats.scp and, if the normalisation selects voiced frames, vad.scp; for waveforms also wav.scp
         out_dir: egs that were there before are removed first
-        options: sizes and amounts
-        normalization: of whole utterances, before they are cut
+        options: kind, sizes and amounts
+        normalization: of whole utterances, before they are cut. Of waveforms only the voiced frames are selected here,
+            first of all (`voiced_first`), and the rest is done to crops in training
         nj: number of jobs; does not change what is written
         seed: of everything random
 
     Raises:
         DataError: features or VAD are missing or do not fit, or too little is left to train on
     """
+    if options.kind == "waveform":
+        normalization = replace(normalization, voiced_first=True)
     utterances = list_utterances(data, normalization)
-    dim = utterances[0].dim()
+    waveforms = list_waveforms(data, normalization) if options.kind == "waveform" else []
+    feat_dim = utterances[0].dim()
     frames = count_frames(utterances, nj)
     usable = np.flatnonzero(frames >= options.shortest)
     if not len(usable):
@@ -63,15 +71,22 @@ def write_egs(
     if len(trained) < 2:
         raise DataError(f"{len(trained)} speaker is left to train on; a network needs 2 or more", data.path)
 
+    waveform = waveforms[0].features if waveforms else None
+    if waveform and waveform.dim != feat_dim:
+        raise DataError(f"features of dimension {feat_dim}, but conf/feats.yaml says {waveform.dim}", data.path)
+    encoding: Encoding = "samples" if waveform else options.compression
+    dim = waveform.shift if waveform else feat_dim
     train_plans = plan_arks(train, frames, speakers, dim, options, rng)
     valid_plans = plan_valid(valid, frames, options)
-    names = [f"egs.{number}" for number in range(1, len(train_plans) + 1)]
-    names += [f"valid.{number}" for number in range(1, len(valid_plans) + 1)]
     labels = np.searchsorted(trained, speakers)  # of no meaning for held-out speakers, which are in no plan
     _clear(out_dir)
     jobs = [
-        _FillJob.of(out_dir / f"{name}.ark", plan, utterances, frames, labels, dim, options.compression)
-        for name, plan in zip(names, [*train_plans, *valid_plans], strict=True)
+        _FillJob.of(out_dir / f"egs.{number}.ark", plan, waveforms or utterances, frames, labels, dim, encoding)
+        for number, plan in enumerate(train_plans, 1)
+    ]
+    jobs += [
+        _FillJob.of(out_dir / f"valid.{number}.ark", plan, utterances, frames, labels, feat_dim, options.compression)
+        for number, plan in enumerate(valid_plans, 1)
     ]
     arks = run_jobs(_fill, jobs, nj, "egs", unit="ark")
     train_arks, valid_arks = arks[: len(train_plans)], arks[len(train_plans) :]
@@ -85,7 +100,7 @@ def write_egs(
         seed=seed,
         options=options,
         normalize=normalization,
-        feat_dim=dim,
+        feat_dim=feat_dim,
         num_speakers=len(trained),
         num_examples=sum(ark.examples for ark in train_arks),
         num_frames=sum(ark.examples * ark.frames for ark in train_arks),
@@ -97,6 +112,7 @@ def write_egs(
         valid_speakers=[str(name) for name in spk_names[np.unique(speakers[trial])]],
         train=train_arks,
         valid=valid_arks,
+        waveform=waveform,
     )
     manifest.write(out_dir)
     return manifest
@@ -115,42 +131,42 @@ class _FillJob:
 
     path: Path
     plan: ArkPlan
-    utterances: list[Utterance]
+    utterances: Sequence[Utterance | Waveform]
     frames: Ints
     labels: Ints
     dim: int
-    compression: Compression
+    encoding: Encoding
 
     @classmethod
     def of(
         cls,
         path: Path,
         plan: ArkPlan,
-        utterances: list[Utterance],
+        utterances: Sequence[Utterance | Waveform],
         frames: Ints,
         labels: Ints,
         dim: int,
-        compression: Compression,
+        encoding: Encoding,
     ) -> "_FillJob":
         """The job of PLAN, whose utterances are indices into all of UTTERANCES, FRAMES and LABELS."""
         needed, utt = np.unique(plan.utt, return_inverse=True)
         plan = ArkPlan(plan.frames, utt, plan.start)
-        return cls(path, plan, [utterances[one] for one in needed], frames[needed], labels[needed], dim, compression)
+        return cls(path, plan, [utterances[one] for one in needed], frames[needed], labels[needed], dim, encoding)
 
 
 def _fill(job: _FillJob) -> EgsArk:
     """Reads each utterance of an ark once, puts its chunks in their places, then writes the ark and its labels."""
     plan = job.plan
     keys = _keys([job.utterances[utt].utt for utt in plan.utt], plan.start)
-    dtype = record_dtype(len(keys[0]), plan.frames, job.dim, job.compression)
-    records = empty_records(keys, dtype, job.compression)
+    dtype = record_dtype(len(keys[0]), plan.frames, job.dim, job.encoding)
+    records = empty_records(keys, dtype, job.encoding)
     by_utt = np.argsort(plan.utt, kind="stable")  # in the order of feats.scp, so mostly that of the disk
     for utt, examples in itertools.groupby(by_utt, lambda example: int(plan.utt[example])):
-        feats = job.utterances[utt].read()
-        if feats.shape != (job.frames[utt], job.dim):
-            raise DataError(f"utterance {job.utterances[utt].utt} is {feats.shape}, not {(job.frames[utt], job.dim)}")
+        rows = job.utterances[utt].read()
+        if rows.shape != (job.frames[utt], job.dim):
+            raise DataError(f"utterance {job.utterances[utt].utt} is {rows.shape}, not {(job.frames[utt], job.dim)}")
         for example in examples:
-            encode(records, example, _chunk(feats, int(plan.start[example]), plan.frames), job.compression)
+            encode(records, example, _chunk(rows, int(plan.start[example]), plan.frames), job.encoding)
     labels = b"".join(key + b" %d\n" % job.labels[utt] for key, utt in zip(keys, plan.utt, strict=True))
     with atomic_write(job.path, "wb") as file:
         file.write(records.data)
@@ -167,11 +183,11 @@ def _fill(job: _FillJob) -> EgsArk:
     )
 
 
-def _chunk(feats: npt.NDArray[np.float32], start: int, frames: int) -> npt.NDArray[np.float32]:
-    """FRAMES frames from START on; where the utterance ends it begins again."""
-    if start + frames <= len(feats):
-        return feats[start : start + frames]
-    return feats[np.arange(start, start + frames) % len(feats)]
+def _chunk(rows: npt.NDArray[Any], start: int, frames: int) -> npt.NDArray[Any]:
+    """FRAMES of ROWS from START on; where the utterance ends it begins again."""
+    if start + frames <= len(rows):
+        return rows[start : start + frames]
+    return rows[np.arange(start, start + frames) % len(rows)]
 
 
 def _keys(utts: Sequence[str], starts: Ints) -> list[bytes]:

@@ -1,5 +1,6 @@
 """What lies in an egs directory: arks of uniform Kaldi records, their speaker labels, and manifest.json.
 
+Waveform examples are matrices too: a row is one frame shift of samples, stored so that Kaldi reads the integers.
 Written by steps/feats/egs.py, read by steps/nnet/egs.py.
 """
 
@@ -7,17 +8,21 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from steps.feats.egs_options import Compression, EgsOptions
 from steps.feats.normalize import NormalizeOptions
+from steps.feats.options import FrameOptions, options_from
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
 VERSION = 1
+
+Encoding = Compression | Literal["samples"]
+_ZERO = 32768  # what stands for a sample of 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Manifest:
         num_unused: long enough, but no chunk fell on them; more num_repeats helps
         valid_utts: utterances of training speakers that are in `valid` only
         valid_speakers: speakers that are in valid_trials only
-        train, valid: the arks
+        train, valid: the arks; those of valid always have features
+        waveform: if those of train have waveforms: which features the network sees of them
     """
 
     version: int
@@ -80,11 +86,13 @@ class Manifest:
     valid_speakers: list[str]
     train: list[EgsArk]
     valid: list[EgsArk]
+    waveform: FrameOptions | None = None
 
     def write(self, egs_dir: Path) -> None:
         """Writes EGS_DIR/manifest.json."""
+        fields = dataclasses.asdict(self) | {"waveform": self.waveform and self.waveform.to_dict()}
         with atomic_write(egs_dir / "manifest.json") as file:
-            json.dump(dataclasses.asdict(self), file, indent=1, ensure_ascii=False)
+            json.dump(fields, file, indent=1, ensure_ascii=False)
             file.write("\n")
 
     @classmethod
@@ -103,55 +111,81 @@ class Manifest:
                 raise DataError(f"version {fields['version']} of the egs format; this reads {VERSION}", path)
             fields["options"] = EgsOptions(**fields["options"])
             fields["normalize"] = NormalizeOptions(**fields["normalize"])
+            fields["waveform"] = options_from(fields["waveform"]) if fields.get("waveform") else None
             for part in ("train", "valid"):
                 fields[part] = [EgsArk(**ark) for ark in fields[part]]
             return cls(**fields)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"not a manifest of egs: {error}", path) from error
 
+    @property
+    def train_dim(self) -> int:
+        """Columns of the training examples: of features, or the samples of a frame shift."""
+        return self.waveform.shift if self.waveform else self.feat_dim
 
-def record_dtype(key_bytes: int, frames: int, dim: int, compression: Compression) -> np.dtype[np.void]:
+    @property
+    def train_encoding(self) -> Encoding:
+        """How the training examples are stored."""
+        return "samples" if self.waveform else self.options.compression
+
+    def num_feats(self, rows: int) -> int:
+        """Frames of features that ROWS rows of a training example give."""
+        return self.waveform.num_frames(rows * self.waveform.shift) if self.waveform else rows
+
+
+def record_dtype(key_bytes: int, frames: int, dim: int, encoding: Encoding) -> np.dtype[np.void]:
     r"""One record of an ark as Kaldi writes it: the key, " \0B", and a binary matrix of type FM, CM2 or CM3.
 
-    In CM2 and CM3 a value is low + range * data / 65535 or 255 (Kaldi's kTwoByteAuto and kOneByteAuto).
+    In CM2 and CM3 a value is low + range * data / 65535 or 255 (Kaldi's kTwoByteAuto and kOneByteAuto). Samples are a
+    CM2 whose low is -32768 and whose range is 65535: the integers as they are.
     """
-    if compression == "none":  # Kaldi writes the size of an integer, 4, before it
+    if encoding == "none":  # Kaldi writes the size of an integer, 4, before it
         header = [("marker", "S6"), ("four", "u1"), ("rows", "<i4"), ("four_too", "u1"), ("cols", "<i4")]
     else:
         header = [("marker", "S7"), ("low", "<f4"), ("range", "<f4"), ("rows", "<i4"), ("cols", "<i4")]
-    fields: list[Any] = [("key", f"S{key_bytes}"), *header, ("data", _VALUE[compression], (frames, dim))]
+    fields: list[Any] = [("key", f"S{key_bytes}"), *header, ("data", _VALUE[encoding], (frames, dim))]
     return np.dtype(fields)
 
 
-def empty_records(keys: list[bytes], dtype: np.dtype[np.void], compression: Compression) -> npt.NDArray[np.void]:
+def empty_records(keys: list[bytes], dtype: np.dtype[np.void], encoding: Encoding) -> npt.NDArray[np.void]:
     """Records of DTYPE (record_dtype's) under KEYS, still without matrices."""
     records = np.zeros(len(keys), dtype)
     records["key"] = keys
-    records["marker"] = b" \0BFM " if compression == "none" else b" \0B" + compression.encode() + b" "
+    kind = {"none": "FM", "samples": "CM2"}.get(encoding, encoding)
+    records["marker"] = b" \0B" + kind.encode() + b" "
     records["rows"], records["cols"] = dtype["data"].shape
-    if compression == "none":
+    if encoding == "none":
         records["four"] = records["four_too"] = 4
     return records
 
 
 def encode(
-    records: npt.NDArray[np.void], index: int, matrix: npt.NDArray[np.float32], compression: Compression
+    records: npt.NDArray[np.void], index: int, matrix: npt.NDArray[np.float32 | np.int16], encoding: Encoding
 ) -> None:
-    """Puts MATRIX (frames, dim) into record INDEX."""
-    if compression == "none":
+    """Puts MATRIX (frames, dim), int16 if it is of samples, into record INDEX."""
+    if encoding == "none":
         records["data"][index] = matrix
+        return
+    if encoding == "samples":
+        records["low"][index], records["range"][index] = -_ZERO, 65535
+        records["data"][index] = matrix.astype(np.int32) + _ZERO
         return
     low, high = float(matrix.min()), float(matrix.max())
     span = high - low if high > low else 1.0 + abs(low)  # as Kaldi does for a constant matrix
-    levels = np.iinfo(_VALUE[compression]).max
+    levels = np.iinfo(_VALUE[encoding]).max
     records["low"][index], records["range"][index] = low, span
     records["data"][index] = np.clip((matrix - low) * (levels / span) + 0.5, 0, levels)
 
 
-def decode(record: npt.NDArray[np.void], out: npt.NDArray[np.float32], compression: Compression) -> None:
+def decode(record: npt.NDArray[np.void], out: npt.NDArray[np.float32], encoding: Encoding) -> None:
     """Puts the matrix of a compressed RECORD into OUT (frames, dim)."""
-    np.multiply(record["data"], np.float32(record["range"] / np.iinfo(_VALUE[compression]).max), out=out)
+    np.multiply(record["data"], np.float32(record["range"] / np.iinfo(_VALUE[encoding]).max), out=out)
     out += record["low"]
 
 
-_VALUE: dict[str, str] = {"none": "<f4", "CM2": "<u2", "CM3": "u1"}
+def to_samples(data: npt.NDArray[np.uint16]) -> None:
+    """Makes of DATA, as read from records of samples, the bits of the int16 that it stands for."""
+    data ^= np.uint16(_ZERO)
+
+
+_VALUE: dict[str, str] = {"none": "<f4", "CM2": "<u2", "CM3": "u1", "samples": "<u2"}

@@ -10,7 +10,7 @@ Compression = Literal["none", "CM2", "CM3"]
 
 @dataclass(frozen=True)
 class EgsOptions:
-    """How features become training examples.
+    """How features, or the waveforms behind them, become training examples.
 
     Args:
         min_frames: shortest chunk; also the chunk length of the validation examples
@@ -26,7 +26,9 @@ class EgsOptions:
             a tenth of all
         ark_megabytes: bound on the features in an ark, and so on the memory of a job
         num_lengths: at least so many arks, and so chunk lengths, if each of them still has 256 examples
-        compression: "none" (float32), or Kaldi's "CM2" (two bytes a value) or "CM3" (one byte)
+        compression: of features: "none" (float32), or Kaldi's "CM2" (two bytes a value) or "CM3" (one byte)
+        kind: "features" stores them normalised; "waveform" stores 16-bit samples, which training augments and computes
+            the features of. What is said of frames above is then said of frame shifts: 10 ms of samples each
     """
 
     min_frames: int = 200
@@ -40,6 +42,7 @@ class EgsOptions:
     ark_megabytes: float = 64.0
     num_lengths: int = 16
     compression: Compression = "none"
+    kind: Literal["features", "waveform"] = "features"
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_frames <= self.max_frames:

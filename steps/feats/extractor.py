@@ -74,16 +74,60 @@ class FeatureExtractor:
             if count:
                 seed = seeds[index] if seeds else index
                 self._lay(wave, signal[starts[index] * options.shift :], count, seed)
-        frames = signal.as_strided((total, options.length), (options.shift, 1))
-        feats, energies = self._empty(total, options.dim), self._empty(total)
-        for start in range(0, total, self._block):
-            block = slice(start, min(start + self._block, total))
-            self._compute(frames[block], feats[block], energies[block])
+        feats, energies = self._all_frames(signal, total)
         parts = [slice(start, start + count) for start, count in zip(starts, counts, strict=False)]
         results = [feats[part] for part in parts]
         if options.subtract_mean:
             results = [part - part.mean(0) if len(part) else part for part in results]
         return results, [energies[part] for part in parts]
+
+    @torch.no_grad()
+    def batch(self, waves: Tensor) -> Tensor:
+        """Features of signals of one length, the same as they get one by one: (B, num_frames, dim) float32.
+
+        Args:
+            waves: (B, num_samples) int16 on this device; without dither
+        """
+        options, (number, size) = self.options, waves.shape
+        count = options.num_frames(size)
+        if not count:
+            return self._empty(number, 0, options.dim)
+        rows = -(-(count * options.shift + options.length) // options.shift)
+        total = -(-number * rows // MULTIPLE) * MULTIPLE
+        signal = torch.zeros(total * options.shift + options.length, device=self.device)
+        places = signal[: number * rows * options.shift].view(number, -1)
+        first, inside, mirrored = self._span(size, count)
+        places[:, first + inside.start : first + inside.stop] = waves[:, inside]
+        for start, stop in mirrored:
+            places[:, first + start : first + stop] = waves[:, self._mirror(start, stop, size)]
+        feats = self._all_frames(signal, total)[0][: number * rows].view(number, rows, -1)[:, :count]
+        return feats - feats.mean(1, keepdim=True) if options.subtract_mean else feats
+
+    def _all_frames(self, signal: Tensor, total: int) -> tuple[Tensor, Tensor]:
+        """Features and raw log energies of the TOTAL frames that begin at every frame shift of SIGNAL."""
+        options = self.options
+        frames = signal.as_strided((total, options.length), (options.shift, 1))
+        feats, energies = self._empty(total, options.dim), self._empty(total)
+        for start in range(0, total, self._block):
+            block = slice(start, min(start + self._block, total))
+            self._compute(frames[block], feats[block], energies[block])
+        return feats, energies
+
+    def _span(self, size: int, count: int) -> tuple[int, slice, list[tuple[int, int]]]:
+        """Where sample 0 of a signal is in its first frame, which samples COUNT frames have, and where they stick out.
+
+        Without snipping they stick out at both ends.
+        """
+        options = self.options
+        first = 0 if options.snip_edges else options.length // 2 - options.shift // 2
+        end = (count - 1) * options.shift + options.length - first
+        out = [(start, stop) for start, stop in ((-first, 0), (size, end)) if start < stop]
+        return first, slice(max(-first, 0), min(size, end)), out
+
+    def _mirror(self, start: int, stop: int, size: int) -> Tensor:
+        """Indices of the samples that stand at places START to STOP, outside of a signal mirrored at its ends."""
+        index = torch.arange(start, stop, device=self.device).remainder(2 * size)
+        return torch.minimum(index, 2 * size - 1 - index)
 
     def _lay(self, wave: Tensor, place: Tensor, count: int, seed: int) -> None:
         """Writes a signal where its frames are cut from, at int16 scale, mirrored at its ends where they stick out."""
@@ -91,16 +135,11 @@ class FeatureExtractor:
         if options.dither:
             noise = torch.randn(len(wave), generator=torch.Generator().manual_seed(seed)).to(self.device)
             wave = wave + noise * (options.dither / INT16_SCALE)
-        # sample 0 of the signal is sample `first` of its first frame; without snipping frames stick out at both ends
-        first = 0 if options.snip_edges else options.length // 2 - options.shift // 2
-        end = (count - 1) * options.shift + options.length - first
-        inside = slice(max(-first, 0), min(len(wave), end))
+        first, inside, mirrored = self._span(len(wave), count)
         torch.mul(wave[inside], INT16_SCALE, out=place[first + inside.start : first + inside.stop])
-        for start, stop in ((-first, 0), (len(wave), end)):
-            if start < stop:
-                index = torch.arange(start, stop, device=self.device).remainder(2 * len(wave))
-                mirrored = wave[torch.minimum(index, 2 * len(wave) - 1 - index)]
-                torch.mul(mirrored, INT16_SCALE, out=place[first + start : first + stop])
+        for start, stop in mirrored:
+            index = self._mirror(start, stop, len(wave))
+            torch.mul(wave[index], INT16_SCALE, out=place[first + start : first + stop])
 
     def _compute(self, raw: Tensor, feats: Tensor, energy: Tensor) -> None:
         """One block: RAW (n, length) samples -> FEATS (n, dim), raw log ENERGY (n,)."""

@@ -230,6 +230,23 @@ class SpectrogramOptions(FrameOptions):
         return not self.subtract_mean
 
 
+def options_from(config: object) -> FrameOptions:
+    """The options that `to_dict` made CONFIG of.
+
+    Raises:
+        DataError: it is of another form, names no features, or an option that there is not
+    """
+    kinds: dict[str, type[FrameOptions]] = {
+        kind.__name__: kind for kind in (FbankOptions, MfccOptions, SpectrogramOptions)
+    }
+    try:
+        if not isinstance(config, dict):
+            raise TypeError("must hold class_path and init_args")
+        return kinds[str(config["class_path"]).rpartition(".")[2]](**config["init_args"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"not options of features: {error}") from error
+
+
 def require(condition: bool, message: str) -> None:
     """Refuses a wrong option value.
 

@@ -1,7 +1,8 @@
 """SpecAugment: bands of frequency and stretches of time masked out of the features of an example (Park et al. 2019).
 
 For training; each example draws its own masks. The seed of the generator makes it repeatable, as for the effects on
-waveforms (steps/audio/effects/base.py: generator).
+waveforms (steps/audio/effects/base.py: generator). The reader of egs draws the masks of a batch (`draw_masks`), and
+nnet/front_end.py applies them on the device.
 """
 
 from dataclasses import dataclass
@@ -52,6 +53,23 @@ def spec_augment(
     for _ in range(options.time_masks):
         masked[_mask(frames, widest, rng)] = value
     return masked
+
+
+def draw_masks(
+    options: SpecAugmentOptions, number: int, frames: int, bins: int, rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """Masks as `spec_augment` draws them, for NUMBER examples of one size at once.
+
+    Returns:
+        (number, freq_masks + time_masks, 2): first and last (exclusive) bin of each mask over frequency, then first and
+            last frame of each over time
+    """
+    widest = min(options.max_bins, bins), min(options.max_frames, int(options.max_share * frames), frames)
+    repeats = options.freq_masks, options.time_masks
+    size = np.repeat((bins, frames), repeats)
+    width = rng.integers(0, np.repeat(widest, repeats), (number, sum(repeats)), endpoint=True)
+    start = rng.integers(0, size - width, endpoint=True)
+    return np.stack((start, start + width), 2).astype(np.int32)
 
 
 def _mask(size: int, widest: int, rng: np.random.Generator) -> slice:

@@ -4,18 +4,23 @@ train.py iterates over EgsReader; validate.py takes the held-out examples whole.
 """
 
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from steps.feats.egs_format import Manifest
+from steps.feats.spec_augment import SpecAugmentOptions, draw_masks
+from steps.nnet.augment import Augmenter, AugmentPool
 from steps.nnet.batch_plan import make_plan
 from steps.nnet.egs_files import EgsFiles, Int64s
 from steps.nnet.options import BatchOptions
@@ -26,10 +31,17 @@ PREFETCH = 8  # batches read ahead
 
 @dataclass(frozen=True)
 class Batch:
-    """B examples of one length: feats (B, T, F) float32, normalised, and labels (B,) int64 speaker numbers."""
+    """B examples of one length; the front end (front_end.py) makes them ready for the network.
+
+    Attributes:
+        feats: (B, T, F) float32, normalised; of waveform egs the samples, (B, num_samples) int16
+        labels: (B,) int64 speaker numbers
+        masks: (B, M, 2) int32 what SpecAugment masks, as draw_masks says; M 0 or None: nothing
+    """
 
     feats: Tensor
     labels: Tensor
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,9 @@ class EgsReader:
         threads: that read
         position: where to begin
         batches: which examples are together, and how long
+        spec_augment: masks to draw for each example
+        augmenter: what happens to waveforms
+        augment_jobs: in so many processes; like the number of threads it does not change the batches
 
     Attributes:
         position: of the batch that comes next
@@ -103,6 +118,9 @@ class EgsReader:
         threads: int = 1,
         position: Position = Position(),
         batches: BatchOptions = BatchOptions(),
+        spec_augment: SpecAugmentOptions | None = None,
+        augmenter: Augmenter | None = None,
+        augment_jobs: int = 1,
     ) -> None:
         if batch_size % (world_size * batches.unit):
             raise DataError(f"a batch of {batch_size} examples cannot be shared evenly by {world_size} ranks")
@@ -110,10 +128,12 @@ class EgsReader:
         if batches.min_frames > shortest:
             raise DataError(f"min_frames is {batches.min_frames}, but examples have {shortest} frames", egs_dir)
         self._seed, self._threads, self._options, self.position = seed, threads, batches, position
+        self._manifest, self._spec_augment = manifest, spec_augment
+        self._augmenter, self._augment_jobs = augmenter, augment_jobs
         self._device = torch.device(device)
+        self._pinned = self._device.type == "cuda"
         self._part = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-        pinned, scattered = self._device.type == "cuda", batches.kind != "shuffled"
-        self._files = EgsFiles(egs_dir, manifest, manifest.train, scattered, pinned)
+        self._files = EgsFiles(egs_dir, manifest, scattered=batches.kind != "shuffled")
         try:
             self._plan = make_plan(batches, batch_size, seed, self._files)
         except DataError as error:
@@ -122,34 +142,75 @@ class EgsReader:
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        coming: deque[tuple[Position, int, Future[Tensor]]] = deque()
+        coming: deque[tuple[_Planned, Future[Tensor]]] = deque()
         planned = self._planned()
-        with ThreadPoolExecutor(self._threads, "egs") as pool:
+        jobs = self._augment_jobs if self._augmenter else 0
+        with ExitStack() as stack:
+            augmenting = stack.enter_context(AugmentPool(self._augmenter, jobs)) if self._augmenter else None
+            pool = stack.enter_context(ThreadPoolExecutor(jobs or self._threads, "egs"))
             try:
                 while True:
                     start = time.perf_counter()
-                    while len(coming) < PREFETCH:
-                        after, examples, starts, frames = next(planned)
-                        coming.append((after, frames, pool.submit(self._files.read, examples, starts, frames)))
-                    after, frames, future = coming.popleft()
+                    while len(coming) < max(PREFETCH, 2 * jobs):
+                        plan = next(planned)
+                        coming.append((plan, pool.submit(self._read, plan, augmenting)))
+                    plan, future = coming.popleft()
                     packed = future.result()
                     self.waited += time.perf_counter() - start
-                    self.position = after
-                    yield Batch(*self._files.unpack(packed.to(self._device, non_blocking=True), frames))
+                    self.position = plan.after
+                    yield self._unpack(packed.to(self._device, non_blocking=True), plan)
             finally:
-                for _, _, future in coming:
+                for _, future in coming:
                     future.cancel()
 
-    def _planned(self) -> Iterator[tuple[Position, Int64s, Int64s, int]]:
-        """From `position` on, endless: position after a batch, this rank's examples, first row of each, rows."""
+    def _planned(self) -> Iterator["_Planned"]:
+        """This rank's part of the batches from `position` on, endless."""
         epoch, skip = self.position.epoch, self.position.batch
         while True:
             for number, examples in enumerate(self._plan.epoch(epoch), 1):
                 if number > skip:
                     after = Position(epoch, number) if number < self.batches_per_epoch else Position(epoch + 1)
-                    starts, frames = self._cut(epoch, number, examples)
-                    yield after, examples[self._part], starts[self._part], frames
+                    starts, rows = self._cut(epoch, number, examples)
+                    masks, part = self._masks(epoch, number, len(examples), rows), self._part
+                    yield _Planned(epoch, after, examples[part], starts[part], rows, masks[part])
             epoch, skip = epoch + 1, 0
+
+    def _masks(self, epoch: int, number: int, size: int, rows: int) -> npt.NDArray[np.int32]:
+        """The masks (SIZE, M, 2) of the examples, of ROWS rows, of batch NUMBER (from 1) of EPOCH."""
+        if self._spec_augment is None:
+            return np.empty((size, 0, 2), np.int32)
+        rng = np.random.default_rng((self._seed, epoch, number, 1))
+        return draw_masks(self._spec_augment, size, self._manifest.num_feats(rows), self._manifest.feat_dim, rng)
+
+    def _read(self, plan: "_Planned", augmenting: AugmentPool | None) -> Tensor:
+        """(bytes,) uint8: the examples of a batch, then speakers and masks as int32, for one copy to take all."""
+        shape, size = self._size(plan)
+        masks = plan.masks.reshape(len(plan.examples), -1)
+        packed = torch.empty(size + 4 * (masks.size + len(masks)), dtype=torch.uint8, pin_memory=self._pinned)
+        array = packed.numpy()
+        array[size:].view(np.int32).reshape(len(masks), -1)[:] = np.column_stack(
+            (self._files.speakers[plan.examples], masks)
+        )
+        rows = array[: math.prod(shape) * self._files.dtype.itemsize].view(self._files.dtype).reshape(shape)
+        if augmenting is None:
+            self._files.read(plan.examples, plan.starts, rows)
+        else:
+            augmenting.fill(plan.epoch, plan.examples, plan.starts, rows)
+        return packed
+
+    def _unpack(self, packed: Tensor, plan: "_Planned") -> Batch:
+        """The batch in what `_read` gave, on whatever device it is."""
+        shape, size = self._size(plan)
+        waves = self._files.dtype == np.int16
+        data = packed[: math.prod(shape) * self._files.dtype.itemsize].view(torch.int16 if waves else torch.float32)
+        numbers = packed[size:].view(torch.int32).view(shape[0], -1)
+        masks = numbers[:, 1:].reshape(shape[0], -1, 2)
+        return Batch(data.view(shape[0], -1) if waves else data.view(shape), numbers[:, 0].long(), masks)
+
+    def _size(self, plan: "_Planned") -> tuple[tuple[int, int, int], int]:
+        """Shape of the examples as they are packed, and the bytes that they take, a multiple of four."""
+        shape = len(plan.examples), plan.rows, self._files.dim
+        return shape, -(-math.prod(shape) * self._files.dtype.itemsize // 4) * 4
 
     def _cut(self, epoch: int, number: int, examples: Int64s) -> tuple[Int64s, int]:
         """The row that each of EXAMPLES begins at, and how many rows they have, in batch NUMBER (from 1) of EPOCH."""
@@ -163,12 +224,26 @@ class EgsReader:
         return rng.integers(0, lengths - frames, endpoint=True), frames
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """One rank's part of a batch: EXAMPLES (B,), from row STARTS (B,) on ROWS rows of each, with MASKS (B, M, 2)."""
+
+    epoch: int
+    after: Position  # of the batch that follows
+    examples: Int64s
+    starts: Int64s
+    rows: int
+    masks: npt.NDArray[np.int32]
+
+
 def read_valid(egs_dir: Path, manifest: Manifest) -> list[Batch]:
-    """The held-out examples, one batch an ark, on the CPU. Raises as EgsReader does."""
+    """The held-out examples, one batch an ark, on the CPU: features, whatever the kind. Raises as EgsReader does."""
     batches = []
-    for ark in manifest.valid:
-        files, examples = EgsFiles(egs_dir, manifest, [ark]), np.arange(ark.examples)
-        batches.append(Batch(*files.unpack(files.read(examples, np.zeros_like(examples), ark.frames), ark.frames)))
+    for number, ark in enumerate(manifest.valid):
+        files, examples = EgsFiles(egs_dir, manifest, number), np.arange(ark.examples)
+        feats = np.empty((ark.examples, ark.frames, files.dim), np.float32)
+        files.read(examples, np.zeros_like(examples), feats)
+        batches.append(Batch(torch.from_numpy(feats), torch.from_numpy(files.speakers[examples]).long()))
     return batches
 
 

@@ -1,6 +1,7 @@
-"""The files of an egs directory by example number: whose each example is, and its features. Used by egs.py.
+"""The files of an egs directory by example number: whose each example is, and its features or samples; without torch.
 
-Examples are numbered through: those of the first ark, then those of the second, and so on.
+Used by egs.py and, in processes of their own, by augment.py. Examples are numbered through: those of the first ark,
+then those of the second, and so on.
 """
 
 import functools
@@ -11,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from steps.feats.egs_format import EgsArk, Manifest, decode, record_dtype
+from steps.feats.egs_format import EgsArk, Encoding, Manifest, decode, record_dtype, to_samples
 from steps.utils.errors import DataError
 
 FEW_ARKS = 16  # that are kept open where examples come from one ark after the other
@@ -33,11 +32,12 @@ class EgsFiles:
     Args:
         egs_dir: where the arks are
         manifest: of the egs
-        arks: those of the manifest to read
+        valid: the held-out examples, of the ark with this number; None: all those to train on
         scattered: a batch has examples of all arks, not of one
-        pinned: read into memory that a GPU can fetch from while the program goes on
 
     Attributes:
+        dim: columns of an example: of features, or the samples of a frame shift
+        dtype: of the values that `read` gives: float32, or int16 of waveforms
         sizes: (A,) examples of each ark
         frames: (A,) rows of its examples
         speakers: (E,) speaker number of each example
@@ -47,16 +47,18 @@ class EgsFiles:
         DataError: the speakers are not those of the examples; when read, an ark cut short
     """
 
-    def __init__(
-        self, egs_dir: Path, manifest: Manifest, arks: Sequence[EgsArk], scattered: bool = False, pinned: bool = False
-    ) -> None:
+    def __init__(self, egs_dir: Path, manifest: Manifest, valid: int | None = None, scattered: bool = False) -> None:
+        arks: Sequence[EgsArk] = manifest.train if valid is None else [manifest.valid[valid]]
         self._paths = [egs_dir / f"{ark.name}.ark" for ark in arks]
-        self._dim, self._compression = manifest.feat_dim, manifest.options.compression
-        self._scattered, self._pinned = scattered, pinned
+        self._encoding: Encoding = manifest.train_encoding if valid is None else manifest.options.compression
+        self.dim = manifest.train_dim if valid is None else manifest.feat_dim
+        self.dtype = np.dtype(np.int16 if self._encoding == "samples" else np.float32)
+        self._scattered = scattered
         self.sizes = np.array([ark.examples for ark in arks], np.int64)
         self.frames = np.array([ark.frames for ark in arks], np.int64)
         self._first = np.cumsum(self.sizes) - self.sizes
-        dtypes = [record_dtype(ark.key_bytes, ark.frames, self._dim, self._compression) for ark in arks]
+        dtypes = [record_dtype(ark.key_bytes, ark.frames, self.dim, self._encoding) for ark in arks]
+        self._key_bytes = np.array([ark.key_bytes for ark in arks], np.int64)
         self._record_bytes = np.array([dtype.itemsize for dtype in dtypes], np.int64)
         self._data_bytes = np.array([dtype["data"].itemsize for dtype in dtypes], np.int64)
         self._open = functools.lru_cache(_most_open(len(arks)) if scattered else FEW_ARKS)(self._open_ark)
@@ -72,17 +74,18 @@ class EgsFiles:
         """(B,) rows of each of EXAMPLES (B,)."""
         return self.frames[self._arks_of(examples)]
 
-    def read(self, examples: Int64s, starts: Int64s, frames: int) -> Tensor:
-        """The FRAMES rows from row STARTS (B,) on of each of EXAMPLES (B,), and their speakers.
+    def keys(self, examples: Int64s) -> list[str]:
+        """Key of each of EXAMPLES (B,): "utt-start-number"."""
+        found = []
+        for example, ark in zip(examples.tolist(), self._arks_of(examples).tolist(), strict=True):
+            key = np.empty(self._key_bytes[ark], np.uint8)
+            self._open(ark).read_into(key, (example - int(self._first[ark])) * int(self._record_bytes[ark]))
+            found.append(key.tobytes().decode())
+        return found
 
-        Returns:
-            (B * frames * feat_dim + B,) float32: the speakers are the bits of int32, for one copy to take both
-        """
-        arks, count = self._arks_of(examples), len(examples)
-        packed = torch.empty(count * (frames * self._dim + 1), pin_memory=self._pinned)
-        array = packed.numpy()
-        array[-count:].view(np.int32)[:] = self.speakers[examples]
-        feats = array[:-count].reshape(count, frames, self._dim)
+    def read(self, examples: Int64s, starts: Int64s, out: npt.NDArray[np.float32 | np.int16]) -> None:
+        """Fills OUT (B, rows, dim) of `dtype` with the rows from row STARTS (B,) on of each of EXAMPLES (B,)."""
+        arks, frames = self._arks_of(examples), out.shape[1]
         files = [self._open(ark) for ark in arks.tolist()]
         row_bytes = self._data_bytes[arks] // self.frames[arks]
         header = (examples - self._first[arks] + 1) * self._record_bytes[arks] - self._data_bytes[arks]  # where it ends
@@ -90,27 +93,23 @@ class EgsFiles:
         if self._scattered:
             for file, offset in zip(files, offsets, strict=True):
                 file.expect(offset, frames * int(row_bytes[0]))
-        if self._compression == "none":
-            for file, offset, out in zip(files, offsets, feats, strict=True):
-                file.read_into(out, offset)
-            return packed
+        if self._encoding in ("none", "samples"):
+            for file, offset, rows in zip(files, offsets, out, strict=True):
+                file.read_into(rows, offset)
+            if self._encoding == "samples":
+                to_samples(out.view(np.uint16))
+            return
         # of the header, only what follows the key is needed: as if the key were its last byte
-        dtype = record_dtype(1, frames, self._dim, self._compression)
+        dtype = record_dtype(1, frames, self.dim, self._encoding)
         record = np.empty(dtype.itemsize, np.uint8)
         head, data = np.split(record, [dtype.itemsize - dtype["data"].itemsize])
-        for file, end, offset, out in zip(files, header.tolist(), offsets, feats, strict=True):
+        for file, end, offset, rows in zip(files, header.tolist(), offsets, out, strict=True):
             if offset == end:
                 file.read_into(record, end - len(head))
             else:
                 file.read_into(head, end - len(head))
                 file.read_into(data, offset)
-            decode(record.view(dtype).reshape(()), out, self._compression)
-        return packed
-
-    def unpack(self, packed: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-        """Features (B, frames, feat_dim) and speakers (B,) int64 in what `read` gave."""
-        count = len(packed) // (frames * self._dim + 1)
-        return packed[:-count].view(count, frames, self._dim), packed[-count:].view(torch.int32).long()
+            decode(record.view(dtype).reshape(()), rows, self._encoding)
 
     def _arks_of(self, examples: Int64s) -> Int64s:
         return np.searchsorted(self._first, examples, "right") - 1

@@ -25,6 +25,7 @@ def make_config(
     num_speakers: int,
     normalization: dict[str, Any],
     options: TrainOptions,
+    augmentation: dict[str, Any] | None,
     egs_sha256: str,
 ) -> dict[str, Any]:
     """All that a model was made with, as plain values: what config.yaml holds."""
@@ -36,6 +37,7 @@ def make_config(
         "num_speakers": num_speakers,
         "normalize": normalization,
         "train": train,
+        "augment": augmentation,
         "egs_sha256": egs_sha256,
     }
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from steps.feats.spec_augment import SpecAugmentOptions
 from steps.utils.errors import DataError
 
 # options that do not change the weights: they may differ when an interrupted run goes on
@@ -16,6 +17,7 @@ INCIDENTAL = frozenset(
         "tensorboard",
         "num_threads",
         "reader_threads",
+        "augment_jobs",
         "shard_classes",
         "verify",
     }
@@ -119,10 +121,12 @@ class TrainOptions:
         keep: checkpoints that are kept
         average: so many of the last checkpoints are averaged into the final network
         tensorboard: write event files for TensorBoard
-        seed: of initialisation, order of examples and dropout
+        spec_augment: masks over the features of each example of either kind of egs; none: without
+        seed: of initialisation, order and augmentation of examples, and dropout
         device: auto is cuda if there is one
         num_threads: CPU threads of each rank; 0: as OMP_NUM_THREADS says (torchrun sets it to 1), else all cores
         reader_threads: threads of each rank that read egs
+        augment_jobs: processes of each rank that augment, where training augments waveforms
         verify: compare the sha256 of all egs with the manifest before the first step
     """
 
@@ -157,10 +161,12 @@ class TrainOptions:
     keep: int = 3
     average: int = 3
     tensorboard: bool = True
+    spec_augment: SpecAugmentOptions | None = None
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     num_threads: int = 0
     reader_threads: int = 1
+    augment_jobs: int = 1
     verify: bool = False
 
     def __post_init__(self) -> None:
@@ -175,6 +181,8 @@ class TrainOptions:
             raise DataError(f"train: lr {self.lr} and final_lr {self.final_lr} must be 0 <= final_lr <= lr, lr above 0")
         if self.schedule == "exponential" and not self.final_lr:
             raise DataError("train: an exponential schedule never reaches final_lr 0")
+        if min(self.reader_threads, self.augment_jobs) < 1:
+            raise DataError("train: reader_threads and augment_jobs must be at least 1")
         if self.seed < 0:
             raise DataError(f"train: seed is {self.seed}; it must not be below 0")
         self.batch_options.check_parts(self.batch_size, self.accumulation)

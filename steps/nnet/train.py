@@ -17,8 +17,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from steps.feats.egs_format import Manifest
 from steps.nnet import checkpoint
+from steps.nnet.augment import Augmentation, Augmenter
 from steps.nnet.distributed import World, gather_rows, join_world
 from steps.nnet.egs import Batch, EgsReader, Position, check_egs
+from steps.nnet.front_end import FrontEnd
 from steps.nnet.interrupt import Interrupt
 from steps.nnet.model import make_config
 from steps.nnet.network import SpeakerNetwork, build_network
@@ -34,7 +36,14 @@ from steps.utils.errors import DataError
 log = logging.getLogger(__name__)
 
 
-def train(egs_dir: Path, model_dir: Path, network: Path, objective: Path, options: TrainOptions) -> None:
+def train(
+    egs_dir: Path,
+    model_dir: Path,
+    network: Path,
+    objective: Path,
+    options: TrainOptions,
+    augmentation: Augmentation | None = None,
+) -> None:
     """Trains a network, from the newest checkpoint in MODEL_DIR if it was made with the same options and egs.
 
     Args:
@@ -43,13 +52,14 @@ def train(egs_dir: Path, model_dir: Path, network: Path, objective: Path, option
         network: YAML of the network
         objective: YAML of the objective
         options: of training
+        augmentation: of egs of waveforms
 
     Raises:
         DataError: egs that are damaged or do not fit, a loss that is not finite
         SystemExit: 128 + the signal, after SIGTERM or SIGINT, with everything saved
     """
     with join_world(options.device) as world, Interrupt() as interrupt:
-        Trainer(egs_dir, model_dir, network, objective, options, world).run(interrupt)
+        Trainer(egs_dir, model_dir, network, objective, options, world, augmentation).run(interrupt)
 
 
 class TrainingModule(nn.Module):
@@ -84,7 +94,14 @@ class Trainer:
     """A run of training, and everything that it carries from step to step."""
 
     def __init__(
-        self, egs_dir: Path, model_dir: Path, network: Path, objective: Path, options: TrainOptions, world: World
+        self,
+        egs_dir: Path,
+        model_dir: Path,
+        network: Path,
+        objective: Path,
+        options: TrainOptions,
+        world: World,
+        augmentation: Augmentation | None = None,
     ) -> None:
         _set_up_torch(options, world)
         self.egs_dir, self.model_dir, self.world = egs_dir, model_dir, world
@@ -98,7 +115,7 @@ class Trainer:
         self.options = options = options.for_objective(self.objective.batches)
         options.batch_options.check_parts(options.batch_size, world.size * options.accumulation)
         shortest = min((ark.frames for ark in self.manifest.train), default=0)
-        shortest = min(shortest, options.min_frames or shortest)
+        shortest = self.manifest.num_feats(min(shortest, options.min_frames or shortest))
         if shortest < self.network.min_frames:
             raise DataError(f"examples of {shortest} frames; the network needs {self.network.min_frames}", egs_dir)
         # so that a speaker is compared with those of all ranks, and centres follow the embeddings of all
@@ -120,6 +137,11 @@ class Trainer:
         self.position = Position()  # of the next batch
         self.losses: list[Tensor] = []  # of each step since the last line of the log; left on the device, because
         self.accuracies: list[Tensor] = []  # to read them is to wait for it
+        self.augmentation, augmenter = augmentation, None
+        if augmentation is not None:
+            scattered = options.batch_options.kind != "shuffled"
+            augmenter = Augmenter(egs_dir, self.manifest, augmentation, options.seed, scattered)
+        self.front_end = FrontEnd(self.manifest, options.spec_augment, world.device)
         self.reader = EgsReader(
             egs_dir,
             self.manifest,
@@ -130,6 +152,9 @@ class Trainer:
             world_size=world.size,
             threads=options.reader_threads,
             batches=options.batch_options,
+            spec_augment=options.spec_augment,
+            augmenter=augmenter,
+            augment_jobs=options.augment_jobs,
         )
         self.num_steps = options.num_steps or math.ceil(options.num_epochs * self.reader.batches_per_epoch)
         if world.leads:  # now that all is known to fit: it may remove what was trained there otherwise
@@ -164,7 +189,7 @@ class Trainer:
         module.train()
         train_log.start_clock(self.step, self.reader.waited)
         for batch in self.reader:
-            self._update(module, batch)
+            self._update(module, self.front_end(batch))
             self.step += 1
             self.position = self.reader.position
             train_log.advance()
@@ -315,6 +340,7 @@ class Trainer:
             manifest.num_speakers,
             asdict(manifest.normalize),
             self.options,
+            None if self.augmentation is None else self.augmentation.config,
             hashlib.sha256((self.egs_dir / "manifest.json").read_bytes()).hexdigest(),
         )
 

@@ -1,4 +1,7 @@
-"""Running the --nj jobs of a step as local processes; every step with --nj calls run_jobs and nothing else."""
+"""Running the --nj jobs of a step as local processes; every step with --nj calls run_jobs and nothing else.
+
+Training, which wants results all the time, keeps processes of its own: start_workers.
+"""
 
 import multiprocessing
 import os
@@ -12,6 +15,7 @@ from itertools import pairwise
 from multiprocessing.connection import wait
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from steps.utils.errors import DataError
@@ -71,6 +75,22 @@ def run_jobs(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [done[index] for index in range(len(jobs))]
+
+
+def start_workers(number: int, prepare: Callable[[Job], None], argument: Job) -> ProcessPoolExecutor:
+    """NUMBER processes of one thread each that have called PREPARE with ARGUMENT, for as long as the pool is open.
+
+    They leave signals to this process, and end with it however it ends.
+    """
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(number, context, initializer=_prepare_worker, initargs=(prepare, argument))
+
+
+def _prepare_worker(prepare: Callable[[Job], None], argument: Job) -> None:
+    _follow_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a scheduler may send it to all processes of a run
+    threadpool_limits(1)
+    prepare(argument)
 
 
 @contextmanager

@@ -51,3 +51,13 @@ def test_a_decision_of_another_length_is_refused() -> None:
         normalize(FEATS, None, NormalizeOptions())
     with pytest.raises(DataError, match="window is 0"):
         NormalizeOptions(window=0)
+
+
+def test_the_mean_may_be_of_voiced_frames_alone() -> None:
+    feats = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    voiced = np.arange(50) % 5 > 1
+    feats[~voiced] -= 20
+    first = normalize(feats, voiced, NormalizeOptions(voiced_first=True))
+    assert np.array_equal(first, normalize(feats[voiced], None, NormalizeOptions(vad=False)))
+    assert np.abs(first.mean(0)).max() < 1e-5
+    assert normalize(feats, voiced, NormalizeOptions()).mean() > 7

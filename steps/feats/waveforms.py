@@ -1,0 +1,98 @@
+"""Utterances as samples, from which egs of waveforms are cut; beside utterances.py, which has them as features."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from steps.audio.dump import to_int16
+from steps.audio.reading import AudioReader
+from steps.datadir.ark import read_mat
+from steps.datadir.datadir import DataDir, Segment
+from steps.feats.dump import read_samples
+from steps.feats.normalize import NormalizeOptions
+from steps.feats.options import FrameOptions, options_from, require
+from steps.utils.errors import DataError
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Where the audio and the VAD decision of an utterance lie; None where the data directory has no decision."""
+
+    utt: str
+    place: str
+    segment: Segment | None
+    vad: str | None
+    features: FrameOptions
+
+    def read(self) -> NDArray[np.int16]:
+        """Samples (num_frames, frame shift): a row for each frame of the features, or for each voiced one.
+
+        Voiced stretches are joined as they are. The last row ends with the mirror image of the samples before it where
+        the audio does not fill it, as the last frames do.
+
+        Raises:
+            DataError: it cannot be read, or does not fit the VAD decision
+        """
+        try:
+            samples = read_samples(_reader(self.features.channel), self.place, self.segment, self.features)
+            rows = self._rows(to_int16(samples)[0])
+            if self.vad is None:
+                return rows
+            voiced = read_mat(self.vad, self.utt) != 0
+            text = f"{len(rows)} frames of audio, but a VAD decision for {len(voiced)}: run steps/compute_vad.py again"
+            require(len(voiced) == len(rows), text)
+            chosen: NDArray[np.int16] = rows[voiced]
+            return chosen
+        except DataError as error:
+            raise DataError(f"utterance {self.utt}: {error}") from error
+
+    def _rows(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
+        number, shift = self.features.num_frames(len(samples)), self.features.shift
+        missing = number * shift - len(samples)
+        if missing > 0:
+            samples = np.pad(samples, (0, missing), mode="symmetric")
+        return samples[: number * shift].reshape(number, shift)
+
+
+def list_waveforms(data: DataDir, normalization: NormalizeOptions) -> list[Waveform]:
+    """All utterances of DATA, in the order of their ids, as audio for the features that DATA has.
+
+    Raises:
+        DataError: no audio, no features of known options or with dither, or no VAD where NORMALIZATION needs it
+    """
+    if not data.wavs:
+        raise DataError("egs of waveforms need audio, but there is no wav.scp", data.path)
+    features = read_feature_options(data)
+    if features.dither:
+        raise DataError("its features have dither, which those computed in training cannot have", data.path)
+    vads = data.table("vad.scp") if normalization.vad else {}
+    missing = next((utt for utt in data.utts if normalization.vad and utt not in vads), None)
+    if missing is not None:
+        raise DataError(f"utterance {missing} is not in vad.scp")
+    return [Waveform(utt, *data.recording_of(utt), vads.get(utt), features) for utt in data.utts]
+
+
+def read_feature_options(data: DataDir) -> FrameOptions:
+    """The options that the features of DATA were computed with.
+
+    Raises:
+        DataError: conf/feats.yaml is missing or damaged
+    """
+    path = data.path / "conf" / "feats.yaml"
+    try:
+        return options_from(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError("no such file: compute features first (steps/make_fbank.py)", path) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from error
+    except DataError as error:
+        raise DataError(error.message, path) from error
+
+
+@lru_cache(maxsize=1)
+def _reader(channel: int) -> AudioReader:
+    """One for the segments of a recording, which come one after the other."""
+    return AudioReader(channel)

@@ -1,0 +1,145 @@
+"""Augmentation while training: effects on the crops of waveform egs, in processes beside the training; for egs.py.
+
+Without torch, so that those processes are light.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from steps.audio.dump import to_int16
+from steps.audio.effects import Sources, build_chain, generator
+from steps.datadir.tables import read_table
+from steps.feats.egs_format import Manifest
+from steps.nnet.egs_files import EgsFiles, Int64s
+from steps.utils.configure import read_config
+from steps.utils.errors import DataError
+from steps.utils.jobs import start_workers
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to waveforms while training.
+
+    Attributes:
+        effects: class_path and init_args of each
+        sources: "noise", "music", "speech", "rir" -> data directories or folders of audio
+    """
+
+    effects: list[dict[str, Any]]
+    sources: Mapping[str, tuple[Path, ...]]
+
+    @classmethod
+    def read(cls, path: Path, sources: Mapping[str, tuple[Path, ...]]) -> "Augmentation":
+        """The effects of a file as conf/augment/online.yaml.
+
+        Raises:
+            DataError: no such file, or it is of another form
+        """
+        config = read_config(path)
+        if set(config) != {"effects"} or not isinstance(config["effects"], list):
+            raise DataError("must hold `effects:` alone, a list of class_path and init_args", path)
+        return cls(config["effects"], sources)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """As plain values: what config.yaml of a model holds."""
+        sources = {kind: [str(path) for path in paths] for kind, paths in sorted(self.sources.items())}
+        return {"effects": self.effects, "sources": sources}
+
+
+class Augmenter:
+    """Augmented crops: each has random numbers of its own, from the seed, the epoch and the key of its example.
+
+    Args:
+        egs_dir: egs of waveforms
+        manifest: of them
+        augmentation: what to do
+        seed: of all that is random
+        scattered: as of EgsFiles
+
+    Raises:
+        DataError: egs of features, a source or an effect that there is not
+    """
+
+    def __init__(
+        self, egs_dir: Path, manifest: Manifest, augmentation: Augmentation, seed: int, scattered: bool = False
+    ) -> None:
+        if manifest.waveform is None:
+            raise DataError("augmentation needs egs of waveforms (kind: waveform), and these are of features", egs_dir)
+        self._arguments = egs_dir, manifest, augmentation, seed, scattered
+        self._files = EgsFiles(egs_dir, manifest, scattered=scattered)
+        self._chain = build_chain(augmentation.effects, Sources(augmentation.sources))
+        self._rate, self._seed = int(manifest.waveform.sample_frequency), seed
+        self._names = {int(number): name for name, number in read_table(egs_dir / "spk2int").items()}
+
+    def __reduce__(self) -> tuple[Callable[..., "Augmenter"], tuple[Any, ...]]:
+        return Augmenter, self._arguments  # a process reads the files anew
+
+    def fill(self, epoch: int, examples: Int64s, starts: Int64s, out: npt.NDArray[np.int16]) -> None:
+        """Fills OUT (B, rows, dim) with the rows from row STARTS (B,) on of each of EXAMPLES (B,), augmented.
+
+        What the effects make longer is cut; what they make shorter begins again. What would exceed 16 bits is made
+        softer as a whole.
+
+        Raises:
+            DataError: an effect fails; it names the utterance
+        """
+        self._files.read(examples, starts, out)
+        speakers = self._files.speakers[examples].tolist()
+        for samples, speaker, key in zip(out.reshape(len(out), -1), speakers, self._files.keys(examples), strict=True):
+            rng = generator(self._seed, epoch, key)
+            try:
+                wave = self._chain(samples * np.float32(1 / 32768), self._rate, rng, self._names[speaker])
+                if not len(wave) or not np.isfinite(wave.sum()):
+                    raise DataError("the effects leave no sample, or NaN or infinite ones")
+                samples[:] = np.resize(to_int16(wave)[0], len(samples))
+            except Exception as error:
+                reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+                raise DataError(f"utterance {key.rsplit('-', 2)[0]}: augmentation: {reason}") from error
+
+
+class AugmentPool:
+    """Processes that augment, as a context; `fill` may be called by several threads.
+
+    Args:
+        augmenter: what they do
+        number: of processes; it does not change the result
+    """
+
+    def __init__(self, augmenter: Augmenter, number: int) -> None:
+        self._pool = start_workers(number, _take, augmenter)
+
+    def fill(self, epoch: int, examples: Int64s, starts: Int64s, out: npt.NDArray[np.int16]) -> None:
+        """As of Augmenter, in a process that is free."""
+        try:
+            out[:] = self._pool.submit(_fill, epoch, examples, starts, out.shape).result()
+        except BrokenProcessPool as error:
+            raise DataError("a process that augments died without a word (killed, or out of memory?)") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+_augmenters: list[Augmenter] = []  # in a process that augments: the one that it was given
+
+
+def _take(augmenter: Augmenter) -> None:
+    _augmenters.append(augmenter)
+
+
+def _fill(epoch: int, examples: Int64s, starts: Int64s, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
+    out = np.empty(shape, np.int16)
+    _augmenters[0].fill(epoch, examples, starts, out)
+    return out
