@@ -40,7 +40,7 @@ def compare_runs(
         raise DataError("two runs at least are needed to compare")
     systems = compare.find_systems(exp_dirs, backends, draws, seed)
     measured = run_jobs(compare.System.measure, systems, nj, "comparison", "score file")
-    sections = []
+    sections, contents = [], []
     for (trials, backend), group in groupby(measured, lambda entry: (entry.system.trials, entry.system.backend)):
         members = list(group)
         text = compare.section(trials, backend, members)
@@ -53,8 +53,9 @@ def compare_runs(
             plot_det(curves, [out_dir / "plots" / f"{name}{end}" for end in (".png", ".svg")], f"{trials}, {backend}")
             text += f"\n\n![DET curves](plots/{name}.png)"
         sections.append(text)
+        contents.append(compare.as_json(trials, backend, members))
     if out_dir:
-        write_json(out_dir / "comparison.json", compare.as_json(measured))
+        write_json(out_dir / "comparison.json", contents)
         with atomic_write(out_dir / "COMPARISON.md") as file:
             file.write("\n\n".join(["# Comparison of runs", *sections]) + "\n")
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -158,9 +158,14 @@ def section(trials: str, backend: str, measured: Sequence[Measured]) -> str:
     )
 
 
-def as_json(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Every record with its run, and every difference, for programs."""
-    return [{"run": entry.system.run, **entry.result.record.as_json()} for entry in measured]
+def as_json(trials: str, backend: str, measured: Sequence[Measured]) -> dict[str, Any]:
+    """What `section` says, for programs; rates are fractions."""
+    return {
+        "trials": trials,
+        "backend": backend,
+        "runs": [{"run": entry.system.run, **entry.result.record.as_json()} for entry in measured],
+        "differences": [asdict(difference) for difference in differences(measured)],
+    }
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:

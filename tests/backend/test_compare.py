@@ -61,8 +61,11 @@ def test_runs_that_differ_are_told_apart_and_others_are_not(
     verdicts = {frozenset(row[0].split(" - ")): row[-1] for row in rows if len(row) == 5}
     assert verdicts[frozenset("ac")] == verdicts[frozenset("bc")] == "yes" and verdicts[frozenset("ab")] == "no"
     assert "2 of 3 pairs can be told apart" in page and "## eval, cosine" in page and "plda" not in page
-    records = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert [record["run"] for record in records] == ["a", "b", "c"]
+    (content,) = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [record["run"] for record in content["runs"]] == ["a", "b", "c"]
+    assert (content["trials"], content["backend"]) == ("eval", "cosine") and len(content["differences"]) == 3
+    apart = {frozenset((pair["first"], pair["second"])) for pair in content["differences"] if pair["corrected"] < 0.05}
+    assert apart == {frozenset("ac"), frozenset("bc")}
     plots = sorted(path.name for path in (tmp_path / "out" / "plots").iterdir())
     assert plots == ["det_eval_cosine.png", "det_eval_cosine.svg"]
 
