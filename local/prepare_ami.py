@@ -3,7 +3,8 @@
 
 As published at https://groups.inf.ed.ac.uk/ami (audio "individual headsets", manual annotations 1.6.2):
 amicorpus/ES2002a/ audio/ES2002a.Headset-0.wav, and corpusResources/meetings.xml (who is on which channel),
-segments/ES2002a.A.segments.xml. The division is the page's "full corpus" one.
+segments/ES2002a.A.segments.xml; this is from recipes that read it, not from a copy. The division is the page's "full
+corpus" one.
 """
 
 import re

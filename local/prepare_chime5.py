@@ -4,7 +4,8 @@
 As published at https://www.chimechallenge.org/datasets/chime5 (and OpenSLR 150):
 CHiME5/audio/{train,dev,eval}/S03_P09.wav, stereo, and CHiME5/transcriptions/{train,dev,eval}/S03.json, a list of
 {"speaker": "P09", "start_time": {"original": "0:01:17.03", "P09": ..., ...}, "end_time": ..., "words": ...}; CHiME-6
-has one time instead of one a device, and is read too. Sessions: the overview paper, Barker et al., Interspeech 2018.
+has one time instead of one a device, and is read too; the layout is from recipes that read it, not from a copy.
+Sessions: the overview paper, Barker et al., Interspeech 2018.
 """
 
 import json
