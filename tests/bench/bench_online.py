@@ -6,7 +6,7 @@ batches of 64; `plain`, and `noise` with a noise added to each example (ten file
 sample: read the whole utterance, cut a crop, read a whole noise and add a piece, torchaudio's kaldi.fbank without
 dither, subtract the mean. Ours: EgsReader with next to no read-ahead, its process that augments on the same core, and
 FrontEnd. The two run in turn, and `ratio` is the median over the turns; all files are in the page cache.
-`features_alone` is FrontEnd without the reader, `effects` is conf/augment/online.yaml, a fifth of the examples each.
+`effects` is conf/augment/online.yaml: a fifth of the examples each.
 """
 
 import itertools
@@ -34,7 +34,7 @@ from steps.feats.options import FbankOptions
 from steps.feats.vad import VadOptions
 from steps.nnet import egs as egs_reader
 from steps.nnet.augment import Augmentation, Augmenter
-from steps.nnet.egs import Batch, EgsReader
+from steps.nnet.egs import EgsReader
 from steps.nnet.front_end import FrontEnd
 from steps.nnet.options import BatchOptions
 
@@ -145,14 +145,11 @@ def main() -> None:
                 reader.close()
                 theirs = plainly(waves, noises if kind == "noise" else [])
                 rates[kind].append((ours, rate(theirs, 3)))
-        crops = Batch(torch.randint(-9000, 9000, (BATCH, CROP * RATE), dtype=torch.int16), torch.zeros(BATCH))
-        alone = median(rate(itertools.repeat(crops), 4, front_end) for _ in range(ROUNDS))
     ratio = {kind: round(median(one / other for one, other in rates[kind]), 2) for kind in ("plain", "noise")}
     report = {
         "bench": "online",
         "examples_per_s": {kind: round(median(one for one, _ in pairs)) for kind, pairs in rates.items()},
         "plainly_per_s": {kind: round(median(other for _, other in rates[kind])) for kind in ("plain", "noise")},
-        "features_alone_per_s": round(alone),
         "ratio": ratio,
         "goal": GOAL,
         "ok": ratio["noise"] >= GOAL,
