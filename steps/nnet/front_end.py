@@ -3,8 +3,6 @@
 train.py sends every batch through FrontEnd. Without gradients, and in float32 whatever the network computes in.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -16,6 +14,7 @@ from steps.feats.extractor import FeatureExtractor
 from steps.feats.normalize import NormalizeOptions
 from steps.feats.spec_augment import SpecAugmentOptions
 from steps.nnet.egs import Batch
+from steps.nnet.layers import whole_float32
 
 
 class FrontEnd:
@@ -36,7 +35,7 @@ class FrontEnd:
         """BATCH with features (B, T, F) float32."""
         feats = batch.feats
         if self._extractor is not None:
-            with _full_precision():
+            with whole_float32():
                 feats = self._extractor.batch(feats)
             feats = normalize_batch(feats, self._normalization)
         if self._spec_augment is not None and batch.masks is not None:
@@ -89,14 +88,3 @@ def _covered(bounds: Tensor, size: int) -> Tensor:
     """(B, size) which places lie in any of BOUNDS (B, M, 2)."""
     place = torch.arange(size, device=bounds.device)
     return ((place >= bounds[..., :1]) & (place < bounds[..., 1:])).any(1)
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Matrix products of a GPU in float32: TF32 would move log energies in the third digit."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

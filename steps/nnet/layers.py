@@ -4,9 +4,23 @@ Masks are (B, 1, T) bool, True on real frames; None means that every utterance i
 nothing: training goes that way.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Products of float32 matrices keep all their digits here, whatever the trainer allows elsewhere (TF32)."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def frame_mask(lengths: Tensor | None, num_frames: int) -> Tensor | None:

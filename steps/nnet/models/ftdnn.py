@@ -1,13 +1,11 @@
 """The factorized TDNN: layers of low rank that are kept semi-orthogonal while they train, and their dropout."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from steps.nnet.layers import TdnnLayer, frame_mask, zero_padding
+from steps.nnet.layers import TdnnLayer, frame_mask, whole_float32, zero_padding
 from steps.nnet.models.trunk import Frames, Trunk
 from steps.nnet.schedule import Scheduled
 from steps.utils.errors import DataError
@@ -160,17 +158,6 @@ def nearer_to_semi_orthogonal(matrix: Tensor) -> Tensor:
         scale = trace_of_square / trace
         gram.diagonal().sub_(scale)
         return torch.where(trace < 1e-15, matrix, matrix - 4 * speed / scale * (gram @ matrix))
-
-
-@contextmanager
-def whole_float32() -> Iterator[None]:
-    """Products of float32 matrices keep all their digits here, whatever the trainer allows elsewhere (TF32)."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 class SharedDropout(nn.Module, Scheduled):
