@@ -20,6 +20,8 @@ noise_dir=                               # data dir or folder of noises for augm
 music_dir=                               # data dir or folder of music for augmentation
 speech_dir=                              # data dir or folder of voices for babble (default: train)
 rir_dir=                                 # data dir or folder of impulse responses (default: simulated rooms)
+test_conf=                               # YAML of effects to test under as well, several in quotes, such as conf/condition/noise10.yaml
+test_noise_dir=                          # data dir or folder of noises for them, best not those of training (default: noise_dir)
 vad_conf=conf/feats/vad.yaml             # YAML with the options of the energy VAD
 egs_conf=conf/egs/cpu.yaml               # YAML with the options of the training examples; of waveforms: conf/egs/waveform.yaml
 network=conf/network/ecapa128.yaml       # YAML of the network
@@ -70,12 +72,13 @@ ngpu=${ngpu:-$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)}
 device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
 name=${name:-${corpus}_$(basename "$network" .yaml)}
 [[ $name != */* && $name != .* ]] || die "--name $name: a name, not a path"
+read -ra conditions <<< "$test_conf"
 for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf" \
-  "$audit_conf" "$augment_conf" "$train_augment"; do
+  "$audit_conf" "$augment_conf" "$train_augment" "${conditions[@]}"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
 done
 
-for directory in "$download_dir" "$noise_dir" "$music_dir" "$speech_dir" "$rir_dir"; do
+for directory in "$download_dir" "$noise_dir" "$music_dir" "$speech_dir" "$rir_dir" "$test_noise_dir"; do
   [ -z "$directory" ] || [ -d "$directory" ] || die "$directory: no such directory"
 done
 
@@ -112,7 +115,7 @@ fi
 train=$audio/train # with its copies, if any
 source_options=()  # of augmentation, and the tables or folders behind them
 source_inputs=()
-if [ -n "$augment_conf$train_augment" ]; then
+if [ -n "$augment_conf$train_augment$test_conf" ]; then
   if [ -z "$rir_dir" ]; then
     rir_dir=$data/rooms
     if stage 1 rooms "$rir_dir" out "$rir_dir/wav.scp"; then steps/simulate_rooms.py "$rir_dir" --nj "$nj"; fi
@@ -147,6 +150,38 @@ if [ "$audit" = true ] && stage 2 audit "$audio/audit" in "$audio/{set}/wav.scp"
   with "strict $audit_strict"; then
   steps/audit_data.py "$audio" "$audio/audit" --mfcc "$audit_conf" --vad "$vad_conf" --strict "$audit_strict" --nj "$nj"
 fi
+
+tested_sets=$sets trial_dirs=$data condition_lists=()
+for condition in "${conditions[@]}"; do # each evaluation set SET once more as SET_CONDITION
+  copy=$(basename "$condition" .yaml)
+  [[ $copy =~ ^[A-Za-z0-9_.-]+$ ]] || die "--test-conf $condition: its name is to be part of others: letters, digits, _ . -"
+  copies=$audio/conditions/$copy
+  test_inputs=("$condition" "${source_inputs[@]}" ${test_noise_dir:+"$test_noise_dir"})
+  sets=$eval_sets
+  if stage 1 "$copy" "$copies" in "$audio/{set}/wav.scp" "${trial_lists[@]}" "${test_inputs[@]}" \
+    out "$copies/{set}_$copy/wav.scp"; then
+    for set in $sets; do
+      steps/preprocess_audio.py "$audio/$set" "$copies/${set}_$copy" --config "$condition" --nj "$nj" \
+        "${source_options[@]}" ${test_noise_dir:+--noise-dir "$test_noise_dir"}
+    done
+  fi
+  if stage 2 "features_$copy" "$feats" in "$copies/{set}_$copy/wav.scp" "$feats_conf" "$vad_conf" \
+    out "$feats/{set}_$copy/feats.scp" "$feats/{set}_$copy/vad.scp"; then
+    for set in $sets; do
+      steps/copy_data_dir.py "$copies/${set}_$copy" "$feats/${set}_$copy"
+      "steps/make_$features.py" "$feats/${set}_$copy" "--$features" "$feats_conf" --nj "$nj"
+      steps/compute_vad.py "$feats/${set}_$copy" --vad "$vad_conf" --nj "$nj"
+    done
+  fi
+  for trials in "${trial_lists[@]}"; do
+    set=$(basename "$(dirname "$trials")")
+    condition_lists+=("$copies/${set}_$copy/$(basename "$trials")")
+  done
+  for set in $eval_sets; do tested_sets+=" ${set}_$copy"; done
+  trial_dirs+=,$copies
+done
+sets=$tested_sets
+trial_lists+=("${condition_lists[@]}")
 
 if stage 3 egs "$egs" in "$feats/train/feats.scp" "$feats/train/vad.scp" "$egs_conf" out "$egs/manifest.json"; then
   steps/get_egs.py "$feats/train" "$egs" --egs "$egs_conf" --nj "$nj"
@@ -190,7 +225,8 @@ if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform
     xvectors=$embeddings/$set/xvector.scp
     statistics=$embeddings/$set/statistics.scp
     common=(--nj "$nj")
-    [ ! -f "$data/$set/enroll.spk2utt" ] || common+=(--enroll-spk2utt "$data/$set/enroll.spk2utt")
+    models=$(dirname "$trials")/enroll.spk2utt
+    [ ! -f "$models" ] || common+=(--enroll-spk2utt "$models")
     asnorm=(--cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" "${common[@]}")
     steps/score_cosine.py "$trials" "$statistics" "$statistics" "$scores.statistics" "${common[@]}" \
       --mean "$backend/statistics/mean.vec" --transform "$backend/statistics/transform.mat"
@@ -204,7 +240,7 @@ if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform
 fi
 
 if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results.json" "$exp/RESULTS.md"; then
-  steps/make_results.py "$exp" "$data" --nj "$nj" \
+  steps/make_results.py "$exp" "[$trial_dirs]" --nj "$nj" \
     --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
 fi
 end_stage

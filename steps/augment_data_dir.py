@@ -39,8 +39,7 @@ def augment_data_dir(
         nj: number of jobs
     """
     data = DataDir.read(data_dir)
-    given = {"noise": noise_dir, "music": music_dir, "speech": speech_dir or data_dir, "rir": rir_dir}
-    sources = Sources({kind: paths if isinstance(paths, list) else [paths] for kind, paths in given.items() if paths})
+    sources = Sources.given(noise=noise_dir, music=music_dir, speech=speech_dir or data_dir, rir=rir_dir)
     augment(data, out_dir, read_copies(augment_conf), sources, nj, seed, format)
 
 

@@ -11,7 +11,7 @@ from steps.utils.jobs import run_jobs
 
 def make_results(
     exp_dir: Path,
-    data_dir: Path,
+    data_dir: Path | list[Path],
     llr: list[str] = ["plda"],  # noqa: B006 (shown as the default)
     baseline: str = "statistics",
     protocol: str = "whole utterance",
@@ -35,11 +35,13 @@ def make_results(
     """
     from steps.backend.report import PageJob, find_scores, find_trials, write_page  # imports matplotlib: not for --help
 
-    lists = find_trials(data_dir)
+    folders = data_dir if isinstance(data_dir, list) else [data_dir]
+    lists = {name: path for folder in folders for name, path in find_trials(folder).items()}
     jobs = []
     for path in find_scores(exp_dir / "scores"):
         if path.stem not in lists:
-            raise DataError(f"{data_dir} has no trial list '{path.stem}', only {', '.join(lists)}", path)
+            where = ", ".join(map(str, folders))
+            raise DataError(f"{where} has no trial list '{path.stem}', only {', '.join(lists)}", path)
         evaluation = Evaluation(lists[path.stem], path, path.suffix[1:] in llr, protocol, num_draws=draws, seed=seed)
         jobs.append(PageJob(evaluation, exp_dir / "plots"))
     results = run_jobs(PageJob.run, jobs, nj, "results", "score file")

@@ -15,6 +15,10 @@ def preprocess_audio(
     out_dir: Path,
     rate: int | None = None,
     effects: list[dict[str, Any]] | None = None,
+    noise_dir: Path | list[Path] | None = None,
+    music_dir: Path | list[Path] | None = None,
+    speech_dir: Path | list[Path] | None = None,
+    rir_dir: Path | list[Path] | None = None,
     channel: int = -1,
     format: Literal["flac", "wav"] = "flac",
     seed: int = 0,
@@ -26,13 +30,19 @@ def preprocess_audio(
         data_dir: Kaldi data directory with wav.scp
         out_dir: the new data directory
         rate: sample rate to resample to, in Hz; without it the rate stays
-        effects: what happens after the resampling, as a list of class_path and init_args; see conf/audio/
+        effects: what happens after the resampling, as a list of class_path and init_args; see conf/audio/ and
+            conf/condition/
+        noise_dir: where effects take noises from: a datx
+        music_dir: where music comes from
+        speech_dir: where the voices of babble come from
+        rir_dir: where impulse responses come from
         channel: of audio with several channels, from 0; -1: only mono is accepted
         format: of the new audio files
         seed: of effects that are random
         nj: number of jobs
     """
-    chain = build_chain(effects or [], Sources())
+    sources = Sources.given(noise=noise_dir, music=music_dir, speech=speech_dir, rir=rir_dir)
+    chain = build_chain(effects or [], sources)
     preprocess(DataDir.read(data_dir), out_dir, chain, nj, rate, channel, seed, format)
 
 

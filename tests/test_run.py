@@ -133,6 +133,23 @@ def test_augmented_copies_are_trained_on(run: Run, place: Path) -> None:
     assert "music" in run(*options, "--augment-conf", "conf/augment/offline.yaml", ok=False).stderr
 
 
+def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> None:
+    hum = place / "hum"
+    hum.mkdir()
+    soundfile.write(hum / "hum.wav", 0.5 * np.sin(np.arange(16000) * 0.2), 16000)
+    conditions = "conf/condition/telephone_band.yaml conf/condition/noise0.yaml"
+    options = ["--test-conf", conditions, "--test-noise-dir", str(hum)]
+    ran_first = ran(run(*options))
+    assert "train" not in ran_first and "features" not in ran_first and ran_first[-2:] == ["score", "results"]
+    records = json.loads((finished / "results.json").read_text())
+    lists = {record["trials"]: record["eer"] for record in records if record["backend"] == "cosine"}
+    assert set(lists) == {f"{name}{copy}" for name in ("eval", "eval_all") for copy in ("", "_telephone_band", "_noise0")}
+    assert lists["eval_noise0"] > lists["eval"], "noise as loud as the voice cannot help"
+    assert ran(run(*options)) == []
+    assert "noise" in run("--test-conf", conditions, "--name", "lacking", ok=False).stderr
+    run()
+
+
 def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
     for spk in "abcd":
         (place / "voices" / spk).mkdir(parents=True)

@@ -145,6 +145,12 @@ class Sources:
         self._directories = {kind: tuple(paths) for kind, paths in (directories or {}).items() if paths}
         self._pools: dict[str, Pool] = {}
 
+    @classmethod
+    def given(cls, **directories: Path | list[Path] | None) -> "Sources":
+        """Of the options of a step: KIND=a directory, several of them, or None."""
+        lists = {kind: paths if isinstance(paths, list) else [paths] for kind, paths in directories.items() if paths}
+        return cls(lists)
+
     def pool(self, kind: str) -> Pool:
         """The pool of KIND, read once; DataError where its directory is not given."""
         if kind not in self._directories:
