@@ -143,7 +143,9 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
     assert "train" not in ran_first and "features" not in ran_first and ran_first[-2:] == ["score", "results"]
     records = json.loads((finished / "results.json").read_text())
     lists = {record["trials"]: record["eer"] for record in records if record["backend"] == "cosine"}
-    assert set(lists) == {f"{name}{copy}" for name in ("eval", "eval_all") for copy in ("", "_telephone_band", "_noise0")}
+    assert set(lists) == {
+        f"{name}{copy}" for name in ("eval", "eval_all") for copy in ("", "_telephone_band", "_noise0")
+    }
     assert lists["eval_noise0"] > lists["eval"], "noise as loud as the voice cannot help"
     assert ran(run(*options)) == []
     assert "noise" in run("--test-conf", conditions, "--name", "lacking", ok=False).stderr
