@@ -70,7 +70,7 @@ class PldaBackend:
     @classmethod
     def read(cls, folder: Path, options: PldaScoring = PldaScoring()) -> "PldaBackend":
         """Reads FOLDER/{mean.vec,transform.mat,plda}; the first two may be missing."""
-        mean, transform = (path if path.exists() else None for path in (folder / "mean.vec", folder / "transform.mat"))
+        mean, transform = _projection_files(folder)
         plda = Plda.read(folder / "plda")
         length = _read_length(folder / _SETTINGS)
         projection = Projection.read(mean, transform, length)
@@ -99,6 +99,24 @@ class PldaBackend:
         return plda.factors(enroll_latent, enroll.num_utts, test_latent)
 
 
+def read_backend(folder: Path, plda: PldaScoring = PldaScoring()) -> Backend:
+    """The back-end in FOLDER: PLDA where there is a plda, otherwise cosine of what mean.vec and transform.mat make.
+
+    Args:
+        folder: what train_plda.py or train_lda.py wrote, or Kaldi's mean.vec, transform.mat, plda
+        plda: options of scoring, for PLDA
+
+    Raises:
+        DataError: there is no back-end in FOLDER
+    """
+    if (folder / "plda").exists():
+        return PldaBackend.read(folder, plda)
+    mean, transform = _projection_files(folder)
+    if mean is None and transform is None:
+        raise DataError("no back-end: there is neither plda nor mean.vec nor transform.mat in it", folder)
+    return CosineBackend.read(mean, transform)
+
+
 def write_projection(folder: Path, projection: Projection) -> None:
     """Writes FOLDER/mean.vec and FOLDER/transform.mat as Kaldi's programs do; removes one that is None."""
     transform = None if projection.transform is None else projection.transform.astype(np.float32)
@@ -107,6 +125,11 @@ def write_projection(folder: Path, projection: Projection) -> None:
             (folder / name).unlink(missing_ok=True)  # of an earlier model
         else:
             write_object(folder / name, array)
+
+
+def _projection_files(folder: Path) -> tuple[Path | None, Path | None]:
+    mean, transform = (path if path.exists() else None for path in (folder / "mean.vec", folder / "transform.mat"))
+    return mean, transform
 
 
 def _read_length(path: Path) -> Length:
