@@ -109,7 +109,7 @@ def read_backend(folder: Path, plda: PldaScoring = PldaScoring()) -> Backend:
     Raises:
         DataError: there is no back-end in FOLDER
     """
-    if (folder / "plda").exists():
+    if (folder / "plda").is_file():
         return PldaBackend.read(folder, plda)
     mean, transform = _projection_files(folder)
     if mean is None and transform is None:
@@ -128,7 +128,7 @@ def write_projection(folder: Path, projection: Projection) -> None:
 
 
 def _projection_files(folder: Path) -> tuple[Path | None, Path | None]:
-    mean, transform = (path if path.exists() else None for path in (folder / "mean.vec", folder / "transform.mat"))
+    mean, transform = (path if path.is_file() else None for path in (folder / "mean.vec", folder / "transform.mat"))
     return mean, transform
 
 

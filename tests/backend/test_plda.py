@@ -130,7 +130,7 @@ def test_any_back_end_is_read_from_its_folder(kaldi: Path, tmp_path: Path) -> No
     write_projection(tmp_path / "lda", Projection(np.ones(5), np.ones((3, 6))))
     back = read_backend(tmp_path / "lda")
     assert isinstance(back, CosineBackend) and np.array_equal(back.projection.mean, np.ones(5))
-    with pytest.raises(DataError, match="no back-end: there is neither plda nor mean.vec"):
+    with pytest.raises(DataError, match="no back-end: there is neither plda nor mean"):
         read_backend(tmp_path)
 
 
