@@ -165,47 +165,49 @@ def read_backend(folder: Path, plda: PldaScoring | None = None) -> Backend:
 
 
 def _write_projection(folder: Path, projection: Projection, settings: Mapping[str, Any]) -> None:
-    """Writes mean.vec and transform.mat as Kaldi's programs do, mean2.vec, ... of what comes then, and SETTINGS.
-
-    A file of a part that is not there is removed: it would be of an earlier back-end.
-    """
-    lengths = []
+    """Writes mean.vec and transform.mat as Kaldi's programs do, mean2.vec, ... of what comes then, and SETTINGS."""
+    for pattern in ("mean.vec", "transform.mat", "mean[0-9].vec", "transform[0-9].mat"):
+        for path in folder.glob(pattern):  # of an earlier back-end
+            path.unlink()
+    parts: list[dict[str, Any]] = []
     part: Projection | None = projection
-    for number in range(1, 10**6):
-        transform = None if part is None or part.transform is None else part.transform.astype(np.float32)
-        paths = _part_files(folder, number)
-        for path, array in zip(paths, (part and part.mean, transform), strict=True):
-            if array is None:
-                path.unlink(missing_ok=True)
-            else:
-                write_object(path, array)
-        if part is None and not any(path.exists() for path in _part_files(folder, number + 1)):
-            break
-        if part is not None:
-            lengths.append(part.length)
-            part = part.then
+    while part is not None:
+        suffix = str(len(parts) + 1) if parts else ""
+        transform = None if part.transform is None else part.transform.astype(np.float32)
+        arrays = {f"mean{suffix}.vec": part.mean, f"transform{suffix}.mat": transform}
+        given = {name: array for name, array in arrays.items() if array is not None}
+        for name, array in given.items():
+            write_object(folder / name, array)
+        parts.append({"files": list(given), "length": part.length})
+        part = part.then
     with atomic_write(folder / _SETTINGS) as file:
-        yaml.safe_dump({**settings, "lengths": lengths}, file, sort_keys=False)
+        yaml.safe_dump({**settings, "parts": parts}, file, sort_keys=False)
 
 
 def _read_projection(folder: Path, settings: dict[str, Any], length: Length) -> Projection:
-    """The parts that FOLDER holds, whose lengths SETTINGS tell, where they tell any; otherwise it is LENGTH."""
-    lengths = settings.pop("lengths", [length])
-    if "length_norm" in settings:  # of an earlier version
-        lengths = ["sqrt_dim" if settings.pop("length_norm") is True else "as_is"]
-    if not isinstance(lengths, list) or not lengths or not all(one in _LENGTHS for one in lengths):
-        raise DataError(f"lengths must be a list of {', '.join(_LENGTHS)}, not {lengths!r}", folder / _SETTINGS)
+    """What the files of FOLDER do before the model, by SETTINGS, or for want of these scaling to LENGTH."""
+    if "parts" not in settings:
+        if "length_norm" in settings:  # of an earlier version
+            length = "sqrt_dim" if settings.pop("length_norm") is True else "as_is"
+        mean, transform = (path if path.is_file() else None for path in (folder / "mean.vec", folder / "transform.mat"))
+        return Projection.read(mean, transform, length)
+    parts = settings.pop("parts")
     projection = None
-    for number in range(len(lengths), 0, -1):
-        mean, transform = (path if path.is_file() else None for path in _part_files(folder, number))
-        projection = replace(Projection.read(mean, transform, lengths[number - 1]), then=projection)
-    assert projection is not None
+    try:
+        for part in reversed(parts):
+            mean, transform = (
+                next((folder / name for name in part["files"] if name.startswith(kind) and "/" not in name), None)
+                for kind in ("mean", "transform")
+            )
+            if part["length"] not in _LENGTHS:
+                raise ValueError(part["length"])
+            projection = replace(Projection.read(mean, transform, part["length"]), then=projection)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        projection = None
+    if projection is None:
+        text = f"parts must be a list of files and a length ({', '.join(_LENGTHS)}), not {parts!r}"
+        raise DataError(text, folder / _SETTINGS)
     return projection
-
-
-def _part_files(folder: Path, number: int) -> tuple[Path, Path]:
-    suffix = "" if number == 1 else str(number)
-    return folder / f"mean{suffix}.vec", folder / f"transform{suffix}.mat"
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

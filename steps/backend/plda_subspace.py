@@ -57,4 +57,5 @@ def _principal(covariance: Floats, dim: int) -> Floats:
     values, vectors = np.linalg.eigh(covariance)
     # a dimension of the subspace that began at zero would stay there
     kept = np.maximum(values[::-1][:dim], 1e-6 * values[-1])
-    return vectors[:, ::-1][:, :dim] * np.sqrt(kept)
+    principal: Floats = vectors[:, ::-1][:, :dim] * np.sqrt(kept)
+    return principal

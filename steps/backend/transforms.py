@@ -155,4 +155,5 @@ def _shrunk(covariance: Floats, share: float, name: str) -> Floats:
     if not 0 <= share <= 1:
         raise DataError(f"{name}: shrinkage is {share:g}; it must lie between 0 and 1")
     sphere = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    return (1 - share) * covariance + share * sphere
+    shrunk: Floats = (1 - share) * covariance + share * sphere
+    return shrunk

@@ -115,8 +115,8 @@ def test_backend_folder(tmp_path: Path) -> None:
     assert PldaBackend.read(tmp_path).projection.length == "sqrt_dim"  # a folder of Kaldi's recipe
     (tmp_path / "backend.yaml").write_text("length_norm: false\n")  # of an earlier version
     assert PldaBackend.read(tmp_path).projection.length == "as_is"
-    (tmp_path / "backend.yaml").write_text("lengths: [perhaps]\n")
-    with pytest.raises(DataError, match=r"backend.yaml: lengths must be a list of unit, sqrt_dim, as_is, not"):
+    (tmp_path / "backend.yaml").write_text("parts: [{files: [], length: perhaps}]\n")
+    with pytest.raises(DataError, match=r"backend.yaml: parts must be a list of files and a length"):
         PldaBackend.read(tmp_path)
 
 
