@@ -10,7 +10,7 @@ import numpy as np
 
 from steps.backend.calibration import Term
 from steps.backend.metrics import Floats
-from steps.datadir.tables import read_lists, read_table
+from steps.datadir.tables import read_lists, read_numbers, read_table
 from steps.datadir.trials import Trials, read_scores
 from steps.utils.errors import DataError
 
@@ -39,7 +39,7 @@ def trial_values(
     terms = [Term("score", _score_name(path)) for path in scores]
     columns = [_finite_scores(path, trials) for path in scores]
     for path in measures:
-        enroll, test = (values[rows] for values, rows in _sides(_numbers(path), trials, models, path))
+        enroll, test = (values[rows] for values, rows in _sides(read_numbers(path), trials, models, path))
         terms += [Term("mean", _measure_name(path)), Term("gap", _measure_name(path))]
         columns += [(enroll + test) / 2, np.abs(enroll - test)]
     for path in labels:
@@ -49,11 +49,10 @@ def trial_values(
     names = [str(term) for term in terms]
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"'{name}' is given {names.count(name)} times: files are told apart by {_HOW}")
+            raise DataError(
+                f"'{name}' is given {names.count(name)} times: files are told apart by what follows the dot, or utt2"
+            )
     return terms, np.column_stack(columns)
-
-
-_HOW = "what follows the last dot of a score file, and utt2 of a table"
 
 
 def check_terms(given: Sequence[Term], wanted: Sequence[Term], path: Path) -> None:
@@ -76,19 +75,6 @@ def _finite_scores(path: Path, trials: Trials) -> Floats:
     if not np.isfinite(scores).all():
         raise DataError(f"the score of '{trials.name(int(np.isfinite(scores).argmin()))}' is not finite", path)
     return scores
-
-
-def _numbers(path: Path) -> dict[str, float]:
-    """The table of numbers PATH; DataError at the first line that is of none."""
-    numbers = {}
-    for line, (key, text) in enumerate(read_table(path).items(), start=1):
-        try:
-            numbers[key] = float(text)
-        except ValueError:
-            raise DataError(f"'{key}' has the value '{text}', which is not a number", path, line) from None
-        if not np.isfinite(numbers[key]):
-            raise DataError(f"the value of '{key}' is not finite", path, line)
-    return numbers
 
 
 def _sides(
