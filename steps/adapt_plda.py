@@ -37,7 +37,7 @@ def adapt_plda(
     projection = replace(backend.projection, mean=mean)
     projected = projection.apply(Side.single(embeddings.ids, embeddings.matrix))
     plda = adapt(backend.plda, projected, mean_diff_scale, within_covar_scale, between_covar_scale)
-    PldaBackend(projection, plda).write(out_dir)
+    replace(backend, projection=projection, plda=plda).write(out_dir)
     logging.info("%s: adapted to %d embeddings", out_dir, len(embeddings.ids))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from steps.backend.backends import PldaBackend, PldaScoring
 from steps.backend.scoring import score_pairs
-from steps.backend.vectors import read_sides
+from steps.backend.vectors import MultiEnroll, read_sides
 from steps.datadir.trials import read_trials, write_scores
 from steps.utils.cli import run_step
 
@@ -18,7 +18,8 @@ def score_plda(
     backend_dir: Path,
     scores: Path,
     enroll_spk2utt: Path | None = None,
-    plda: PldaScoring = PldaScoring(),
+    multi_enroll: MultiEnroll = "average",
+    plda: PldaScoring | None = None,
     nj: int = 4,
 ) -> None:
     """Write SCORES, "enroll test log-likelihood-ratio" a line, in the order of TRIALS.
@@ -29,13 +30,16 @@ def score_plda(
         test_scp: embeddings of the test side, often the same file
         backend_dir: what train_plda.py wrote, or a folder with Kaldi's mean.vec, transform.mat (optional) and plda
         scores: the file to write
-        enroll_spk2utt: enrolment ids named here are models: their utterances are averaged
-        plda: the options of Kaldi's ivector-plda-scoring
+        enroll_spk2utt: enrolment ids named here are models of several utterances
+        multi_enroll: what is made of them: average, their embeddings are averaged and PLDA is told of how many, as
+            Kaldi's recipes do with ivector-mean and --num-utts; scores, the score of each is computed and these are
+            averaged; plda, the likelihood ratio of all of them, each projected and length-normalised by itself
+        plda: the options of Kaldi's ivector-plda-scoring; by default as BACKEND_DIR says, otherwise Kaldi's defaults
         nj: number of threads
     """
     trial_list = read_trials(trials)
-    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
-    factors = PldaBackend.read(backend_dir, plda).factors(enroll, test)
+    sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
+    factors = PldaBackend.read(backend_dir, plda).factors(*sides)
     write_scores(scores, trial_list, score_pairs(factors, trial_list.enroll, trial_list.test, nj))
     logging.info("%s: PLDA scores of %d trials", scores, len(trial_list))
 
