@@ -43,7 +43,7 @@ class Term:
 class Calibration:
     """llr = offset + sum of weight * value, over TERMS, in natural logarithms.
 
-    prior: that of a target in training; trained_on: on what, for people.
+    prior: that of a target in training; trained_on: on how many "targets" and "nontargets", and what else people want to know.
     """
 
     offset: float
@@ -112,10 +112,17 @@ class Calibration:
             raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from error
         try:
             terms = tuple(Term(term["kind"], str(term["name"]), float(term["weight"])) for term in content["terms"])
-            result = cls(float(content["offset"]), terms, float(content["prior"]), dict(content["trained_on"]))
+            trained_on = dict(content["trained_on"])
+            counts = [int(trained_on[name]) for name in ("targets", "nontargets")]
+            result = cls(float(content["offset"]), terms, float(content["prior"]), trained_on)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a calibration: {type(error).__name__} {error}", path) from error
         numbers = [result.offset, *(term.weight for term in terms)]
-        if not terms or not np.isfinite(numbers).all() or any(term.kind not in _KINDS for term in terms):
+        if (
+            min(counts) < 1
+            or not terms
+            or not np.isfinite(numbers).all()
+            or any(term.kind not in _KINDS for term in terms)
+        ):
             raise DataError("not a calibration: it needs terms of known kinds with finite weights", path)
         return result

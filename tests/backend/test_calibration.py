@@ -118,8 +118,14 @@ def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
     for text, message in (
         ("a: [", "not YAML"),
         ("offset: 1", "not a calibration"),
-        ("{offset: .nan, terms: [{kind: score, name: x, weight: 1}], prior: 0.1, trained_on: {}}", "finite weights"),
-        ("{offset: 1, terms: [{kind: sum, name: x, weight: 1}], prior: 0.1, trained_on: {}}", "known kinds"),
+        (
+            "{offset: .nan, terms: [{kind: score, name: x, weight: 1}], prior: 0.1, trained_on: {targets: 1, nontargets: 1}}",
+            "finite weights",
+        ),
+        (
+            "{offset: 1, terms: [{kind: sum, name: x, weight: 1}], prior: 0.1, trained_on: {targets: 1, nontargets: 1}}",
+            "known kinds",
+        ),
     ):
         (tmp_path / "bad").write_text(text)
         with pytest.raises(DataError, match=message):
