@@ -43,7 +43,8 @@ class Term:
 class Calibration:
     """llr = offset + sum of weight * value, over TERMS, in natural logarithms.
 
-    prior: that of a target in training; trained_on: on how many "targets" and "nontargets", and what else people want to know.
+    prior: that of a target in training; trained_on: on how many "targets" and "nontargets", and what else there is to
+    tell people.
     """
 
     offset: float

@@ -20,8 +20,8 @@ from steps.utils.errors import DataError
 class Verdict:
     """Whether TEST is of the speaker of ENROLL, and how sure that is.
 
-    llr: natural log-likelihood ratio, as far as the pack's list supports it; probability: that they are one, at the prior; threshold: on llr; point: what
-    errors the pack expects there, where it lists it.
+    llr: natural log-likelihood ratio, as far as the pack's list supports it; probability: that they are one, at the
+    prior; threshold: on llr; point: what errors the pack expects there, where it lists it.
     """
 
     enroll: Sequence[Embedded]
