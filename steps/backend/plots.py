@@ -88,6 +88,25 @@ def plot_scores(
         save(figure, paths)
 
 
+def plot_rank_curve(curves: Mapping[str, Floats], paths: Iterable[Path], title: str = "") -> None:
+    """Writes the share of probes found by rank, name -> (R,) from rank 1, into each of PATHS (PNG, SVG, PDF)."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for (name, curve), color in zip(curves.items(), COLORS, strict=False):
+            label = f"{name}, top-1 {100 * curve[0]:.1f} %"
+            axes.step(np.arange(1, len(curve) + 1), 100 * curve, where="post", color=color, linewidth=1.5, label=label)
+        axes.set(xlabel="rank", ylabel="probes found (%)", xscale="log")
+        longest = max(len(curve) for curve in curves.values())
+        axes.set_xlim(1, max(2, longest))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(color="#e4e4e4", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_title(title, fontsize=10)
+        axes.legend(loc="lower right", frameon=False, fontsize=8)
+        save(figure, paths)
+
+
 def plot_paths(out: Path) -> list[Path]:
     """The files that a plot named OUT is written to: OUT itself, or OUT.png and OUT.svg where it has no such suffix.
 

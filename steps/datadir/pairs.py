@@ -73,7 +73,7 @@ class Pairing:
         if not len(pairs):
             raise DataError("no two utterances make a target trial")
         if max_targets is not None and max_targets < len(pairs):
-            pairs = pairs[_even_draw(self._spk[pairs // len(self.utts)], max_targets, generator)]
+            pairs = pairs[even_draw(self._spk[pairs // len(self.utts)], max_targets, generator)]
         others = self._nontargets(nontargets * len(pairs), generator)
         enroll, test = np.divmod(np.sort(np.concatenate([pairs, others])), max(1, len(self.utts)))
         return self._trials(enroll, test)
@@ -148,8 +148,8 @@ def _num_pairs(sizes: np.ndarray) -> int:
     return int((sizes * (sizes - 1) // 2).sum())
 
 
-def _even_draw(groups: np.ndarray, wanted: int, generator: np.random.Generator) -> np.ndarray:
-    """Indices of WANTED members of GROUPS: as many of each group, or all it has; sorted."""
+def even_draw(groups: np.ndarray, wanted: int, generator: np.random.Generator) -> np.ndarray:
+    """Indices of WANTED members of GROUPS (N,), numbers: as many of each group, or all it has; sorted."""
     order = generator.permutation(len(groups))
     ranked = order[np.argsort(groups[order], kind="stable")]  # groups one after another, shuffled within
     sorted_groups = groups[ranked]

@@ -1,5 +1,6 @@
 """Kaldi's text tables, "key rest-of-line" in UTF-8, sorted as LC_ALL=C sorts: the one parser of them all."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,6 +89,23 @@ def read_ids(path: Path | str) -> list[str]:
             raise DataError(line.problem, path, line.number)
         ids.append(line.key)
     return ids
+
+
+def read_numbers(path: Path | str) -> dict[str, float]:
+    """A table of numbers, such as utt2dur: {key: number}.
+
+    Raises:
+        DataError: as `read_table`, and at the first line whose value is not a finite number
+    """
+    numbers = {}
+    for number, (key, text) in enumerate(read_table(path).items(), start=1):
+        try:
+            numbers[key] = float(text)
+        except ValueError:
+            raise DataError(f"'{key}' has the value '{text}', which is not a number", path, number) from None
+        if not math.isfinite(numbers[key]):
+            raise DataError(f"the value of '{key}' is not finite", path, number)
+    return numbers
 
 
 def write_lists(path: Path | str, lists: Mapping[str, list[str]]) -> None:

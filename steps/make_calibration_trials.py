@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""A trial list for calibration, of training speakers that the network was not trained on."""
+
+import logging
+from pathlib import Path
+
+from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials
+from steps.datadir.datadir import DataDir
+from steps.datadir.tables import read_ids, read_numbers, write_table
+from steps.datadir.trials import write_trials
+from steps.utils.cli import run_step
+from steps.utils.errors import DataError
+
+
+def make_calibration_trials(
+    data_dir: Path,
+    out_dir: Path,
+    egs_dir: Path | None = None,
+    spk_list: Path | None = None,
+    within: list[str] = [],  # noqa: B006 (shown as the default)
+    draw: CalibrationDraw = CalibrationDraw(),
+) -> None:
+    """Write OUT_DIR/trials and OUT_DIR/utt2spk, of the speakers that EGS_DIR keeps out of training, or of SPK_LIST.
+
+    The back-end must not know these speakers either: train it on what steps/filter_scp.py --exclude leaves.
+
+    Args:
+        data_dir: training data directory, with utt2dur
+        out_dir: the folder to write into
+        egs_dir: training examples: their num_valid_speakers speakers were kept for trials
+        spk_list: instead, the speakers in this file, one a line
+        within: tables of DATA_DIR, as [spk2gender,utt2session]: both sides of every trial have the same label. Say in
+            which group the hard trials are, such as the corpus where several are mixed: easy nontargets make
+            log-likelihood ratios that promise too much
+        draw: how many trials, and how they are drawn
+    """
+    from steps.feats.egs_format import Manifest
+
+    data = DataDir.read(data_dir)
+    if (egs_dir is None) == (spk_list is None):
+        raise DataError("give either --egs-dir or --spk-list")
+    speakers = set(Manifest.read(egs_dir).valid_speakers if egs_dir else read_ids(spk_list or ""))
+    if len(speakers) < 2:
+        raise DataError(
+            f"{len(speakers)} speakers cannot make trials: num_valid_speakers of the egs", egs_dir or spk_list
+        )
+    known = set(data.utt2spk.values())
+    if unknown := sorted(speakers - known):
+        raise DataError(f"no speaker '{unknown[0]}' ({len(unknown)} of {len(speakers)})", data_dir / "utt2spk")
+    utt2spk = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}
+    seconds = read_numbers(data_dir / "utt2dur")
+    if missing := [utt for utt in utt2spk if utt not in seconds]:
+        raise DataError(
+            f"no length of '{missing[0]}' ({len(missing)} of {len(utt2spk)} utterances)", data_dir / "utt2dur"
+        )
+    labels = []
+    for name in within:
+        table = data.table(name)
+        labels.append({u: table[k] for u, s in utt2spk.items() if (k := s if name.startswith("spk2") else u) in table})
+    trials = calibration_trials(utt2spk, seconds, labels, draw)
+    write_table(out_dir / "utt2spk", utt2spk)
+    write_trials(out_dir / "trials", trials)
+    logging.info("%s: %s of %d speakers", out_dir / "trials", trials.summary(), len(speakers))
+
+
+if __name__ == "__main__":
+    run_step(make_calibration_trials)

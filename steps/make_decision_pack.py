@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""A decision pack: network, back-end, calibration and thresholds in one folder, for verify.py and identify.py."""
+
+from pathlib import Path
+
+from steps.feats.vad import VadOptions
+from steps.utils.cli import run_step
+
+
+def make_decision_pack(
+    model_dir: Path,
+    data_dir: Path,
+    backend_dir: Path,
+    trials: Path,
+    embeddings: Path,
+    out_dir: Path,
+    vad: VadOptions = VadOptions(),
+    audio_conf: Path | None = None,
+    cohort_scp: Path | None = None,
+    cohort_utt2spk: Path | None = None,
+    top_n: int = 300,
+    measures: list[Path] = [],  # noqa: B006 (shown as the default)
+    test_trials: Path | None = None,
+    test_embeddings: Path | None = None,
+    test_measures: list[Path] = [],  # noqa: B006
+    prior: float = 0.05,
+    min_speech: float = 1.0,
+    draws: int = 1000,
+    seed: int = 0,
+    nj: int = 4,
+) -> None:
+    """Write OUT_DIR: copies of all parts, a calibration trained on TRIALS, thresholds with expected errors, README.md.
+
+    Args:
+        model_dir: what steps/train.py wrote
+        data_dir: data directory with features such as the network was trained on; conf/feats.yaml is taken from it
+        backend_dir: what train_backend.py or train_plda.py wrote; it must not have been trained on speakers of TRIALS
+        trials: trial list to calibrate on, such as make_calibration_trials.py makes
+        embeddings: of its utterances (scp or ark)
+        out_dir: the folder to write; an existing pack is replaced
+        vad: options of the energy VAD, or the YAML file that stage 2 was given
+        audio_conf: the YAML file of conf/audio/ that stage 1 was given, if it was
+        cohort_scp: embeddings to normalise scores by (AS-norm); speakers of the trials are left out
+        cohort_utt2spk: average the cohort's embeddings by speaker
+        top_n: how many cohort scores AS-norm keeps; at most the whole cohort
+        measures: tables of make_quality.py for TRIALS that the calibration takes: utt2logdur, utt2snr, utt2magnitude
+        test_trials: another list, of other speakers, to count errors on; by default TRIALS
+        test_embeddings: of its utterances
+        test_measures: tables of the same measures for it
+        prior: of a target: where the log-likelihood ratios are to be most exact
+        min_speech: seconds of speech; verify.py warns of less
+        draws: number of draws of speakers for the intervals
+        seed: of the draws
+        nj: number of threads
+    """
+    from steps.backend.make_pack import ScoredList, make_pack  # scipy takes half a second: not for --help
+
+    cohort = (cohort_scp, cohort_utt2spk, top_n)
+    calibration_list = ScoredList(trials, embeddings, measures)
+    test_list = ScoredList(test_trials, test_embeddings or embeddings, test_measures) if test_trials else None
+    front = (data_dir / "conf" / "feats.yaml", vad, audio_conf)
+    make_pack(
+        out_dir, model_dir, front, backend_dir, cohort, calibration_list, test_list, prior, min_speech, draws, seed, nj
+    )
+
+
+if __name__ == "__main__":
+    run_step(make_decision_pack)
