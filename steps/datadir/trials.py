@@ -3,20 +3,17 @@
 Read by scoring and metrics; written by make_trials and the corpus fronts.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, repeat
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 
-from steps.datadir.tables import BLANKS, CRLF, split_lines
+from steps.datadir.trial_text import Names, read_lines
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
-_BLOCK = 1 << 22  # bytes of text at a time; tokens take about ten times as much
 _LINES = 1 << 13  # lines formatted at a time
 
 
@@ -108,24 +105,31 @@ def read_trials(path: Path | str, layout: Layout | None = None) -> Trials:
     Raises:
         DataError: no such file, no trial in it, or the first malformed line
     """
-    enroll, test, target = _Ids(), _Ids(), []
-    for number, tokens in _token_blocks(path):
-        layout = layout or layout_of(tokens[:3])
+    enroll_names, test_names = Names(), Names()
+    enroll, test, target = [], [], []
+    for lines in read_lines(path):
+        layout = layout or layout_of([lines.field(0, column) for column in range(3)])
         if layout is None:
-            raise DataError(NO_LAYOUT, path, number)
-        labels = list(map(layout.labels.get, tokens[layout.label :: 3]))
-        if None in labels:
-            line = labels.index(None)
-            label, wanted = tokens[3 * line + layout.label], b" or ".join(layout.labels).decode()
-            raise DataError(f"label '{label.decode(errors='replace')}' is not {wanted}", path, number + line)
-        target.append(np.array(labels, bool))
-        enroll.add(tokens[layout.enroll :: 3])
-        test.add(tokens[layout.test :: 3])
+            raise DataError(NO_LAYOUT, path, lines.number)
+        labels = Names(layout.labels).find(lines.words(layout.label))
+        if labels.min() < 0:
+            line = int(labels.argmin())
+            label, wanted = lines.field(line, layout.label), b" or ".join(layout.labels).decode()
+            raise DataError(f"label '{label.decode(errors='replace')}' is not {wanted}", path, lines.number + line)
+        target.append(np.array(list(layout.labels.values()))[labels])
+        enroll.append(enroll_names.add(lines.words(layout.enroll)))
+        test.append(test_names.add(lines.words(layout.test)))
     if layout is None:
         raise DataError("no trials in it", path)
-    enroll_ids, enroll_indices = enroll.finish(path)
-    test_ids, test_indices = test.finish(path)
-    return Trials(enroll_ids, test_ids, enroll_indices, test_indices, np.concatenate(target))
+    ids = enroll_names.decoded(path, enroll), test_names.decoded(path, test)
+    return Trials(*ids, _joined(enroll), _joined(test), _joined(target))
+
+
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    """BLOCKS as one, which are let go: long lists are not held twice."""
+    joined = np.concatenate(blocks)
+    blocks.clear()
+    return joined
 
 
 def layout_of(tokens: list[bytes]) -> Layout | None:
@@ -173,22 +177,28 @@ def read_scores(path: Path | str, trials: Trials) -> np.ndarray:
     Raises:
         DataError: malformed line, not a number, NaN, a pair scored twice, a trial without a score
     """
-    enroll_index = {name.encode(): index for index, name in enumerate(trials.enroll_ids)}
-    test_index = {name.encode(): index for index, name in enumerate(trials.test_ids)}
-    enroll, test, scores = [], [], []
-    for number, tokens in _token_blocks(path):
-        enroll.append(_lookup(enroll_index, tokens[0::3]))
-        test.append(_lookup(test_index, tokens[1::3]))
-        scores.append(_floats(tokens[2::3], path, number))
-    if not scores:
+    enroll_names = Names(name.encode() for name in trials.enroll_ids)
+    test_names = Names(name.encode() for name in trials.test_ids)
+    values = np.empty(len(trials))  # of the first lines, as long as they are in the order of the trials
+    count = 0
+    rest: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for lines in read_lines(path):
+        enroll, test = enroll_names.find(lines.words(0)), test_names.find(lines.words(1))
+        scores = lines.floats(2, path)
+        rows = slice(count, count + len(scores))
+        if rest or not (np.array_equal(enroll, trials.enroll[rows]) and np.array_equal(test, trials.test[rows])):
+            rest.append((enroll, test, scores))
+        else:
+            values[rows] = scores
+            count = rows.stop
+    if not count and not rest:
         raise DataError("no scores in it", path)
-    values = np.concatenate(scores)
-    found = Trials(
-        trials.enroll_ids, trials.test_ids, np.concatenate(enroll), np.concatenate(test), np.zeros(len(values), bool)
-    )
-    if np.array_equal(found.enroll, trials.enroll) and np.array_equal(found.test, trials.test):
+    if count == len(trials) and not rest:
         return values
-    return _match(path, trials, found, values)
+    rest.insert(0, (trials.enroll[:count], trials.test[:count], values[:count]))
+    enroll, test, scores = map(np.concatenate, zip(*rest, strict=True))
+    found = Trials(trials.enroll_ids, trials.test_ids, enroll, test, np.zeros(len(scores), bool))
+    return _match(path, trials, found, scores)
 
 
 def write_scores(path: Path | str, trials: Trials, scores: np.ndarray) -> None:
@@ -200,105 +210,6 @@ def write_scores(path: Path | str, trials: Trials, scores: np.ndarray) -> None:
         raise DataError(f"the score of '{trials.name(row)}' is NaN", path)
     with atomic_write(path) as file:
         _write_lines(file, trials, "%s %s %.9g\n", scores)
-
-
-class _Ids:
-    """Numbers for names, in order of appearance: one look-up a token, whether it is new or not."""
-
-    def __init__(self) -> None:
-        self._index: defaultdict[bytes, int] = defaultdict(count().__next__)
-        self._blocks: list[np.ndarray] = []
-
-    def add(self, tokens: list[bytes]) -> None:
-        self._blocks.append(np.fromiter(map(self._index.__getitem__, tokens), np.int32, len(tokens)))
-
-    def finish(self, path: Path | str) -> tuple[list[str], np.ndarray]:
-        """(names, index of each token's name); DataError where a name is not UTF-8."""
-        indices = np.concatenate(self._blocks)
-        names: list[str] = []
-        try:
-            names.extend(map(bytes.decode, self._index))
-        except UnicodeDecodeError:
-            raise DataError("not UTF-8", path, int(np.argmax(indices == len(names))) + 1) from None
-        return names, indices
-
-
-def _lookup(index: dict[bytes, int], tokens: list[bytes]) -> np.ndarray:
-    """(num_tokens,) int32; -1 for a token that is not in INDEX."""
-    values = map(index.get, tokens, repeat(-1))
-    return np.fromiter(values, np.int32, len(tokens))
-
-
-def _token_blocks(path: Path | str) -> Iterator[tuple[int, list[bytes]]]:
-    """(number of the first line, tokens) of blocks of lines; DataError at the first line without three tokens."""
-    number = 1
-    for text in _line_blocks(path):
-        codes = np.frombuffer(text, np.uint8)
-        separators = codes[codes <= 32]
-        plain = len(separators) % 3 == 0 and (separators.reshape(-1, 3) == (32, 32, 10)).all()
-        tokens = text.split()
-        if not plain or len(tokens) != len(separators):
-            _check_lines(path, text, number)
-        yield number, tokens
-        number += len(tokens) // 3
-
-
-def _check_lines(path: Path | str, text: bytes, number: int) -> None:
-    """Finds the first bad line; other blanks than one space between the fields are no problem."""
-    for line_number, line in enumerate(split_lines(text), start=number):
-        if problem := line_problem(line):
-            raise DataError(problem, path, line_number)
-
-
-def line_problem(line: bytes) -> str | None:
-    """What keeps LINE from being three fields of text."""
-    if line.endswith(b"\r"):
-        return CRLF
-    try:
-        shown = line.decode().strip(BLANKS)
-    except UnicodeDecodeError:
-        return "not UTF-8"
-    fields = len(line.split())
-    return None if fields == 3 else f"three fields are wanted, not {fields}: '{shown}'"
-
-
-def _line_blocks(path: Path | str) -> Iterator[bytes]:
-    """The file in blocks of whole lines, each ending in LF."""
-    try:
-        with Path(path).open("rb") as file:
-            rest = b""
-            while block := file.read(_BLOCK):
-                head, newline, tail = block.rpartition(b"\n")
-                if newline:
-                    yield rest + head + newline
-                    rest = tail
-                else:
-                    rest += block
-            if rest:
-                yield rest + b"\n"
-    except OSError as error:
-        raise DataError(f"cannot read: {error.strerror or error}", path) from error
-
-
-def _floats(tokens: list[bytes], path: Path | str, number: int) -> np.ndarray:
-    try:
-        values = np.fromiter(map(float, tokens), np.float64, len(tokens))
-    except ValueError:
-        for line, token in enumerate(tokens, start=number):
-            if not _is_float(token):
-                raise DataError(f"not a number: '{token.decode(errors='replace')}'", path, line) from None
-        raise
-    if np.isnan(values).any():
-        raise DataError("the score is NaN", path, number + int(np.isnan(values).argmax()))
-    return values
-
-
-def _is_float(token: bytes) -> bool:
-    try:
-        float(token)
-    except ValueError:
-        return False
-    return True
 
 
 def _match(path: Path | str, trials: Trials, found: Trials, values: np.ndarray) -> np.ndarray:
