@@ -22,6 +22,7 @@ BLOCK = 1 << 23  # listed trials whose scores are held at a time
 _CHUNK = 1 << 16  # listed trials a job
 _GATHER = 256  # listed trials whose vectors are gathered at a time: half a megabyte at dim 256, within a core's cache
 _BLOCK = 1 << 22  # scores in a block of the full matrix: 16 MB
+_STRIPE = 1 << 25  # scores of the full matrix held at a time: 128 MB
 _DENSE = 40  # a score of the full matrix costs about this much less than one of a listed trial
 
 
@@ -100,6 +101,32 @@ def _argsort(rows: Integers) -> Integers:
     keys.sort()
     order: Integers = keys.astype(np.uint32).astype(np.int64)
     return order
+
+
+def matrix_blocks(factors: Factors, nj: int = 1, start: int = 0) -> Iterator[Vectors]:
+    """The full matrix of scores from row START on, some rows at a time, (rows, T) float32, on at most NJ threads.
+
+    A block is only good until the next one.
+    """
+    num_left, num_right = len(factors.left), len(factors.right)
+    height = max(1, _STRIPE // num_right)
+    step = min(height, max(64, _BLOCK // num_right))
+    block = np.empty((min(height, num_left), num_right), np.float32)
+    left_bias, right_bias = factors.left_bias.astype(np.float32), factors.right_bias.astype(np.float32)
+    biased = left_bias.any() or right_bias.any()
+    for begin in range(start, num_left, height):
+        stop = min(begin + height, num_left)
+
+        def multiply(first: int) -> None:
+            rows = slice(first, min(first + step, stop))  # noqa: B023 (done with before the next round)
+            scores = block[rows.start - begin : rows.stop - begin]  # noqa: B023
+            np.matmul(factors.left[rows], factors.right.T, out=scores)
+            if biased:
+                scores += left_bias[rows, None]
+                scores += right_bias[factors.group[rows]] if len(right_bias) > 1 else right_bias[0]
+
+        _on_threads(multiply, range(begin, stop, step), nj)
+        yield block[: stop - begin]
 
 
 def map_products(factors: Factors, function: Callable[[slice, Vectors], None], nj: int = 1) -> None:

@@ -1,20 +1,23 @@
-"""Trial lists and score files: text of millions of lines in and out of arrays, in blocks of bounded memory.
+"""Trial lists and score files, of any length, in and out of arrays: text, or the binary forms of trial_arrays.py.
 
 Read by scoring and metrics; written by make_trials and the corpus fronts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from steps.datadir import trial_arrays
+from steps.datadir.trial_arrays import Arrays
 from steps.datadir.trial_text import Names, read_lines
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
 _LINES = 1 << 13  # lines formatted at a time
+_BLOCK = 1 << 20  # scores looked at at a time
 
 
 class Layout(NamedTuple):
@@ -75,6 +78,14 @@ class Trials:
             test=_translate(test_names, test_index)[self.test],
         )
 
+    def digest(self) -> bytes:
+        """32 bytes that tell the ordered pairs of ids from any others, however the ids are numbered."""
+        return trial_arrays.digest(self._arrays)
+
+    @property
+    def _arrays(self) -> Arrays:
+        return Arrays(self.enroll_ids, self.test_ids, self.enroll, self.test, self.target)
+
     @property
     def pairs(self) -> np.ndarray:
         """(num_trials,) int64: one number a pair of ids."""
@@ -99,12 +110,14 @@ def read_trials(path: Path | str, layout: Layout | None = None) -> Trials:
     """A list in Kaldi's form, "enroll test target|nontarget", or VoxCeleb's, "1|0 enroll test": its first line tells.
 
     Args:
-        path: the file
+        path: the file; a .npz is in binary form
         layout: another form, that of a corpus
 
     Raises:
         DataError: no such file, no trial in it, or the first malformed line
     """
+    if trial_arrays.is_list(path):
+        return Trials(*trial_arrays.read_list(path))
     enroll_names, test_names = Names(), Names()
     enroll, test, target = [], [], []
     for lines in read_lines(path):
@@ -161,22 +174,31 @@ def _translate(names: Sequence[str], index: dict[str, int]) -> np.ndarray:
 
 
 def write_trials(path: Path | str, trials: Trials | Iterable[Trials]) -> None:
-    """Writes Kaldi's form, in the order of TRIALS (or of its blocks, one after another)."""
-    with atomic_write(path) as file:
+    """Writes Kaldi's form, or the binary one if PATH is a .npz, in the order of TRIALS (or of its blocks)."""
+    if trial_arrays.is_list(path):
+        trial_arrays.write_list(path, (trials if isinstance(trials, Trials) else join_trials(list(trials)))._arrays)
+        return
+    with atomic_write(path, "wb") as file:
         for block in [trials] if isinstance(trials, Trials) else trials:
-            labels = np.where(block.target, "target", "nontarget")
-            _write_lines(file, block, "%s %s %s\n", labels)
+            names = np.array(block.enroll_ids, object), np.array(block.test_ids, object)
+            for start in range(0, len(block), _LINES):
+                rows = slice(start, start + _LINES)
+                labels = np.where(block.target[rows], "target", "nontarget").tolist()
+                file.write(_lines("%s %s %s\n", names, block, rows, labels))
 
 
 def read_scores(path: Path | str, trials: Trials) -> np.ndarray:
-    """Scores of TRIALS out of a file of "enroll test score" lines, in any order.
+    """Scores of TRIALS out of a file of "enroll test score" lines, in any order, or out of a .npy in theirs.
 
     Returns:
-        (num_trials,) float64, aligned to TRIALS. Lines of other pairs are passed over.
+        (num_trials,) float64 (what a .npy has: float32), aligned to TRIALS. Lines of other pairs are passed over.
 
     Raises:
-        DataError: malformed line, not a number, NaN, a pair scored twice, a trial without a score
+        DataError: malformed line, not a number, NaN, a pair scored twice, a trial without a score; a .npy that was made
+            for other trials
     """
+    if trial_arrays.is_scores(path):
+        return _read_array(path, trials)
     enroll_names = Names(name.encode() for name in trials.enroll_ids)
     test_names = Names(name.encode() for name in trials.test_ids)
     values = np.empty(len(trials))  # of the first lines, as long as they are in the order of the trials
@@ -201,15 +223,63 @@ def read_scores(path: Path | str, trials: Trials) -> np.ndarray:
     return _match(path, trials, found, scores)
 
 
+def _read_array(path: Path | str, trials: Trials) -> np.ndarray:
+    values, list_digest = trial_arrays.read_score_array(path, len(trials))
+    if list_digest and list_digest != trials.digest():
+        raise DataError("these are scores of another trial list, or of the same trials in another order", path)
+    _check_numbers(path, trials, 0, values)
+    return values
+
+
 def write_scores(path: Path | str, trials: Trials, scores: np.ndarray) -> None:
-    """Writes "enroll test score" lines in the order of TRIALS, with nine significant digits (float32 survives)."""
+    """Writes "enroll test score" lines in the order of TRIALS, with nine significant digits (float32 survives).
+
+    A PATH that ends in .npy is written in binary form, as float32.
+    """
     if len(scores) != len(trials):
         raise DataError(f"{len(scores)} scores for {len(trials)} trials", path)
-    if np.isnan(scores).any():
-        row = int(np.isnan(scores).argmax())
-        raise DataError(f"the score of '{trials.name(row)}' is NaN", path)
-    with atomic_write(path) as file:
-        _write_lines(file, trials, "%s %s %.9g\n", scores)
+    _check_numbers(path, trials, 0, scores)
+    with atomic_write(path, "wb") as file:
+        for data in ScoreBytes(path, trials).of(0, scores):
+            file.write(data)
+
+
+class ScoreBytes:
+    """Scores of TRIALS as the bytes of the file PATH, which its suffix gives the form of."""
+
+    def __init__(self, path: Path | str, trials: Trials) -> None:
+        self._path, self._trials = path, trials
+        self._names = np.array(trials.enroll_ids, object), np.array(trials.test_ids, object)
+
+    def of(self, start: int, scores: np.ndarray) -> Iterator[bytes]:
+        """Those of SCORES (N,), of the trials from START on, with what stands before the first and after the last.
+
+        Raises:
+            DataError: a score is NaN
+        """
+        _check_numbers(self._path, self._trials, start, scores)
+        if not trial_arrays.is_scores(self._path):
+            for begin in range(0, len(scores), _LINES):
+                yield self._lines(start + begin, scores[begin : begin + _LINES])
+            return
+        if start == 0:
+            yield trial_arrays.array_header((len(self._trials),))
+        yield scores.astype("<f4").tobytes()
+        if start + len(scores) == len(self._trials):
+            yield self._trials.digest()
+
+    def _lines(self, start: int, scores: np.ndarray) -> bytes:
+        rows = slice(start, start + len(scores))
+        return _lines("%s %s %.9g\n", self._names, self._trials, rows, scores.tolist())
+
+
+def _check_numbers(path: Path | str, trials: Trials, start: int, scores: np.ndarray) -> None:
+    """DataError where one of SCORES, of the trials from START on, is NaN."""
+    for begin in range(0, len(scores), _BLOCK):
+        bad = np.isnan(scores[begin : begin + _BLOCK])
+        if bad.any():
+            row = start + begin + int(bad.argmax())
+            raise DataError(f"the score of '{trials.name(row)}' is NaN (trial {row + 1})", path)
 
 
 def _match(path: Path | str, trials: Trials, found: Trials, values: np.ndarray) -> np.ndarray:
@@ -231,13 +301,10 @@ def _match(path: Path | str, trials: Trials, found: Trials, values: np.ndarray) 
     return values[order[place]]
 
 
-def _write_lines(file: IO[str], trials: Trials, form: str, third: np.ndarray) -> None:
-    enroll_names = np.array(trials.enroll_ids, object)
-    test_names = np.array(trials.test_ids, object)
-    for start in range(0, len(trials), _LINES):
-        block = slice(start, start + _LINES)
-        fields: list[object] = [None] * (3 * len(third[block]))
-        fields[0::3] = enroll_names[trials.enroll[block]].tolist()
-        fields[1::3] = test_names[trials.test[block]].tolist()
-        fields[2::3] = third[block].tolist()
-        file.write(form * (len(fields) // 3) % tuple(fields))
+def _lines(form: str, names: tuple[np.ndarray, np.ndarray], trials: Trials, rows: slice, third: list[object]) -> bytes:
+    """Lines of FORM for some ROWS of TRIALS, whose ids are NAMES."""
+    fields: list[object] = [None] * (3 * len(third))
+    fields[0::3] = names[0][trials.enroll[rows]].tolist()
+    fields[1::3] = names[1][trials.test[rows]].tolist()
+    fields[2::3] = third
+    return (form * len(third) % tuple(fields)).encode()
