@@ -11,6 +11,7 @@ from typing import Any
 from steps.backend.bootstrap import Draws, bootstrap, interval
 from steps.backend.metrics import PRIORS, Floats, Roc, act_dcf, cllr, roc, split
 from steps.backend.speakers import trial_speakers
+from steps.datadir.trial_arrays import is_scores
 from steps.datadir.trials import read_scores, read_trials
 from steps.utils.files import atomic_write
 
@@ -107,12 +108,16 @@ class Evaluation:
     @property
     def name(self) -> str:
         """Name of the trial list."""
-        return self.scores.stem
+        return self._text_name.stem
 
     @property
     def backend(self) -> str:
         """Name of the back-end."""
-        return self.scores.suffix[1:]
+        return self._text_name.suffix[1:]
+
+    @property
+    def _text_name(self) -> Path:
+        return self.scores.with_suffix("") if is_scores(self.scores) else self.scores
 
     def run(self, nj: int = 1) -> Result:
         """Reads, measures, draws NUM_DRAWS times on NJ threads.
