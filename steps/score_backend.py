@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 
 from steps.backend.backends import read_backend
-from steps.backend.scoring import score_pairs
+from steps.backend.score_list import write_list_scores
 from steps.backend.vectors import MultiEnroll, read_sides
-from steps.datadir.trials import read_trials, write_scores
+from steps.datadir.trials import read_trials
 from steps.utils.cli import run_step
 
 
@@ -29,7 +29,8 @@ def score_backend(
         test_scp: embeddings of the test side, often the same file
         backend_dir: what train_backend.py, train_plda.py, train_lda.py or adapt_plda.py wrote, or a folder with Kaldi's
             mean.vec, transform.mat and plda, the first two optional
-        scores: the file to write
+        scores: the file to write; a name that ends in .npy makes it binary, float32 in the order of TRIALS. Killed in
+            a list of many millions, the next run goes on
         enroll_spk2utt: enrolment ids named here are models of several utterances
         multi_enroll: what is made of them: average, their embeddings are averaged and PLDA is told of how many, as
             Kaldi's recipes do with ivector-mean and --num-utts; scores, the score of each is computed and these are
@@ -38,8 +39,7 @@ def score_backend(
     """
     trial_list = read_trials(trials)
     sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
-    factors = read_backend(backend_dir).factors(*sides)
-    write_scores(scores, trial_list, score_pairs(factors, trial_list.enroll, trial_list.test, nj))
+    write_list_scores(scores, trial_list, read_backend(backend_dir).factors(*sides), nj)
     logging.info("%s: scores of %d trials by %s", scores, len(trial_list), backend_dir)
 
 

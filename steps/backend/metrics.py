@@ -1,14 +1,16 @@
-"""Error rates of scored trials: EER, ROCCH-EER, minDCF, actDCF, Cllr. Called by results.py, bootstrap.py and the plots.
+"""Error rates of scored trials: EER, ROCCH-EER, minDCF, actDCF, Cllr, minCllr. For results.py, bootstrap.py, plots.
 
 Errors are counted in integers and equal scores are one operating point: no result depends on the order of the trials.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from steps.backend.pav import Pav
 from steps.utils.errors import DataError
 
 Floats = npt.NDArray[np.float64]
@@ -81,6 +83,10 @@ class Roc:
         """The corner at which min_dcf is reached."""
         return int(self._costs(prior).argmin())
 
+    def min_cllr(self) -> float:
+        """Cllr in bits of the same scores after the best monotonic calibration (PAV); at most 1."""
+        return Pav.of(self).cllr()
+
     def _eer_corner(self) -> int:
         """The first corner with at least as high a miss rate as false-alarm rate."""
         return int(np.searchsorted(self._excess(self.misses, self.false_alarms), 0))
@@ -138,14 +144,40 @@ def roc(targets: Floats, nontargets: Floats) -> Roc:
     return Corners.find(targets, nontargets).roc(np.arange(len(targets) + 1), np.arange(len(nontargets) + 1))
 
 
+def operating_points(names: Sequence[str]) -> dict[str, float]:
+    """Target priors by name: "0.01", or "0.01:10:1" with the costs of a miss and of a false alarm.
+
+    Normalised costs depend on nothing but the effective prior, P C_miss / (P C_miss + (1 - P) C_fa): that is the value.
+
+    Raises:
+        DataError: a name that is neither, a prior outside (0, 1), a cost that is not positive
+    """
+    points = {}
+    for name in names:
+        try:
+            prior, *costs = map(float, name.split(":"))
+            miss_cost, false_alarm_cost = costs or (1.0, 1.0)
+        except ValueError:
+            raise DataError(f"operating point '{name}' is neither PRIOR nor PRIOR:MISS_COST:FALSE_ALARM_COST") from None
+        if not (0 < prior < 1 and 0 < miss_cost < np.inf and 0 < false_alarm_cost < np.inf):
+            raise DataError(f"operating point '{name}': the prior must be between 0 and 1, costs positive")
+        points[":".join(f"{float(part):g}" for part in name.split(":"))] = (
+            prior * miss_cost / (prior * miss_cost + (1 - prior) * false_alarm_cost)
+        )
+    return points
+
+
 def split(scores: Floats, target: Bools, trials: Path | None = None) -> tuple[Floats, Floats]:
     """Target scores and non-target scores of SCORES (N,), by TARGET (N,); messages name the file TRIALS.
 
     Raises:
-        DataError: a score is not a number, or a class has no trial
+        DataError: a score is not a number or infinite, or a class has no trial
     """
-    if np.isnan(scores).any():
-        raise DataError(f"score of trial {int(np.isnan(scores).argmax()) + 1} is not a number", trials)
+    if not np.isfinite(scores).all():
+        row = int(np.isfinite(scores).argmin())
+        raise DataError(
+            f"score of trial {row + 1} is {'not a number' if np.isnan(scores[row]) else 'infinite'}", trials
+        )
     targets, nontargets = scores[target], scores[~target]
     for name, part in (("target", targets), ("nontarget", nontargets)):
         if not len(part):
