@@ -1,6 +1,5 @@
 """Error rates of several runs on several trial lists as one coloured table. Called by compare_runs.py."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,16 +11,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from steps.backend.plots import STYLE, save
 from steps.backend.results import Record, percent, percent_interval
+from steps.utils.names import natural_key
 
 _CELL = 1.2, 0.5  # inches
 _LOWEST = 1e-4  # an EER below it has the colour of this one: a logarithm has no place for 0
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)  # of the bar of colours, in per cent
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts names with numbers in them as a person does: noise5 before noise10."""
-    words = re.split(r"(\d+)", name)
-    return [(0, int(word), "") if index % 2 else (1, 0, word) for index, word in enumerate(words)]
 
 
 def plot_heat_map(systems: Sequence[tuple[str, Record]], paths: Iterable[Path], title: str = "") -> None:
