@@ -132,9 +132,11 @@ def list_section(run: RunFiles, name: str, pictures: Sequence[Picture]) -> Html:
         tag("p", f"{_sizes(records[0])}. Embeddings: {', '.join(protocols)}.", class_="sizes"),
         _metrics(name, records),
         *extra,
-        *(figure(image(part.path, _alt(part, name, records)), _title(part), "wide") for part in of_all),
     ]
-    if not of_all:
+    shown = [figure(image(part.path, _alt(part, name, records)), _title(part), "wide") for part in of_all]
+    if shown:
+        parts.append(tag("div", *shown, class_="gallery"))
+    else:
         parts.append(missing(f"Plots of {name}", "plots/"))
     for kind in dict.fromkeys(part.kind for part in single):
         shown = [
@@ -237,7 +239,7 @@ def _cost(value: float | None, ends: Any) -> Cell:
 
 
 def _with_interval(value: Html, ends: str, mark: str = "") -> Html:
-    return join([value, mark, tag("span", ends, class_="interval") if ends else ""])
+    return join([mark, value, tag("span", ends, class_="interval") if ends else ""])
 
 
 def _strip(record: dict[str, Any], low: float, high: float) -> Cell:

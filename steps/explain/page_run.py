@@ -31,7 +31,7 @@ def training(run: RunFiles) -> Html:
             plot_panel(title, run.training, [path])
             ends = f"from {factor * values[0]:.4g} to {factor * values[-1]:.4g}"
             alt = f"{title} by step, {ends}, in {len(values)} points up to step {last['step']:,}."
-            panels.append(figure(image(path, alt), f"{title}: {ends}"))
+            panels.append(figure(image(path, alt), ends))
     sentence = f"{last['step']:,} steps"
     steps = run.model.get("train", {}).get("num_steps") if isinstance(run.model.get("train"), dict) else None
     if isinstance(steps, int) and steps > last["step"]:
@@ -126,7 +126,7 @@ def stages(run: RunFiles) -> Html:
     caption = f"Stages, the last time that each ran: {_duration(total)} together"
     parts = [table(caption, ["stage", "began", "took", "", "because"], rows, sortable=False)]
     if commands := run.text("command").strip():
-        parts += [tag("h3", "Commands"), tag("pre", commands, tabindex=0)]
+        parts += [tag("h3", "Commands"), tag("pre", commands, class_="wrap")]
     for stage in run.stages:
         if stage.seconds is None and stage.name != "results":
             parts.append(_tail(run, f"log/{stage.number}-{stage.name}.log", open_=True))
