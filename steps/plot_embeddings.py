@@ -10,6 +10,8 @@ from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
+_NAMES = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
+
 
 def plot_embeddings(
     embeddings: Path,
@@ -52,7 +54,7 @@ def plot_embeddings(
         file.write("\t".join(["utt", "x", "y", *data.labels]) + "\n")
         for utt, (x, y), *row in zip(data.utts, places.tolist(), *data.labels.values(), strict=True):
             file.write("\t".join([utt, f"{x:.5g}", f"{y:.5g}", *row]) + "\n")
-    what = title or f"{map.method} of {embeddings.parent.name or embeddings.name}"
+    what = title or f"{_NAMES[map.method]} of {embeddings.parent.name or embeddings.name}"
     size = f"({len(data):,} of {total:,} utterances)" if total > len(data) else f"({total:,} utterances)"
     for name, column in data.labels.items():
         agreement = measure(data.vectors, places, column)

@@ -66,20 +66,21 @@ def plot_map(
                 rasterized=pixels,
             )
         axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-        axes.set_xlabel(note, fontsize=8, color="#404040")
+        figure.supxlabel(note, fontsize=8, color="#404040")
         for spine in axes.spines.values():
             spine.set(visible=True, color="#d0d0d0")
         axes.set_title(title, fontsize=10)
         if names != [""]:
             handles, words = axes.get_legend_handles_labels()
             first = int(bool(others))
-            order = [*range(len(words) - 1, first - 1, -1), *range(first)]
+            order = [*range(len(words) - 1, first - 1, -1), *range(first)]  # as ranked, the others last
             figure.legend(
                 [handles[i] for i in order],
                 [words[i] for i in order],
                 loc="outside right upper",
                 frameon=False,
                 fontsize=8,
+                markerscale=float((36 / size) ** 0.5),
             )
         save(figure, paths)
 

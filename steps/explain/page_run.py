@@ -9,7 +9,7 @@ from steps.explain.markup import Html, cell, details, figure, image, join, markd
 from steps.explain.page_results import missing
 from steps.explain.run_files import RunFiles, read_json
 
-MAPS = ("tsne_", "umap_", "pca_")  # plots of steps/plot_embeddings.py
+MAPS = {"tsne_": "t-SNE", "umap_": "UMAP", "pca_": "PCA"}  # plots of steps/plot_embeddings.py
 _TAIL = 40  # lines of a log
 
 
@@ -43,18 +43,15 @@ def training(run: RunFiles) -> Html:
 
 def maps(run: RunFiles) -> Html | None:
     """Maps of embeddings, with the figures that go with them."""
-    found = [(start[:-1], name, path) for start in MAPS for name, path in run.plots(start).items()]
+    found = [(start, name, path) for start in MAPS for name, path in run.plots(start).items()]
     if not found:
         return None
     parts = []
-    for method, name, path in found:
-        figures = path.with_name(f"{method}_{name}.json")
-        says = ""
-        if figures.exists():
-            content = read_json(figures)
-            says = str(content.get("caption", "")) if isinstance(content, dict) else ""
-        caption = says or name
-        parts.append(figure(image(path, f"Map of embeddings by {method}, {name}. {says}"), caption, "wide"))
+    for start, name, path in found:
+        figures = path.with_name(f"{start}{name}.json")
+        content = read_json(figures) if figures.exists() else {}
+        says = str(content.get("caption", "")) if isinstance(content, dict) else ""
+        parts.append(figure(image(path, f"{MAPS[start]} of embeddings, {name}. {says}"), says or name, "wide"))
     warning = "A map shows who is near whom; distances between far groups, and their sizes, mean nothing."
     return join([tag("p", warning, class_="sizes"), *parts])
 
