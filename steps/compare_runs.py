@@ -16,6 +16,7 @@ def compare_runs(
     backends: list[str] = [],  # noqa: B006 (shown as the default)
     draws: int = 1000,
     seed: int = 0,
+    heat_map: bool = False,
     nj: int = 4,
 ) -> None:
     """Print tables of what the runs EXP_DIRS reached, and write them, with plots, into OUT_DIR.
@@ -30,17 +31,22 @@ def compare_runs(
         backends: those to compare, such as [cosine_asnorm,plda]; by default all
         draws: number of draws of speakers
         seed: of the draws
+        heat_map: also OUT_DIR/heatmap_<backend>.png and .svg, EER of every run (row) on every trial list (column)
         nj: number of jobs
     """
     from steps.backend import compare  # takes a second: not for --help
+    from steps.backend.heat_map import plot_heat_map
     from steps.backend.plots import plot_det
     from steps.backend.results import write_json
 
     if len(exp_dirs) < 2:
         raise DataError("two runs at least are needed to compare")
+    if heat_map and out_dir is None:
+        raise DataError("--heat-map needs --out-dir")
     systems = compare.find_systems(exp_dirs, backends, draws, seed)
+    order = [path.resolve().name for path in exp_dirs]
     measured = run_jobs(compare.System.measure, systems, nj, "comparison", "score file")
-    sections, contents = [], []
+    sections, contents, maps = [], [], []
     for (trials, backend), group in groupby(measured, lambda entry: (entry.system.trials, entry.system.backend)):
         members = list(group)
         text = compare.section(trials, backend, members)
@@ -55,9 +61,14 @@ def compare_runs(
         sections.append(text)
         contents.append(compare.as_json(trials, backend, members))
     if out_dir:
+        for backend in sorted({entry.system.backend for entry in measured if heat_map}):
+            rates = [(entry.system.run, entry.result.record) for entry in measured if entry.system.backend == backend]
+            rates.sort(key=lambda rate: order.index(rate[0]))
+            plot_heat_map(rates, [out_dir / f"heatmap_{backend}{end}" for end in (".png", ".svg")], backend)
+            maps.append(f"![EER by run and list, {backend}](heatmap_{backend}.png)")
         write_json(out_dir / "comparison.json", contents)
         with atomic_write(out_dir / "COMPARISON.md") as file:
-            file.write("\n\n".join(["# Comparison of runs", *sections]) + "\n")
+            file.write("\n\n".join(["# Comparison of runs", *maps, *sections]) + "\n")
 
 
 if __name__ == "__main__":

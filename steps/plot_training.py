@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training curves: loss, accuracy, EER and learning rate by step."""
+"""Training curves: loss, accuracy, EER, learning rate and speed by step."""
 
 from pathlib import Path
 

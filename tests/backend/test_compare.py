@@ -68,6 +68,11 @@ def test_runs_that_differ_are_told_apart_and_others_are_not(
     assert apart == {frozenset("ac"), frozenset("bc")}
     plots = sorted(path.name for path in (tmp_path / "out" / "plots").iterdir())
     assert plots == ["det_eval_cosine.png", "det_eval_cosine.svg"]
+    assert not list((tmp_path / "out").glob("heatmap*"))
+    compare_runs(runs, tmp_path / "out", heat_map=True, draws=20, nj=1)
+    maps = sorted(path.name for path in (tmp_path / "out").glob("heatmap*"))
+    assert maps == [f"heatmap_{backend}.{end}" for backend in ("cosine", "plda") for end in ("png", "svg")]
+    assert all(f"]({name})" in (tmp_path / "out" / "COMPARISON.md").read_text() for name in maps[::2])
 
 
 def test_differences_are_of_the_same_draws(data: Path, tmp_path: Path) -> None:
@@ -106,6 +111,7 @@ def test_bad_input_is_one_line(
     assert "two runs at least" in fails(first)
     assert "exp_dirs" in fails(status=2)
     assert "a, b share no trial list and back-end" in fails(first, other, "--nj", 1)
+    assert "--heat-map needs --out-dir" in fails(first, other, "--heat-map")
     assert "no back-end 'plda', only other" in fails(first, other, "--backends", "[plda]")
     assert "runs of the same name" in fails(first, first)
     assert f"{tmp_path}/results.json: no such file" in fails(first, tmp_path)
