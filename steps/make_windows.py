@@ -12,7 +12,9 @@ from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 
 
-def make_windows(data_dir: Path, out_dir: Path, rttm: Path | None = None, windows: WindowOptions = WindowOptions()) -> None:
+def make_windows(
+    data_dir: Path, out_dir: Path, rttm: Path | None = None, windows: WindowOptions = WindowOptions()
+) -> None:
     """Write OUT_DIR, a data directory whose utterances are windows of the speech of DATA_DIR (segments).
 
     Speech is where vad.scp says so, or where anyone speaks in RTTM. Windows are named recording-start-end, in

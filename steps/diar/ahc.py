@@ -40,7 +40,7 @@ class AhcOptions:
 
 
 def cluster(costs: Costs, options: AhcOptions = AhcOptions(), num_speakers: int | None = None) -> Labels:
-    """Cluster of each window, (N,), numbered from 1 as Kaldi does: the cluster that was made last has the highest number.
+    """Cluster of each window, (N,), numbered from 1 as Kaldi does: the one that was made last has the highest number.
 
     Pairs of equal cost are merged in the order of their clusters' numbers, the smaller ones first; sums of costs are
     rounded to float32 as in Kaldi, so that the labels are the same even where costs tie.

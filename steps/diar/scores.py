@@ -63,7 +63,7 @@ class PldaScorer:
 
 
 def principal_basis(vectors: Vectors, target_energy: float) -> Floats:
-    """Principal axes (K, D) of VECTORS (N, D): those that hold TARGET_ENERGY of the variance, and as in Kaldi one more."""
+    """Principal axes (K, D) of VECTORS (N, D): those with TARGET_ENERGY of the variance and, as in Kaldi, one more."""
     wide = vectors.astype(np.float64)
     values, axes = np.linalg.eigh(np.cov(wide, rowvar=False, bias=True).reshape(wide.shape[1], -1))
     values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]

@@ -166,7 +166,9 @@ def simulate(
         ]
         made = run_jobs(_simulate, jobs, nj, f"conversations {out_dir}", "conversation")
     names = [one.name for one in made]
-    DataDir(out_dir, {name: str(audio / f"{name}.flac") for name in names}, {name: name for name in names}).write(out_dir)
+    DataDir(out_dir, {name: str(audio / f"{name}.flac") for name in names}, {name: name for name in names}).write(
+        out_dir
+    )
     write_table(out_dir / "utt2dur", {one.name: f"{one.seconds:g}" for one in made})
     write_table(out_dir / "reco2num_spk", {one.name: str(len({turn.speaker for turn in one.turns})) for one in made})
     write_rttm(out_dir / "rttm", {one.name: one.turns for one in made})

@@ -5,6 +5,7 @@ Called by make_windows.py, and by cluster_windows.py and resegment_vbx.py when t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,7 @@ def turns_of(segments: Mapping[str, Segment], labels: Mapping[str, str]) -> Turn
     turns: Turns = {}
     for recording, names in by_recording(segments).items():
         spans = [[segments[name].start, segments[name].end] for name in names]
-        for this, after in zip(spans, spans[1:], strict=False):
+        for this, after in pairwise(spans):
             if this[1] > after[0]:
                 this[1] = after[0] = (this[1] + after[0]) / 2
         made: list[Turn] = []
