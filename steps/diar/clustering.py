@@ -69,7 +69,7 @@ class Resegmenter:
         """Speaker of each window, from 1, when FIRST (N,) was thought before."""
         plda = self.backend.plda
         vectors = self.backend.projection.apply(recording.windows)
-        latent = plda.latent(vectors, recording.windows.num_utts, normalize_length=False)
+        latent = plda.latent(vectors, recording.windows.num_utts, normalize_length=False).astype(np.float64)
         dim = self.options.dim or plda.dim
         gamma = from_labels(first, self.options.smoothing)
         return vbx(latent[:, :dim], plda.psi[:dim], gamma, self.options).labels()

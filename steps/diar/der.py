@@ -98,7 +98,9 @@ def measure(reference: Turns, hypothesis: Turns, uem: Spans | None, options: Der
         raise DataError(f"the reference has no recording '{unknown[0]}', which the hypothesis has")
     # pyannote's collar is the whole of what is left out around a boundary, NIST's one side of it
     der = DiarizationErrorRate(collar=2 * options.collar, skip_overlap=options.skip_overlap)
-    jer = JaccardErrorRate(collar=2 * options.collar, skip_overlap=options.skip_overlap)
+    jer = JaccardErrorRate(  # type: ignore[no-untyped-call]
+        collar=2 * options.collar, skip_overlap=options.skip_overlap
+    )
     errors = []
     for recording, turns in reference.items():
         if recording not in hypothesis:
@@ -113,10 +115,19 @@ def measure(reference: Turns, hypothesis: Turns, uem: Spans | None, options: Der
         scored = Timeline([Segment(*span) for span in spans])
         parts = der.compute_components(annotation(turns), annotation(found), uem=scored)
         jaccard = jer.compute_components(annotation(turns), annotation(found), uem=scored)
-        seconds = [float(parts[name]) for name in ("total", "missed detection", "false alarm", "confusion")]
-        numbers = [len({turn.speaker for turn in listed}) for listed in (turns, found)]
-        speakers = float(jaccard["speaker error"]), int(jaccard["speaker count"])
-        errors.append(RecordingErrors(recording, *seconds, *speakers, *numbers))
+        errors.append(
+            RecordingErrors(
+                recording,
+                total=float(parts["total"]),
+                miss=float(parts["missed detection"]),
+                false_alarm=float(parts["false alarm"]),
+                confusion=float(parts["confusion"]),
+                jaccard=float(jaccard["speaker error"]),
+                num_scored=int(jaccard["speaker count"]),
+                num_speakers=len({turn.speaker for turn in turns}),
+                num_found=len({turn.speaker for turn in found}),
+            )
+        )
     return errors
 
 

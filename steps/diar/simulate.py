@@ -232,6 +232,7 @@ class _Deck:
         self._speakers = [names[place] for place in rng.permutation(len(names))[:count]]
         self._gains = {spk: 10 ** (rng.uniform(-job.options.gain, job.options.gain) / 20) for spk in self._speakers}
         self._stacks: dict[str, list[str]] = {}
+        self._again: set[str] = set()  # speakers whose utterances have all been heard
         self._room = Reverberate(job.sources) if "rir" in job.kinds else None
         self._rng = rng
         self.num_repeated = 0
@@ -243,9 +244,10 @@ class _Deck:
         """An utterance of SPEAKER that has not been heard, as long as there is one."""
         for _ in range(2 * len(self._utts[speaker]) + 1):
             if not self._stacks.get(speaker):
-                self.num_repeated += len(self._utts[speaker]) if speaker in self._stacks else 0
+                self._again |= {speaker} if speaker in self._stacks else set()
                 utts = self._utts[speaker]
                 self._stacks[speaker] = [utts[place] for place in self._rng.permutation(len(utts))]
+            self.num_repeated += speaker in self._again
             if speech := self._read(self._stacks[speaker].pop()):
                 return speech
         raise DataError(f"no utterance of speaker '{speaker}' has a voiced frame", self._job.data.path)

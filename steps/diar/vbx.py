@@ -68,7 +68,6 @@ def vbx(windows: Floats, psi: Floats, gamma: Floats, options: VbxOptions = VbxOp
         gamma: (T, S) first probabilities of the speakers
         options: scales, loop probability, when to stop
     """
-    windows = windows.astype(np.float64)
     projected = windows * np.sqrt(psi)  # rho [16]
     constant = -0.5 * (np.square(windows).sum(axis=1) + windows.shape[1] * np.log(2 * np.pi))
     priors = np.full(gamma.shape[1], 1 / gamma.shape[1])
