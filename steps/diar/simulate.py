@@ -19,7 +19,7 @@ from steps.audio.effects.base import Rng, power
 from steps.audio.reading import Samples, read_audio
 from steps.datadir.datadir import DataDir
 from steps.datadir.rttm import Turn, union, write_rttm
-from steps.datadir.tables import write_table
+from steps.datadir.tables import check_id, write_table
 from steps.feats.vad import VadOptions, energy_vad
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_path
@@ -38,6 +38,7 @@ class ConversationOptions:
 
     Args:
         num_recordings: how many
+        prefix: what their names begin with, to tell those of one set from those of another
         seconds: length of each
         min_speakers: fewest speakers in one
         max_speakers: most
@@ -55,6 +56,7 @@ class ConversationOptions:
     """
 
     num_recordings: int = 20
+    prefix: str = "conv"
     seconds: float = 120.0
     min_speakers: int = 2
     max_speakers: int = 6
@@ -156,12 +158,13 @@ def simulate(
     kinds = frozenset(kind for kind, paths in (("noise", noise_dirs), ("rir", rir_dirs)) if paths)
     for kind in sorted(kinds):
         sources.pool(kind)  # a wrong directory is told before the work begins
+    check_id(options.prefix)
     width = max(3, len(str(options.num_recordings)))
     audio = out_dir / "audio"
     with atomic_path(audio) as temporary:
         temporary.mkdir(parents=True)
         jobs = [
-            _Job(f"conv{number:0{width}d}", data, options, vad, sources, kinds, seed, temporary)
+            _Job(f"{options.prefix}{number:0{width}d}", data, options, vad, sources, kinds, seed, temporary)
             for number in range(1, options.num_recordings + 1)
         ]
         made = run_jobs(_simulate, jobs, nj, f"conversations {out_dir}", "conversation")
