@@ -99,13 +99,23 @@ def read_recordings(windows: DataDir, xvectors: Path, reco2num_spk: Path | None 
     if not windows.segments:
         raise DataError("no segments in it: it is not what steps/make_windows.py writes", windows.path)
     embeddings = Embeddings.read(xvectors)
-    numbers = {} if reco2num_spk is None else _read_numbers(reco2num_spk)
+    numbers = {} if reco2num_spk is None else read_numbers(reco2num_spk)
     recordings = []
     for name, ids in by_recording(windows.segments).items():
         if reco2num_spk is not None and name not in numbers:
             raise DataError(f"no number of speakers for recording '{name}'", reco2num_spk)
         recordings.append(Recording(name, embeddings.take(ids, str(windows.path)), numbers.get(name)))
     return recordings
+
+
+def read_numbers(path: Path) -> dict[str, int]:
+    """The table "recording number-of-speakers"; DataError at a number that is none."""
+    numbers = {}
+    for line, (name, text) in enumerate(read_table(path).items(), start=1):
+        if not text.isdecimal() or int(text) < 1:
+            raise DataError(f"the number of speakers of '{name}' is '{text}'", path, line)
+        numbers[name] = int(text)
+    return numbers
 
 
 def cluster_all(recordings: Sequence[Recording], clusterer: Clusterer, nj: int) -> Labels:
@@ -152,12 +162,3 @@ def _named(recordings: Sequence[Recording], found: Sequence[Ints]) -> Labels:
         for recording, labels in zip(recordings, found, strict=True)
         for name, label in zip(recording.windows.ids, labels.tolist(), strict=True)
     }
-
-
-def _read_numbers(path: Path) -> dict[str, int]:
-    numbers = {}
-    for line, (name, text) in enumerate(read_table(path).items(), start=1):
-        if not text.isdecimal() or int(text) < 1:
-            raise DataError(f"the number of speakers of '{name}' is '{text}'", path, line)
-        numbers[name] = int(text)
-    return numbers
