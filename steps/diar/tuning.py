@@ -1,0 +1,116 @@
+"""Thresholds chosen where the diarization error rate of a development set is lowest. Called by tune_diarization.py."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import yaml
+
+from steps.datadir.datadir import Segment
+from steps.datadir.rttm import Spans, Turns
+from steps.diar.ahc import AhcOptions
+from steps.diar.clustering import Clusterer, Labels, Recording, Resegmenter, cluster_all, resegment_all
+from steps.diar.der import DerOptions, Errors, measure, pool
+from steps.diar.scores import CosineScorer, PldaScorer
+from steps.diar.spectral import SpectralOptions
+from steps.diar.vbx import VbxOptions
+from steps.diar.windows import turns_of
+from steps.utils.errors import DataError
+from steps.utils.files import atomic_write
+
+Options = AhcOptions | SpectralOptions | VbxOptions
+
+
+@dataclass(frozen=True)
+class Development:
+    """What is tuned on: recordings with their windows, and the truth (of these recordings alone)."""
+
+    recordings: Sequence[Recording]
+    segments: dict[str, Segment]
+    reference: Turns
+    uem: Spans | None
+    scored: DerOptions
+
+    def errors(self, labels: Labels) -> Errors:
+        """Error rates of LABELS; no intervals."""
+        measured = measure(self.reference, turns_of(self.segments, labels), self.uem, self.scored)
+        return pool(measured, num_draws=0)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was tried, by name, and what came of it."""
+
+    values: dict[str, float]
+    errors: Errors
+
+
+def grid(options: Options, values: Mapping[str, Sequence[float]]) -> list[tuple[dict[str, float], Options]]:
+    """OPTIONS with every combination of VALUES, lists by name of an option; DataError where a list is empty."""
+    for name, listed in values.items():
+        if not listed:
+            raise DataError(f"no values of {name} to try")
+    combinations = [dict(zip(values, one, strict=True)) for one in product(*values.values())]
+    return [(one, replace(options, **one)) for one in combinations]  # type: ignore[arg-type]
+
+
+def tune_clustering(
+    development: Development,
+    scorer: CosineScorer | PldaScorer,
+    candidates: Sequence[tuple[dict[str, float], Options]],
+    nj: int,
+) -> list[Trial]:
+    """Error rates of the clustering with each of CANDIDATES."""
+
+    def labels(options: Options) -> Labels:
+        assert not isinstance(options, VbxOptions)
+        return cluster_all(development.recordings, Clusterer(scorer, options), nj)
+
+    return _try_all(development, candidates, labels)
+
+
+def tune_vbx(
+    development: Development,
+    first: Labels,
+    resegmenter: Resegmenter,
+    candidates: Sequence[tuple[dict[str, float], Options]],
+    nj: int,
+) -> list[Trial]:
+    """Error rates of VBx from FIRST on with each of CANDIDATES."""
+
+    def labels(options: Options) -> Labels:
+        assert isinstance(options, VbxOptions)
+        return resegment_all(development.recordings, first, replace(resegmenter, options=options), nj)
+
+    return _try_all(development, candidates, labels)
+
+
+def best(trials: Sequence[Trial]) -> int:
+    """The trial of the lowest DER; of equal ones the one in the middle, away from where it gets worse."""
+    lowest = min(trial.errors.der for trial in trials)
+    equal = [place for place, trial in enumerate(trials) if trial.errors.der == lowest]
+    return equal[len(equal) // 2]
+
+
+def write_tuning(out_dir: Path, name: str, trials: Sequence[Trial], chosen: Options) -> None:
+    """Writes OUT_DIR/NAME.yaml, the options CHOSEN, and OUT_DIR/NAME.tsv, all that was tried."""
+    with atomic_write(out_dir / f"{name}.yaml") as file:
+        yaml.safe_dump(asdict(chosen), file, sort_keys=False)
+    with atomic_write(out_dir / f"{name}.tsv") as file:
+        file.write(
+            "\t".join([*trials[0].values, "DER", "miss", "false_alarm", "confusion", "JER", "wrong_number"]) + "\n"
+        )
+        for trial in trials:
+            one = trial.errors
+            rates = (one.der, one.miss, one.false_alarm, one.confusion, one.jer, one.wrong_number)
+            fields = [f"{value:g}" for value in trial.values.values()] + [f"{100 * rate:.2f}" for rate in rates]
+            file.write("\t".join(fields) + "\n")
+
+
+def _try_all(
+    development: Development,
+    candidates: Sequence[tuple[dict[str, float], Options]],
+    labels: Callable[[Options], Labels],
+) -> list[Trial]:
+    return [Trial(values, development.errors(labels(options))) for values, options in candidates]

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Thresholds of diarization, chosen on a development set."""
+
+import logging
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal
+
+from steps.datadir.datadir import DataDir
+from steps.datadir.rttm import read_rttm, read_uem
+from steps.diar.ahc import AhcOptions
+from steps.diar.spectral import SpectralOptions
+from steps.diar.vbx import VbxOptions
+from steps.utils.cli import run_step
+from steps.utils.errors import DataError
+
+
+def tune_diarization(
+    windows_dir: Path,
+    xvectors: Path,
+    reference: Path,
+    test_reference: Path,
+    out_dir: Path,
+    method: Literal["ahc", "spectral", "vbx"] = "ahc",
+    values: dict[str, list[float]] = {},  # noqa: B006 (shown as the default)
+    scoring: Literal["cosine", "plda"] = "plda",
+    backend_dir: Path | None = None,
+    target_energy: float = 1.0,
+    labels: Path | None = None,
+    uem: Path | None = None,
+    ahc: AhcOptions = AhcOptions(),
+    spectral: SpectralOptions = SpectralOptions(),
+    vbx: VbxOptions = VbxOptions(),
+    collar: float = 0.0,
+    skip_overlap: bool = False,
+    nj: int = 2,
+) -> None:
+    """Write OUT_DIR/METHOD.yaml, the options of lowest DER, and OUT_DIR/METHOD.tsv, all that were tried.
+
+    Every combination of VALUES is tried. The file goes to steps/cluster_windows.py as --ahc or --spectral, to
+    steps/resegment_vbx.py as --vbx. Recordings or speakers that development and test have in common are an error.
+
+    Args:
+        windows_dir: windows of the development set, as steps/make_windows.py writes them
+        xvectors: their embeddings (scp or ark)
+        reference: RTTM of the development set
+        test_reference: RTTM of what will be tested
+        out_dir: where to write
+        method: what to tune
+        values: options to vary with the values to try: '{threshold: [0.1, 0.2, 0.3]}'
+        scoring: how windows are compared: cosine, or log-likelihood ratio of PLDA
+        backend_dir: what steps/train_plda.py wrote
+        target_energy: as in steps/cluster_windows.py
+        labels: for vbx: what steps/cluster_windows.py wrote for the development set
+        uem: what is to be scored of each recording
+        ahc: the other options of agglomerative clustering, or a YAML file of them
+        spectral: the other options of spectral clustering, or a YAML file of them
+        vbx: the other options of VBx, or a YAML file of them
+        collar: seconds on each side of boundaries that are not scored
+        skip_overlap: leave out where several speakers speak
+        nj: number of jobs
+    """
+    from steps.backend.backends import PldaBackend
+    from steps.diar import tuning
+    from steps.diar.clustering import Resegmenter, read_labels, read_recordings, read_scorer
+    from steps.diar.der import DerOptions, check_apart
+
+    truth = read_rttm(reference)
+    check_apart(truth, read_rttm(test_reference))
+    options: tuning.Options = ahc if method == "ahc" else spectral if method == "spectral" else vbx
+    known = {one.name for one in fields(options)}
+    if not values or not values.keys() <= known:
+        raise DataError(f"values must name options of {method} to vary, of {', '.join(sorted(known))}")
+    windows = DataDir.read(windows_dir)
+    spans = None if uem is None else read_uem(uem)
+    scored = DerOptions(collar, skip_overlap)
+    development = tuning.Development(read_recordings(windows, xvectors), windows.segments, truth, spans, scored)
+    candidates = tuning.grid(options, values)
+    if method == "vbx":
+        if labels is None or backend_dir is None:
+            raise DataError("vbx needs --labels and --backend-dir")
+        resegmenter = Resegmenter(PldaBackend.read(backend_dir), vbx)
+        trials = tuning.tune_vbx(development, read_labels(labels, windows.segments), resegmenter, candidates, nj)
+    else:
+        scorer = read_scorer(scoring, backend_dir, target_energy)
+        trials = tuning.tune_clustering(development, scorer, candidates, nj)
+    place = tuning.best(trials)
+    tuning.write_tuning(out_dir, method, trials, candidates[place][1])
+    chosen = ", ".join(f"{name} {value:g}" for name, value in trials[place].values.items())
+    logging.info("%s: %s: DER %.2f %% on the development set", out_dir, chosen, 100 * trials[place].errors.der)
+
+
+if __name__ == "__main__":
+    run_step(tune_diarization)
