@@ -24,7 +24,7 @@ from steps.feats.extractor import FeatureExtractor
 from steps.feats.normalize import NormalizeOptions, normalize
 from steps.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
 from steps.feats.spec_augment import SpecAugmentOptions
-from steps.feats.waveforms import list_waveforms
+from steps.feats.waveforms import join_voiced, list_waveforms
 from steps.nnet import checkpoint
 from steps.nnet.augment import Augmentation, Augmenter
 from steps.nnet.egs import Batch, EgsReader, Position, check_egs
@@ -121,6 +121,27 @@ def test_a_kaldi_archive_holds_the_voiced_samples(online: Online) -> None:
     assert read == online.manifest.num_examples > 100
     assert online.manifest.normalize == NormalizeOptions(voiced_first=True)
     assert online.manifest.waveform == FBANK and Manifest.read(online.egs) == online.manifest
+
+
+def test_joined_stretches_do_not_click() -> None:
+    shift = FBANK.shift
+    tone = np.rint(8000 * np.sin(2 * np.pi * 130 / RATE * np.arange(40 * shift))).astype(np.int16)
+    rows, voiced = tone.reshape(40, shift), np.ones(40, bool)
+    voiced[[5, 10, 11, 13, 30]] = False  # frame 12 is alone
+    hard, faded = rows[voiced], join_voiced(rows, voiced)
+    assert faded.shape == hard.shape
+    changed = np.abs(faded.astype(np.int32) - hard).reshape(-1)
+    joins = np.array([5, 9, 10, 26]) * shift
+    near = np.abs(np.arange(hard.size)[:, None] - joins + 0.5).min(1) < shift // 4
+    assert changed[near].max() > 1000 and not changed[~near].any()
+
+    def high(wave: np.ndarray) -> np.ndarray:
+        windows = np.stack([wave.reshape(-1)[join - 80 : join + 80] for join in joins]) * np.hanning(160)
+        return 10 * np.log10((np.abs(np.fft.rfft(windows)) ** 2)[:, 20:].sum(1) + 1)  # above 1 kHz
+
+    assert (high(faded) < high(hard) - 10).all()
+    assert np.array_equal(join_voiced(rows, np.ones(40, bool)), rows)
+    assert join_voiced(rows, np.zeros(40, bool)).shape == (0, shift)
 
 
 FEATURES: dict[str, FrameOptions] = {
