@@ -1,9 +1,11 @@
-"""Short utterances of a training set joined to longer ones, as by combine_short_segments.sh of Kaldi's CN-Celeb recipe.
+"""Short utterances of a training set joined to longer ones, as by combine_short_segments.sh of Kaldi's CN-Celeb recipe,
+or all those of a session to one, as in Hyperion's VoxCeleb recipes.
 
 For fronts of corpora with many utterances that are too short to train on. The joined audio is written; what is joined
 depends on the utterances and the wanted length alone, so that an interrupted run goes on where it stopped.
 """
 
+import math
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import groupby
@@ -27,6 +29,11 @@ class _Job:
     utts: list[tuple[str, str, str]]
     folder: Path
     seconds: float
+
+
+def join_all(utts: UttSet, folder: Path, nj: int, kind: str) -> UttSet:
+    """UTTS with all utterances of a speaker that are of one KIND joined; else as `join_short`."""
+    return join_short(utts, folder, math.inf, nj, kind)
 
 
 def join_short(utts: UttSet, folder: Path, seconds: float, nj: int, kind: str = "utt2genre") -> UttSet:
@@ -67,7 +74,7 @@ def _join(job: _Job) -> list[tuple[str, str, str]]:
         group: list[tuple[str, str]] = []
         groups, total = [group], 0.0
         for utt, _, path in of_kind:
-            duration = _duration(path)
+            duration = _duration(path) if math.isfinite(job.seconds) else 0.0
             if duration >= job.seconds:
                 places.append((utt, utt, path))
                 continue

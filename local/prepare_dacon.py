@@ -11,11 +11,10 @@ from typing import Literal
 
 from local.corpus import Corpus
 from local.utt_set import UttSet
+from steps.audio.reading import AUDIO_SUFFIXES
 from steps.datadir.trials import Trials
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
-
-SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus")
 
 
 def prepare_dacon(
@@ -41,7 +40,7 @@ def prepare_dacon(
         partial: take a copy that lacks something
     """
     corpus = Corpus(corpus_dir, partial)
-    there = set(corpus.audio(audio, *SUFFIXES))
+    there = set(corpus.audio(audio, *AUDIO_SUFFIXES))
     root = corpus.path / audio
     train, test = UttSet(), UttSet()
     absent = set()

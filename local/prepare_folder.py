@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from steps.audio.reading import AUDIO_SUFFIXES
 from steps.datadir.contents import Contents
 from steps.datadir.datadir import invert
 from steps.datadir.pairs import Pairing
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
-
-SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a", ".sph")
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +30,10 @@ def prepare_folder(
     """Write OUT_DIR/train and OUT_DIR/eval from a tree of audio files, each speaker in one of the two only.
 
     The folders in CORPUS_DIR are the speakers; files under them, at any depth, are their utterances (wav, flac, opus,
-    ogg, mp3, m4a, sph), and the first folder below the speaker's, where there is one, is the session (utt2session). An
-    utterance id is the path with - for / and %20 for a space. eval/trials holds as many target as non-target trials;
-    eval/trials_cross_session the same with target trials across sessions, where speakers have several. Files that
-    cannot be used are listed and passed over.
+    ogg, mp3, m4a, aac, webm, sph), and the first folder below the speaker's, where there is one, is the session
+    (utt2session). An utterance id is the path with - for / and %20 for a space. eval/trials holds as many target as
+    non-target trials; eval/trials_cross_session the same with target trials across sessions, where speakers have
+    several. Files that cannot be used are listed and passed over.
 
     Args:
         corpus_dir: the folder
@@ -46,7 +45,7 @@ def prepare_folder(
     """
     utts = name_utterances(list(find_audio(corpus_dir)))
     if not utts:
-        raise DataError(f"no audio (*{', *'.join(SUFFIXES)}) in folders of speakers", corpus_dir)
+        raise DataError(f"no audio (*{', *'.join(AUDIO_SUFFIXES)}) in folders of speakers", corpus_dir)
     utt2spk = {utt: escape(path.parts[0]) for utt, path in utts.items()}
     evaluating = draw_speakers(corpus_dir, invert(utt2spk), eval_speakers, seed)
     for name, is_eval in (("train", False), ("eval", True)):
@@ -78,7 +77,7 @@ def find_audio(corpus_dir: Path) -> Iterator[PurePosixPath]:
             name for name in folders if name[0] != "." and os.path.realpath(f"{folder}/{name}") not in seen
         )
         for name in sorted(files):
-            if name[0] != "." and name.lower().endswith(SUFFIXES):
+            if name[0] != "." and name.lower().endswith(AUDIO_SUFFIXES):
                 path = Path(folder, name)
                 relative = PurePosixPath(path.relative_to(corpus_dir))
                 if problem := problem_of(path, relative):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from local.corpus import Corpus, gender_of
+from local.join_short import join_all
 from local.utt_set import UttSet
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
@@ -47,6 +48,8 @@ def prepare_voxceleb(
     out_dir: Path,
     train: list[Part] = ["vox2_dev"],  # noqa: B006
     exclude: Path | None = None,
+    join_sessions: bool = False,
+    nj: int = 4,
     partial: bool = False,
 ) -> None:
     """Write OUT_DIR/train and OUT_DIR/eval_vox1 with the trial lists O, E and H, cleaned and original.
@@ -61,6 +64,9 @@ def prepare_voxceleb(
         train: what to train on: some of vox1_dev, vox2_dev, vox2_test
         exclude: a list of speakers, ids or names as in vox1_meta.csv, not to train on, such as
             voxceleb1_sitw_overlap.txt; a path from here or from CORPUS_DIR
+        join_sessions: all that a training speaker says in one video becomes one utterance, as in Hyperion's
+            voxcelebcat, in files of OUT_DIR/joined (flac; some 150 GB for VoxCeleb2); trials keep the utterances
+        nj: number of jobs that join
         partial: take a copy that lacks something
     """
     if not train or "vox1_test" in train:
@@ -83,6 +89,9 @@ def prepare_voxceleb(
     if exclude:
         names = {row[0] for row in corpus.rows(exclude.resolve() if exclude.exists() else corpus.need(str(exclude)))}
         training = training.without({spk for spk, row in meta.items() if spk in names or row["name"] in names})
+    corpus.check_whole()
+    if join_sessions:
+        training = join_all(training, out_dir / "joined", nj, "utt2session")
     for utts in (training, evaluation):
         utts.describe(
             gender={spk: gender for spk, row in meta.items() if (gender := gender_of(row["Gender"]))},

@@ -19,6 +19,9 @@ from steps.utils.errors import DataError
 
 Samples = NDArray[np.float32]
 
+# what audio is looked for by in folders; a file of any other name is read as well
+AUDIO_SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a", ".aac", ".webm", ".sph")
+
 # formats in which a segment can be read without decoding what is before it
 _SEEKABLE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "NIST", "AIFF", "AU", "CAF"}
 _MAX_OVERSHOOT = 0.5  # seconds that a segment may end after its recording: extract-segments' default

@@ -82,27 +82,47 @@ class Augmenter:
     def __reduce__(self) -> tuple[Callable[..., "Augmenter"], tuple[Any, ...]]:
         return Augmenter, self._arguments  # a process reads the files anew
 
+    def rows(self, wanted: int) -> int:
+        """How many rows an example must have for WANTED to be left of it, whatever the effects draw."""
+        return -(-self._chain.input_length(wanted * self._files.dim) // self._files.dim)
+
     def fill(self, epoch: int, examples: Int64s, starts: Int64s, out: npt.NDArray[np.int16]) -> None:
         """Fills OUT (B, rows, dim) with the rows from row STARTS (B,) on of each of EXAMPLES (B,), augmented.
 
-        What the effects make longer is cut; what they make shorter begins again. What would exceed 16 bits is made
+        As many are read as `rows` says, where the example has them; before each effect the crop is cut to what is
+        still needed of it. If there is too little in the end, the crop begins again. What would exceed 16 bits is made
         softer as a whole.
 
         Raises:
             DataError: an effect fails; it names the utterance
         """
-        self._files.read(examples, starts, out)
-        speakers = self._files.speakers[examples].tolist()
-        for samples, speaker, key in zip(out.reshape(len(out), -1), speakers, self._files.keys(examples), strict=True):
+        speakers, keys = self._files.speakers[examples].tolist(), self._files.keys(examples)
+        crops = self._read(examples, starts, out.shape[1])
+        lengths = self._chain.input_lengths(out[0].size)
+        for samples, crop, speaker, key in zip(out.reshape(len(out), -1), crops, speakers, keys, strict=True):
             rng = generator(self._seed, epoch, key)
             try:
-                wave = self._chain(samples * np.float32(1 / 32768), self._rate, rng, self._names[speaker])
+                wave = crop[: lengths[0]] * np.float32(1 / 32768)
+                for effect, length in zip(self._chain.effects, lengths[1:], strict=True):
+                    wave = effect(wave, self._rate, rng, self._names[speaker])[:length]
                 if not len(wave) or not np.isfinite(wave.sum()):
                     raise DataError("the effects leave no sample, or NaN or infinite ones")
                 samples[:] = np.resize(to_int16(wave)[0], len(samples))
             except Exception as error:
                 reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
                 raise DataError(f"utterance {key.rsplit('-', 2)[0]}: augmentation: {reason}") from error
+
+    def _read(self, examples: Int64s, starts: Int64s, wanted: int) -> list[npt.NDArray[np.int16]]:
+        """The samples (num_samples,) of each of EXAMPLES (B,) from row STARTS (B,) on, enough for WANTED rows."""
+        available = np.minimum(self.rows(wanted), self._files.lengths(examples) - starts)
+        crops: list[npt.NDArray[np.int16]] = [np.empty(0, np.int16)] * len(examples)
+        for rows in np.unique(available).tolist():  # one number, but where examples are of several lengths
+            chosen = np.flatnonzero(available == rows)
+            read = np.empty((len(chosen), rows, self._files.dim), np.int16)
+            self._files.read(examples[chosen], starts[chosen], read)
+            for place, crop in zip(chosen.tolist(), read.reshape(len(chosen), -1), strict=True):
+                crops[place] = crop
+        return crops
 
 
 class AugmentPool:

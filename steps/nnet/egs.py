@@ -4,6 +4,7 @@ train.py iterates over EgsReader; validate.py takes the held-out examples whole.
 """
 
 import hashlib
+import logging
 import math
 import time
 from collections import deque
@@ -27,6 +28,8 @@ from steps.nnet.options import BatchOptions
 from steps.utils.errors import DataError
 
 PREFETCH = 8  # batches read ahead
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,10 @@ class EgsReader:
             self._plan = make_plan(batches, batch_size, seed, self._files)
         except DataError as error:
             raise DataError(error.message, egs_dir) from error
+        longest = min(batches.max_frames or shortest, shortest)
+        if augmenter is not None and (needed := augmenter.rows(longest)) > shortest:
+            text = "%s: the effects need up to %d frames for a crop, and examples have %d: what lacks is repeated"
+            log.warning(text, egs_dir, needed, shortest)
         self.batches_per_epoch, self.left_out = self._plan.batches_per_epoch, self._plan.left_out
         self.waited = 0.0
 
@@ -221,7 +228,8 @@ class EgsReader:
         rng = np.random.default_rng((self._seed, epoch, number))
         if options.max_frames:
             frames = int(rng.integers(options.min_frames, min(options.max_frames, frames), endpoint=True))
-        return rng.integers(0, lengths - frames, endpoint=True), frames
+        needed = self._augmenter.rows(frames) if self._augmenter else frames
+        return rng.integers(0, np.maximum(lengths - needed, 0), endpoint=True), frames
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
+from steps.utils.configure import NO_IMPORTS
 from steps.utils.errors import DataError
 
 _TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
@@ -32,8 +33,7 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     if log := os.environ.get("TIMBRE_LOG"):
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
-    # a dataclass is a group of options, derived or not; nothing in a value of type Any makes an object
-    set_parsing_settings(subclasses_disabled=[is_dataclass], instantiate_subclass_spec_in_any=False)
+    set_parsing_settings(subclasses_disabled=[is_dataclass], **NO_IMPORTS)  # a dataclass is a group of options
     try:
         words = _with_truth(step, [_underscored(word) for word in sys.argv[1:]])
         if takes_list:

@@ -19,6 +19,10 @@ from steps.utils.errors import DataError
 
 T = TypeVar("T")
 
+# settings of jsonargparse: nothing in a value makes an object or, even of type Any, has a module imported; the classes
+# that a configuration may name are those that `choose` finds among the ones there are
+NO_IMPORTS: dict[str, Any] = {"instantiate_subclass_spec_in_any": False, "import_path_denylist": ["*"]}
+
 
 @dataclass(frozen=True)
 class Configured(Generic[T]):
@@ -93,7 +97,7 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
     name = getattr(kind, "__name__", str(kind))
     if not isinstance(arguments, Mapping):
         raise DataError(f"{name}: settings must be `key: value`, not {arguments!r}")
-    set_parsing_settings(instantiate_subclass_spec_in_any=False)  # nothing in a value of type Any makes an object
+    set_parsing_settings(**NO_IMPORTS)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, skip=skip)
     try:

@@ -12,6 +12,7 @@ from local.prepare_voxceleb import prepare_voxceleb
 from steps.audio.reading import read_audio
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import read_table
+from steps.datadir.validate import validate
 from steps.utils.errors import DataError
 
 VOX1 = ["id10001/1zcIwhmdeo4/00001", "id10001/7gWzIy6yIIk/00001", "id10002/0_laIeN-Q44/00001"]
@@ -90,6 +91,28 @@ def test_training_and_evaluation_sets_and_every_list(corpus: Path, tmp_path: Pat
     samples, rate = read_audio(train.wavs["id00012-21Uxsk56VDQ-00001"])
     assert (rate, samples.dtype) == (16000, np.float32)
     unchanged_by(lambda: prepare_voxceleb(corpus, out), corpus, out)
+
+
+def test_what_is_said_in_one_video_can_be_joined(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = ["id00012/2DLq_Kkc1r8/00017", "id00012/2DLq_Kkc1r8/00002"]
+    plant(corpus / "vox2" / "dev" / "aac", *(f"{name}.m4a" for name in more), seconds=0.2)
+    monkeypatch.setitem(front.PUBLISHED, "vox2_dev", (2, 5))
+    out = tmp_path / "out"
+
+    def prepare() -> None:
+        prepare_voxceleb(corpus, out, join_sessions=True, nj=1)
+
+    prepare()
+    train = DataDir.read(out / "train")
+    name = "id00012-2DLq_Kkc1r8-00002-and-2"
+    assert train.utts == ids([VOX2[0], VOX2[2], name.replace("-", "/", 2)])
+    assert validate(out / "train", need_wav=True) == validate(out / "eval_vox1", need_wav=True) == []
+    assert train.table("utt2session")[name] == "id00012-2DLq_Kkc1r8"
+    parts = [read_audio(f"{corpus}/vox2/dev/aac/{part}.m4a")[0] for part in (more[1], VOX2[1], more[0])]
+    joined, rate = read_audio(train.wavs[name])
+    assert rate == 16000 and np.abs(joined - np.concatenate(parts)).max() < 1e-4
+    assert DataDir.read(out / "eval_vox1").utts == ids(VOX1 + TEST)
+    unchanged_by(prepare, corpus, out)
 
 
 def test_speakers_that_train_are_in_no_trial(corpus: Path, tmp_path: Path) -> None:

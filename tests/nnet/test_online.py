@@ -24,7 +24,7 @@ from steps.feats.extractor import FeatureExtractor
 from steps.feats.normalize import NormalizeOptions, normalize
 from steps.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
 from steps.feats.spec_augment import SpecAugmentOptions
-from steps.feats.waveforms import list_waveforms
+from steps.feats.waveforms import join_voiced, list_waveforms
 from steps.nnet import checkpoint
 from steps.nnet.augment import Augmentation, Augmenter
 from steps.nnet.egs import Batch, EgsReader, Position, check_egs
@@ -123,6 +123,27 @@ def test_a_kaldi_archive_holds_the_voiced_samples(online: Online) -> None:
     assert online.manifest.waveform == FBANK and Manifest.read(online.egs) == online.manifest
 
 
+def test_joined_stretches_do_not_click() -> None:
+    shift = FBANK.shift
+    tone = np.rint(8000 * np.sin(2 * np.pi * 130 / RATE * np.arange(40 * shift))).astype(np.int16)
+    rows, voiced = tone.reshape(40, shift), np.ones(40, bool)
+    voiced[[5, 10, 11, 13, 30]] = False  # frame 12 is alone
+    hard, faded = rows[voiced], join_voiced(rows, voiced)
+    assert faded.shape == hard.shape
+    changed = np.abs(faded.astype(np.int32) - hard).reshape(-1)
+    joins = np.array([5, 9, 10, 26]) * shift
+    near = np.abs(np.arange(hard.size)[:, None] - joins + 0.5).min(1) < shift // 4
+    assert changed[near].max() > 1000 and not changed[~near].any()
+
+    def high(wave: np.ndarray) -> np.ndarray:
+        windows = np.stack([wave.reshape(-1)[join - 80 : join + 80] for join in joins]) * np.hanning(160)
+        return 10 * np.log10((np.abs(np.fft.rfft(windows)) ** 2)[:, 20:].sum(1) + 1)  # above 1 kHz
+
+    assert (high(faded) < high(hard) - 10).all()
+    assert np.array_equal(join_voiced(rows, np.ones(40, bool)), rows)
+    assert join_voiced(rows, np.zeros(40, bool)).shape == (0, shift)
+
+
 FEATURES: dict[str, FrameOptions] = {
     "fbank": FBANK,
     "snipped": FbankOptions(sample_frequency=RATE, num_mel_bins=24, use_energy=True),
@@ -191,7 +212,8 @@ def test_batches_depend_on_neither_workers_nor_interruptions_nor_ranks(
 def test_an_example_is_augmented_otherwise_each_epoch_as_the_effects_do(online: Online) -> None:
     augmenter, files = online.augmenter(), EgsFiles(online.egs, online.manifest)
     examples, starts = np.array([3, 8]), np.array([2, 0])
-    plain, first, again, second = (np.empty((2, 20, FBANK.shift), np.int16) for _ in range(4))
+    assert augmenter.rows(20) == 22
+    plain, first, again, second = (np.empty((2, rows, FBANK.shift), np.int16) for rows in (22, 20, 20, 20))
     files.read(examples, starts, plain)
     for epoch, out in ((4, first), (4, again), (5, second)):
         augmenter.fill(epoch, examples, starts, out)
@@ -201,7 +223,45 @@ def test_an_example_is_augmented_otherwise_each_epoch_as_the_effects_do(online: 
     for out, wave, key, speaker in zip(first, plain, files.keys(examples), files.speakers[examples], strict=True):
         assert key.startswith(speakers[speaker])
         wanted = chain(wave.ravel() / np.float32(32768), RATE, generator(1, 4, key), speakers[speaker])
-        assert np.array_equal(out.ravel(), np.resize(np.rint(wanted * 32768), out.size))
+        assert np.array_equal(out.ravel(), np.rint(wanted * 32768)[: out.size])
+
+
+def test_faster_speech_is_read_further_not_repeated(online: Online, caplog: pytest.LogCaptureFixture) -> None:
+    faster = Augmentation([{"class_path": "Gain"}, {"class_path": "Speed", "init_args": {"factors": [1.25]}}], {})
+    augmenter = Augmenter(online.egs, online.manifest, faster, 0)
+    files = EgsFiles(online.egs, online.manifest)
+    assert augmenter.rows(24) == 30 == files.frames.min()
+    out, whole = np.empty((1, 24, FBANK.shift), np.int16), np.empty((1, 30, FBANK.shift), np.int16)
+    for example in range(5):
+        augmenter.fill(0, np.array([example]), np.array([0]), out)
+        files.read(np.array([example]), np.array([0]), whole)
+        key = files.keys(np.array([example]))[0]
+        effects = build_chain(faster.effects, Sources())
+        wanted = effects(whole.ravel() / np.float32(32768), RATE, generator(0, 0, key))
+        assert len(wanted) == out.size and np.array_equal(out.ravel(), np.rint(wanted * 32768))
+    for options, repeats in ((BatchOptions(min_frames=15, max_frames=24), 0), (BatchOptions(), 16)):
+        reader = EgsReader(online.egs, online.manifest, 16, 1, batches=options, augmenter=augmenter)
+        for batch in _take(reader, reader.batches_per_epoch // 4):
+            assert sum(map(_begins_again, batch.feats.numpy())) == repeats
+    assert [record.args[1:] for record in caplog.records] == [(38, 30)]
+
+
+def _begins_again(wave: np.ndarray) -> bool:
+    return any(np.array_equal(wave[place:], wave[: len(wave) - place]) for place in range(1, len(wave) - 16))
+
+
+def test_examples_of_several_lengths_are_read_as_far_as_they_go(online: Online) -> None:
+    files = EgsFiles(online.egs, online.manifest, scattered=True)
+    lengths = files.lengths(np.arange(len(files.speakers)))
+    assert lengths.max() > lengths.min() == 30
+    examples = np.concatenate([np.flatnonzero(lengths == n)[:3] for n in (30, lengths.max())])
+    together, alone = (np.empty((6, 30, FBANK.shift), np.int16) for _ in range(2))
+    starts = np.zeros(6, np.int64)
+    augmenter = online.augmenter(scattered=True)
+    augmenter.fill(0, examples, starts, together)
+    for place in range(6):
+        augmenter.fill(0, examples[place : place + 1], starts[:1], alone[place : place + 1])
+    assert np.array_equal(together, alone)
 
 
 def test_a_crop_reads_its_own_bytes(online: Online, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,15 @@ class Effect(ABC):
             speaker: who is speaking, for what must not be mixed with the same voice
 
         Returns:
-            (num_samples,) float32; only speed and trimming change the number
+            (num_samples,) float32; only speed, time stretching and trimming change the number
         """
+
+    def input_length(self, num_samples: int) -> int:
+        """How many samples it must be given, whatever it draws, for NUM_SAMPLES at least to come out.
+
+        For training, which cuts its crops after the effects. What trimming takes away cannot be foreseen.
+        """
+        return num_samples
 
 
 def generator(seed: int, epoch: int, utt: str) -> Rng:

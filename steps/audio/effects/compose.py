@@ -11,6 +11,8 @@ from steps.audio.effects.sources import Sources
 from steps.audio.reading import Samples, resample
 from steps.utils.errors import DataError
 
+_ROUNDING = 16  # samples: more than one at the lowest rate inside
+
 
 class Chain(Effect):
     """Effects one after the other; none at all leaves the samples as they are.
@@ -28,6 +30,17 @@ class Chain(Effect):
         for effect in self.effects:
             samples = effect(samples, rate, rng, speaker)
         return samples
+
+    def input_length(self, num_samples: int) -> int:
+        """What the effects need one after the other."""
+        return self.input_lengths(num_samples)[0]
+
+    def input_lengths(self, num_samples: int) -> list[int]:
+        """What has to be left before each of the effects, and NUM_SAMPLES after the last."""
+        lengths = [num_samples]
+        for effect in reversed(self.effects):
+            lengths.insert(0, effect.input_length(lengths[0]))
+        return lengths
 
 
 class Sometimes(Chain):
@@ -48,6 +61,10 @@ class Sometimes(Chain):
     def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
         """See the class."""
         return super().__call__(samples, rate, rng, speaker) if rng.random() < self._probability else samples
+
+    def input_length(self, num_samples: int) -> int:
+        """What the effects need, or nothing does."""
+        return max(super().input_length(num_samples), num_samples)
 
 
 class OneOf(Chain):
@@ -70,6 +87,10 @@ class OneOf(Chain):
         """See the class."""
         chosen = int(np.searchsorted(self._bounds, rng.random(), side="right"))
         return self.effects[min(chosen, len(self.effects) - 1)](samples, rate, rng, speaker)
+
+    def input_length(self, num_samples: int) -> int:
+        """What the most demanding of the effects needs."""
+        return max(effect.input_length(num_samples) for effect in self.effects)
 
 
 class AtRate(Chain):
@@ -95,6 +116,11 @@ class AtRate(Chain):
         if not len(inside):  # a few samples only
             return samples
         return fit_length(resample(super().__call__(inside, self._rate, rng, speaker), self._rate, rate), len(samples))
+
+    def input_length(self, num_samples: int) -> int:
+        """What the effects need, and a few samples more: lengths are rounded at the rate inside."""
+        needed = super().input_length(num_samples)
+        return needed if needed <= num_samples else needed + _ROUNDING
 
 
 def build_chain(effects: list[dict[str, Any]] | Mapping[str, Any], sources: Sources) -> Chain:

@@ -1,5 +1,7 @@
 """Effects that change how long the audio is: speed, and trimming of silence."""
 
+import math
+
 import numpy as np
 
 from steps.audio.effects.base import Effect, Rng, fit_length
@@ -25,6 +27,10 @@ class Speed(Effect):
         if factor == 1:
             return samples
         return fit_length(resample(samples, rate * factor, rate), max(round(len(samples) / factor), 1))
+
+    def input_length(self, num_samples: int) -> int:
+        """What the fastest factor needs."""
+        return math.ceil((num_samples - 0.4) * max(self._factors))  # the length is rounded
 
 
 class TrimSilence(Effect):

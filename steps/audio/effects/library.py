@@ -1,5 +1,6 @@
 """Any waveform transform of the audiomentations library as an effect, repeatable."""
 
+import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,11 @@ class Audiomentations(Effect):
             except Exception as error:  # too short for it, a missing program, ...
                 raise DataError(f"Audiomentations {self._name}: {error}") from error
         return np.ascontiguousarray(changed, dtype=np.float32)
+
+    def input_length(self, num_samples: int) -> int:
+        """What the fastest TimeStretch needs; with its `leave_length_unchanged` zeros come after what is too short."""
+        fastest = self._transform.max_rate if self._name == "TimeStretch" else 1.0
+        return math.ceil(num_samples * fastest) + (self._name == "TimeStretch")
 
 
 @contextmanager

@@ -14,13 +14,12 @@ import numpy as np
 import soundfile
 
 from steps.audio.effects.base import Rng, power
-from steps.audio.reading import Samples, read_audio, resample
+from steps.audio.reading import AUDIO_SUFFIXES, Samples, read_audio, resample
 from steps.datadir.contents import place_from
 from steps.datadir.datadir import DataDir, Segment
 from steps.utils.errors import DataError
 
 KINDS = ("noise", "music", "speech", "rir")
-_SUFFIXES = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".sph"}
 _CACHE_BYTES = 1 << 26  # of recordings that are wanted whole, in each process
 _TRIES = 10  # pieces drawn before silence is taken for an answer
 _SILENCE = 1e-10  # mean square; below one step of 16 bits
@@ -179,7 +178,7 @@ def _list_files(directory: Path) -> list[_Recording]:
         os.path.join(parent, name)
         for parent, _, names in os.walk(directory)
         for name in names
-        if Path(name).suffix.lower() in _SUFFIXES
+        if name.lower().endswith(AUDIO_SUFFIXES)
     )
     if not found:
         raise DataError("neither wav.scp nor any audio file in it", directory)

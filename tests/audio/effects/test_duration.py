@@ -39,6 +39,36 @@ def test_speed_of_nothing_much() -> None:
     assert Speed([1.0])(wave, RATE, generator(0, 0, "u")) is wave
 
 
+EFFECTS = {
+    "speed": {"class_path": "Speed", "init_args": {"factors": [0.8, 1.37]}},
+    "slow": {"class_path": "Speed", "init_args": {"factors": [0.8]}},
+    "stretch": {
+        "class_path": "Audiomentations",
+        "init_args": {"transform": "TimeStretch", "arguments": {"min_rate": 1.2, "max_rate": 1.3}},
+    },
+    "gain": {"class_path": "Gain"},
+}
+EFFECTS |= {
+    "twice": {"class_path": "Chain", "init_args": {"effects": [EFFECTS["speed"], EFFECTS["gain"], EFFECTS["speed"]]}},
+    "sometimes": {"class_path": "Sometimes", "init_args": {"effects": [EFFECTS["slow"]]}},
+    "one of": {"class_path": "OneOf", "init_args": {"effects": [EFFECTS["gain"], EFFECTS["speed"]]}},
+    "at rate": {"class_path": "AtRate", "init_args": {"rate": 8000, "effects": [EFFECTS["speed"]]}},
+}
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+@pytest.mark.parametrize("wanted", [1, 4801, 16000])
+def test_effects_know_how_much_they_need(name: str, wanted: int) -> None:
+    chain = build_chain([EFFECTS[name]], Sources())
+    needed = chain.input_length(wanted)
+    hum = 0.5 + np.zeros(needed, np.float32)  # what is missing would be zero
+    made = [chain(hum, RATE, generator(0, epoch, "u")) for epoch in range(6)]
+    assert min(map(len, made)) >= wanted
+    if wanted > 1:
+        assert min(np.abs(one[:wanted]).reshape(-1, wanted)[:, -60:-20].mean() for one in made) > 0.1
+    assert needed < 1.4**2 * wanted + 20
+
+
 def test_slower_and_faster_speakers_are_others(make: Make, root: Path, tmp_path: Path) -> None:
     data = make("train", {f"s{spk}-{utt}": noise(0.5 + 0.1 * utt, utt) for spk in range(2) for utt in range(2)})
     write_table(data.path / "spk2gender", {"s0": "f", "s1": "m"})

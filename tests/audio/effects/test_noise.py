@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -11,6 +12,7 @@ from waves import RATE, Make, Wave, noise
 from steps.audio.effects import AddForegroundNoise, AddNoise, Babble, GaussianNoise, Sources, generator
 from steps.audio.effects.noise import level
 from steps.audio.effects.sources import Pool
+from steps.audio.reading import AUDIO_SUFFIXES
 from steps.datadir.datadir import DataDir, Segment
 from steps.utils.errors import DataError
 
@@ -179,3 +181,24 @@ def test_noise_from_a_pipe(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "n.wav", noise(2), RATE)
     (tmp_path / "wav.scp").write_text(f"n cat {tmp_path}/n.wav |\n")
     assert len(Pool([tmp_path]).piece(generator(0, 0, "u"), 1000, RATE)) == 1000
+
+
+@pytest.mark.parametrize("suffix", [one[1:] for one in AUDIO_SUFFIXES])
+def test_a_folder_may_hold_any_kind_of_audio(tmp_path: Path, suffix: str) -> None:
+    wave = (0.1 * np.sin(2 * np.pi * 440 / RATE * np.arange(2 * RATE))).astype(np.float32)
+    path = tmp_path / f"Noise.{suffix.upper()}"
+    if suffix in ("m4a", "aac", "webm"):
+        kind, codec = {"m4a": ("ipod", "aac"), "aac": ("adts", "aac"), "webm": ("webm", "libopus")}[suffix]
+        with av.open(str(path), "w", format=kind) as media:
+            stream = media.add_stream(codec, rate=RATE, layout="mono")
+            frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = RATE, 0
+            frames = av.AudioResampler(format=stream.format, frame_size=0).resample(frame)
+            for packet in [packet for one in [*frames, None] for packet in stream.encode(one)]:
+                media.mux(packet)
+    else:
+        how = {"sph": ("NIST", "PCM_16"), "opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III")}
+        kind, subtype = how.get(suffix, (suffix.upper(), None))
+        soundfile.write(path, wave, RATE, format=kind, subtype=subtype)
+    piece = Pool([tmp_path]).piece(generator(0, 0, "u"), RATE, RATE)
+    assert len(piece) == RATE and np.abs(np.fft.rfft(piece * np.hanning(RATE))).argmax() == 440
