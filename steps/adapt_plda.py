@@ -32,7 +32,7 @@ def adapt_plda(
         out_dir: the folder to write into
         method: without speakers: kaldi adds the variance that the new domain has beyond the model's to its covariances,
             coral maps these so that the total covariance becomes the new domain's, coral+ adds what they have gained
-            by that; with utt2spk: lip interpolates linearly between the model and one trained on the new domain, cip
+            by that; all three need embeddings of many speakers; with utt2spk: lip interpolates linearly between the model and one trained on the new domain, cip
             between coral's and that one; mean: no more than the mean changes, cosine too
         utt2spk: speakers of ADAPT_SCP, for lip and cip
         mean_diff_scale: kaldi's weight of the squared distance of the means in the variance to explain (default: 1)
