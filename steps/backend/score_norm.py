@@ -56,7 +56,7 @@ def read_cohort(path: Path, utt2spk: Path | None, trial_speakers: Collection[str
     if len(members) < 2:
         raise DataError(f"a cohort of {len(members)} cannot normalise scores", path)
     side = embeddings.average(members, str(utt2spk))
-    return Side.single(side.ids, side.vectors)  # scored like any test vector
+    return Side.single(side.ids, side.vectors, path)  # scored like any test vector
 
 
 def normalize_trials(
