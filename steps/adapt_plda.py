@@ -30,10 +30,10 @@ def adapt_plda(
         backend_dir: what train_backend.py or train_plda.py wrote
         adapt_scp: embeddings of the new domain (scp or ark), never of the test set
         out_dir: the folder to write into
-        method: without speakers: kaldi adds the variance that the new domain has beyond the model's to its covariances,
-            coral maps these so that the total covariance becomes the new domain's, coral+ adds what they have gained
-            by that; with utt2spk: lip interpolates linearly between the model and one trained on the new domain, cip
-            between coral's and that one; mean: no more than the mean changes, cosine too
+        method: without speakers, but embeddings of many: kaldi adds the variance that the new domain has beyond the
+            model's to its covariances, coral maps these so that the total covariance becomes the new domain's, coral+
+            adds what they gain by that; with utt2spk: lip interpolates linearly between the model and one trained on
+            the new domain, cip between coral's and that one; mean: no more than the mean changes, cosine too
         utt2spk: speakers of ADAPT_SCP, for lip and cip
         mean_diff_scale: kaldi's weight of the squared distance of the means in the variance to explain (default: 1)
         within_covar_scale: share of the excess variance added to the within-speaker covariance (default: kaldi 0.75,

@@ -60,6 +60,8 @@ def adapt_backend(
     if not isinstance(backend, PldaBackend):
         if method != "mean" or not isinstance(backend, CosineBackend):
             raise DataError(f"{method} is for PLDA; of cosine only the mean can be adapted (--method mean)")
+        if mean is None:
+            raise DataError("the back-end subtracts no mean: there is nothing to adapt")
         return replace(backend, projection=projection)
     projected = projection.apply(Side.single(embeddings.ids, embeddings.matrix, adapt_scp))
     stats = None if utt2spk is None else SpeakerStats.collect(projected, embeddings.speakers(utt2spk), utt2spk)

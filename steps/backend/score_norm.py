@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 Method = Literal["as-norm", "as-norm2", "s-norm", "z-norm", "t-norm"]
 
 _GATHER = 1 << 18  # cohort scores picked at a time, 1 MB
+_MASKS = 512  # selections of cohort members at a time, as columns of zeros and ones
+_DENSE = 30  # a product with a selection's zero or one costs about this much less than a score picked
 _FLOOR = 1e-6  # of a standard deviation: a cohort that scores alike must not divide by zero
 
 
@@ -54,7 +56,7 @@ def read_cohort(path: Path, utt2spk: Path | None, trial_speakers: Collection[str
     if len(members) < 2:
         raise DataError(f"a cohort of {len(members)} cannot normalise scores", path)
     side = embeddings.average(members, str(utt2spk))
-    return Side.single(side.ids, side.vectors)  # scored like any test vector
+    return Side.single(side.ids, side.vectors, path)  # scored like any test vector
 
 
 def normalize_trials(
@@ -106,7 +108,8 @@ def cohort_stats(factors: Factors, top_n: int | None, nj: int = 1) -> CohortStat
     def measure(rows: slice, scores: Vectors) -> None:
         if first:
             scores.partition(first, axis=1)
-        _measure(stats, rows, scores[:, first:], factors.left_bias[rows])
+        _measure(stats, rows, scores[:, first:])
+        stats.mean[rows] += factors.left_bias[rows]
 
     _map_scores(factors, measure, nj)
     return stats
@@ -151,22 +154,56 @@ def _top_members(factors: Factors, top_n: int, nj: int) -> Integers:
 
 
 def _selected_stats(factors: Factors, rows: Integers, members: Integers, selector: Integers, nj: int) -> CohortStats:
-    """Statistics, for each i, of the scores of row ROWS[i] in the columns MEMBERS[SELECTOR[i]]."""
+    """Statistics, for each i, of the scores of row ROWS[i] in the columns MEMBERS[SELECTOR[i]].
+
+    Scores are picked for each i, or, where much of all rows by all selections is asked for, multiplied by selections.
+    """
     order = np.argsort(rows, kind="stable")
     sorted_rows = rows[order]
     stats = CohortStats(np.empty(len(rows)), np.empty(len(rows)))
-    step = max(1, _GATHER // members.shape[1])
 
     def select(block: slice, scores: Vectors) -> None:
-        first, last = np.searchsorted(sorted_rows, (block.start, block.stop))
-        flat = scores.reshape(-1)
-        for begin in range(first, last, step):
-            trials = order[begin : min(begin + step, last)]
-            places = members[selector[trials]] + ((rows[trials] - block.start) * scores.shape[1])[:, None]
-            _measure(stats, trials, flat.take(places), factors.left_bias[rows[trials]])
+        trials = order[slice(*np.searchsorted(sorted_rows, (block.start, block.stop)))]
+        dense = _DENSE * members.shape[1] * len(trials) > scores.size * len(members)
+        place = rows[trials] - block.start
+        (_multiply if dense else _pick)(scores, place, members, selector[trials], stats, trials)
+        stats.mean[trials] += factors.left_bias[rows[trials]]
 
     _map_scores(factors, select, nj)
     return stats
+
+
+def _pick(
+    scores: Vectors, rows: Integers, members: Integers, selector: Integers, stats: CohortStats, trials: Integers
+) -> None:
+    """Writes to rows TRIALS of STATS those of the scores of ROWS in the columns MEMBERS[SELECTOR]."""
+    flat = scores.reshape(-1)
+    step = max(1, _GATHER // members.shape[1])
+    for begin in range(0, len(trials), step):
+        part = slice(begin, begin + step)
+        places = members[selector[part]] + (rows[part] * scores.shape[1])[:, None]
+        _measure(stats, trials[part], flat.take(places))
+
+
+def _multiply(
+    scores: Vectors, rows: Integers, members: Integers, selector: Integers, stats: CohortStats, trials: Integers
+) -> None:
+    """As `_pick`, by the products of all SCORES, which it overwrites, and all selections."""
+    center = scores.mean(axis=1, dtype=np.float64)
+    scores -= center[:, None].astype(np.float32)
+    squares = np.square(scores)
+    order = np.argsort(selector, kind="stable")
+    sorted_selector = selector[order]
+    for begin in range(0, len(members), _MASKS):
+        chosen = members[begin : begin + _MASKS]
+        mask = np.zeros((len(chosen), scores.shape[1]), np.float32)
+        np.put_along_axis(mask, chosen, np.float32(1 / chosen.shape[1]), axis=1)
+        mean, square = (values @ mask.T for values in (scores, squares))
+        part = order[slice(*np.searchsorted(sorted_selector, (begin, begin + _MASKS)))]
+        cell = rows[part], selector[part] - begin
+        stats.mean[trials[part]] = mean[cell] + center[rows[part]]
+        variance = square[cell] - mean[cell].astype(np.float64) ** 2
+        stats.std[trials[part]] = np.maximum(np.sqrt(np.maximum(variance, 0)), _FLOOR)
 
 
 def _map_scores(factors: Factors, function: Callable[[slice, Vectors], None], nj: int) -> None:
@@ -180,13 +217,13 @@ def _map_scores(factors: Factors, function: Callable[[slice, Vectors], None], nj
     map_products(factors, add, nj)
 
 
-def _measure(stats: CohortStats, rows: slice | Integers, scores: Vectors, bias: Floats) -> None:
-    """Writes mean and deviation of SCORES (n, K), which it overwrites, plus BIAS (n,), into ROWS of STATS."""
+def _measure(stats: CohortStats, rows: slice | Integers, scores: Vectors) -> None:
+    """Writes mean and deviation of SCORES (n, K), which it overwrites, to ROWS of STATS."""
     mean = scores.mean(axis=1, dtype=np.float64)
     scores -= mean[:, None].astype(np.float32)  # small numbers square well in single precision
     rest = scores.mean(axis=1, dtype=np.float64)
     variance = np.einsum("nk,nk->n", scores, scores) / scores.shape[1] - rest**2
-    stats.mean[rows] = mean + bias
+    stats.mean[rows] = mean
     stats.std[rows] = np.maximum(np.sqrt(np.maximum(variance, 0)), _FLOOR)
 
 

@@ -154,6 +154,8 @@ def test_cosine_adapts_its_mean(files: tuple[Path, Path]) -> None:
     cosine = CosineBackend(Projection(np.zeros(DIM), length="unit"))
     adapted = adapt_backend(cosine, files[0], "mean", {})
     assert error_rate(adapted) < error_rate(cosine) - 0.005
+    with pytest.raises(DataError, match="the back-end subtracts no mean: there is nothing to adapt"):
+        adapt_backend(CosineBackend(Projection(length="unit")), files[0], "mean", {})
     with pytest.raises(DataError, match="kaldi is for PLDA; of cosine only the mean can be adapted"):
         adapt_backend(cosine, files[0], "kaldi", weights_of("kaldi", {}))
 

@@ -136,10 +136,12 @@ def test_a_whole_back_end(
     assert json.loads((exp / "one.json").read_text()) == records[2]
 
 
-def test_adapted_back_end_scores_its_domain_better(kaldi_full: Path, tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize("method", ["kaldi", "coral", "coral+", "lip", "cip"])
+def test_adapted_back_end_scores_its_domain_better(method: str, kaldi_full: Path, tmp_path: Path, run: Run) -> None:
     source = kaldi_full / "backend"
     run(train_plda, source / "train.ark", source / "train.utt2spk", tmp_path / "plda", "--lda-dim", 20)
-    run(adapt_plda, tmp_path / "plda", source / "indomain.ark", tmp_path / "adapted")
+    speakers = ["--utt2spk", source / "indomain.utt2spk"] if method in ("lip", "cip") else []
+    run(adapt_plda, tmp_path / "plda", source / "indomain.ark", tmp_path / "adapted", "--method", method, *speakers)
     trials, side = source / "indeval.utt_trials", source / "indeval.ark"
     errors = []
     for name in ("plda", "adapted"):

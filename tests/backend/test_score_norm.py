@@ -62,10 +62,13 @@ def test_one_trial_at_a_time(backend: Backend, top_n: int, method: Method, monke
     monkeypatch.setattr(scoring, "_BLOCK", 64 * 40)
     monkeypatch.setattr(score_norm, "_GATHER", 1000)
     scores = raw[rows, columns]
-    results = [
-        normalize_trials(scores, rows, columns, backend, (enroll, test), cohort, method, top_n, nj) for nj in (1, 3)
-    ]
-    assert np.array_equal(*results)
+    results = []
+    for dense, nj in ((0, 1), (0, 3), (10**9, 3)):
+        monkeypatch.setattr(score_norm, "_DENSE", dense)
+        monkeypatch.setattr(score_norm, "_MASKS", 4)
+        results.append(normalize_trials(scores, rows, columns, backend, (enroll, test), cohort, method, top_n, nj))
+    assert np.array_equal(results[0], results[1])
+    assert np.allclose(results[0], results[2], rtol=2e-4, atol=2e-4)
     for row, column, score, result in zip(rows, columns, scores, results[0], strict=True):
         expected = expected_score(method, score, enroll_cohort[row], test_cohort[column], min(top_n, 40))
         assert result == pytest.approx(expected, rel=2e-4, abs=2e-4)
