@@ -30,7 +30,7 @@ train_conf=conf/train/cpu.yaml           # YAML with the options of training
 audit=false                              # true/false: audit the corpus before training: faults, overlap of sets, channel leak
 audit_strict=false                       # true/false: stop when the audit has a serious finding
 audit_conf=conf/feats/mfcc30.yaml        # YAML of the MFCC that the audit hears by (telephone: conf/feats/mfcc23_8k.yaml)
-lda_dim=128                              # number: dimension that LDA leaves before PLDA, or as many as the embeddings allow
+backend_conf=conf/backend/plda.yaml      # YAML of the back-end beside cosine: transforms, and a kind of PLDA or cosine
 top_n=300                                # number: cohort scores that AS-norm keeps
 nj=$(nproc)                              # number: jobs at once
 ngpu=                                    # number: GPUs to train on; 0: the CPU (default: 1 where there is one, else 0)
@@ -74,7 +74,7 @@ name=${name:-${corpus}_$(basename "$network" .yaml)}
 [[ $name != */* && $name != .* ]] || die "--name $name: a name, not a path"
 read -ra conditions <<< "$test_conf"
 for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf" \
-  "$audit_conf" "$augment_conf" "$train_augment" "${conditions[@]}"; do
+  "$audit_conf" "$augment_conf" "$train_augment" "$backend_conf" "${conditions[@]}"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
 done
 
@@ -84,6 +84,10 @@ done
 
 . ./path.sh
 [ "$test" = false ] || exec pytest
+
+backend_name=$(basename "$backend_conf" .yaml) # of its score files
+[[ $backend_name != @(cosine|statistics|*_asnorm) ]] || die "--backend-conf $backend_conf: that name is taken; copy it to another"
+llr=$(grep -q 'class_path: *Cosine' "$backend_conf" || echo "$backend_name")
 
 exp=exp/$name
 data=data/$corpus$variant                                   # as the corpus has it
@@ -210,14 +214,18 @@ if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/{set}/feats.
 fi
 
 embeddings=$exp/embeddings backend=$exp/backend
-if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/train/statistics.scp" \
-  out "$backend/plda" "$backend/statistics/transform.mat" with "lda-dim $lda_dim"; then
-  steps/train_plda.py "$embeddings/train/xvector.scp" "$feats/train/utt2spk" "$backend" --lda-dim "$lda_dim"
+if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/train/statistics.scp" "$backend_conf" \
+  out "$backend/backend.yaml" "$backend/cosine/mean.vec" "$backend/statistics/transform.mat"; then
+  rm -rf "$backend"
+  for kind in "$backend_conf" conf/backend/cosine.yaml; do
+    steps/train_backend.py "$embeddings/train/xvector.scp" "$feats/train/utt2spk" \
+      "$backend$([ "$kind" = "$backend_conf" ] || echo /cosine)" --backend "$kind"
+  done
   steps/train_lda.py "$embeddings/train/statistics.scp" "$feats/train/utt2spk" "$backend/statistics" --lda-dim 20
 fi
 
-if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform.mat" "$embeddings/{set}/xvector.scp" \
-  "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n"; then
+if stage 8 score "$exp/scores" in "$backend/backend.yaml" "$backend/statistics/transform.mat" \
+  "$embeddings/{set}/xvector.scp" "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n, $backend_name"; then
   rm -rf "$exp/scores"
   for trials in "${trial_lists[@]}"; do # DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND
     set=$(basename "$(dirname "$trials")")
@@ -228,19 +236,18 @@ if stage 8 score "$exp/scores" in "$backend/plda" "$backend/statistics/transform
     models=$(dirname "$trials")/enroll.spk2utt
     [ ! -f "$models" ] || common+=(--enroll-spk2utt "$models")
     asnorm=(--cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" "${common[@]}")
-    steps/score_cosine.py "$trials" "$statistics" "$statistics" "$scores.statistics" "${common[@]}" \
-      --mean "$backend/statistics/mean.vec" --transform "$backend/statistics/transform.mat"
-    steps/score_cosine.py "$trials" "$xvectors" "$xvectors" "$scores.cosine" "${common[@]}" --mean "$backend/mean.vec"
-    steps/score_plda.py "$trials" "$xvectors" "$xvectors" "$backend" "$scores.plda" "${common[@]}"
-    steps/normalize_scores.py "$trials" "$scores.cosine" "$xvectors" "$xvectors" "$embeddings/train/xvector.scp" \
-      "$scores.cosine_asnorm" "${asnorm[@]}" --mean "$backend/mean.vec"
-    steps/normalize_scores.py "$trials" "$scores.plda" "$xvectors" "$xvectors" "$embeddings/train/xvector.scp" \
-      "$scores.plda_asnorm" "${asnorm[@]}" --backend-dir "$backend"
+    steps/score_backend.py "$trials" "$statistics" "$statistics" "$backend/statistics" "$scores.statistics" "${common[@]}"
+    for kind in "$backend/cosine" "$backend"; do
+      system=$scores.$([ "$kind" = "$backend" ] && echo "$backend_name" || echo cosine)
+      steps/score_backend.py "$trials" "$xvectors" "$xvectors" "$kind" "$system" "${common[@]}"
+      steps/normalize_scores.py "$trials" "$system" "$xvectors" "$xvectors" "$embeddings/train/xvector.scp" \
+        "${system}_asnorm" "${asnorm[@]}" --backend-dir "$kind"
+    done
   done
 fi
 
 if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results.json" "$exp/RESULTS.md"; then
-  steps/make_results.py "$exp" "[$trial_dirs]" --nj "$nj" \
+  steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
     --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
 fi
 end_stage

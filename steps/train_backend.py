@@ -9,7 +9,7 @@ from steps.utils.cli import run_step
 
 
 def train_backend(
-    train_scp: Path, utt2spk: Path, out_dir: Path, backend: Path = Path("conf/backend/plda_lda.yaml")
+    train_scp: Path, utt2spk: Path, out_dir: Path, backend: Path = Path("conf/backend/plda.yaml")
 ) -> None:
     """Write OUT_DIR, a back-end that score_backend.py scores with, normalize_scores.py and adapt_plda.py too.
 

@@ -258,7 +258,7 @@ def test_one_step_trains_and_one_scores_any_back_end(kaldi: Path, data: Path, tm
     train, utt2spk, side = source / "train.ark", source / "train.utt2spk", source / "eval.ark"
     trials, models = data / "trials_models", ["--enroll-spk2utt", data / "enroll.spk2utt"]
     cost: dict[str, float] = {}
-    for name in ("cosine", "cosine_lda_wccn", "plda", "plda_ioffe", "plda_lda"):
+    for name in ("cosine", "cosine_lda_wccn", "plda_without_lda", "plda_ioffe", "plda"):
         folder = tmp_path / name
         run(train_backend, train, utt2spk, folder, "--backend", CONF / f"{name}.yaml")
         run(score_backend, trials, side, side, folder, tmp_path / f"eval.{name}", *models)
@@ -269,9 +269,9 @@ def test_one_step_trains_and_one_scores_any_back_end(kaldi: Path, data: Path, tm
             assert min_dcf(run, trials, tmp_path / "normalised") < 0.9
     assert cost["plda"] < cost["cosine"] and cost["cosine_lda_wccn"] < cost["cosine"]
     run(train_plda, train, utt2spk, tmp_path / "front", "--lda-dim", 128)  # the same by options: 32 are possible
-    assert (tmp_path / "front" / "plda").read_bytes() == (tmp_path / "plda_lda" / "plda").read_bytes()
+    assert (tmp_path / "front" / "plda").read_bytes() == (tmp_path / "plda" / "plda").read_bytes()
     run(score_plda, trials, side, side, tmp_path / "front", tmp_path / "eval.front", *models)
-    assert (tmp_path / "eval.front").read_bytes() == (tmp_path / "eval.plda_lda").read_bytes()
+    assert (tmp_path / "eval.front").read_bytes() == (tmp_path / "eval.plda").read_bytes()
 
 
 def test_ways_to_enrol_several_utterances(kaldi: Path, data: Path, tmp_path: Path, run: Run) -> None:
