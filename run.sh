@@ -225,7 +225,7 @@ if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/t
 fi
 
 if stage 8 score "$exp/scores" in "$backend/backend.yaml" "$backend/statistics/transform.mat" \
-  "$embeddings/{set}/xvector.scp" "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n, $backend_name"; then
+  "$embeddings/{set}/xvector.scp" "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n" "scored as $backend_name"; then
   rm -rf "$exp/scores"
   for trials in "${trial_lists[@]}"; do # DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND
     set=$(basename "$(dirname "$trials")")
