@@ -4,7 +4,8 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials
+from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
+from steps.datadir.contents import ORIGINALS
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import read_ids, read_numbers, write_table
 from steps.datadir.trials import write_trials
@@ -22,7 +23,7 @@ def make_calibration_trials(
 ) -> None:
     """Write OUT_DIR/trials and OUT_DIR/utt2spk, of the speakers that EGS_DIR keeps out of training, or of SPK_LIST.
 
-    The back-end must not know these speakers either: train it on what steps/filter_scp.py --exclude leaves.
+    Of an utterance and its copies (utt2uniq) one takes part. The back-end must not know these speakers either: train it on what steps/filter_scp.py --exclude leaves.
 
     Args:
         data_dir: training data directory, with utt2dur
@@ -47,7 +48,8 @@ def make_calibration_trials(
     known = set(data.utt2spk.values())
     if unknown := sorted(speakers - known):
         raise DataError(f"no speaker '{unknown[0]}' ({len(unknown)} of {len(speakers)})", data_dir / "utt2spk")
-    utt2spk = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}
+    originals = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
+    utt2spk = without_copies({utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}, originals)
     seconds = read_numbers(data_dir / "utt2dur")
     if missing := [utt for utt in utt2spk if utt not in seconds]:
         raise DataError(

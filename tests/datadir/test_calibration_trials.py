@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials
+from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
 from steps.datadir.tables import read_numbers, read_table, write_table
 from steps.datadir.trials import Trials, read_trials
 from steps.filter_scp import filter_scp
@@ -54,6 +54,12 @@ def test_lengths_do_not_tell_targets(corpus: tuple[dict[str, str], dict[str, flo
     assert names == {again.name(row) for row in range(len(again))}
     within = calibration_trials(utt2spk, seconds, [sex], options)
     assert {sex[one] == sex[two] for one, two in (within.name(row).split() for row in range(len(within)))} == {True}
+
+
+def test_one_of_an_utterance_and_its_copies() -> None:
+    utt2spk = {"a1": "a", "a1-babble": "a", "a0-noise": "a", "a0-rev": "a", "b1": "b", "sp-a1": "sp-a"}
+    originals = {"a1-babble": "a1", "a0-noise": "a0", "a0-rev": "a0", "b1": "b1", "sp-a1": "a1"}
+    assert without_copies(utt2spk, originals) == {"a1": "a", "a0-noise": "a", "b1": "b", "sp-a1": "sp-a"}
 
 
 def test_what_cannot_be_drawn_is_refused(corpus: tuple[dict[str, str], dict[str, float], dict[str, str]]) -> None:
