@@ -108,8 +108,11 @@ class PldaBackend:
         settings = _read_settings(folder)
         # a folder of Kaldi's does not say, but Kaldi's recipes length-normalise
         projection = _read_projection(folder, settings, "sqrt_dim")
-        scoring = check(PldaScoring, settings.pop("scoring", {}), set())
-        return cls(projection, Plda.read(folder / "plda"), options or scoring(), settings)
+        try:
+            scoring = check(PldaScoring, settings.pop("scoring", {}), set())()
+        except DataError as error:
+            raise DataError(error.message, folder / _SETTINGS) from error
+        return cls(projection, Plda.read(folder / "plda"), options or scoring, settings)
 
     def write(self, folder: Path) -> None:
         """Writes FOLDER/{mean.vec,transform.mat,plda} as Kaldi does, and what no file of Kaldi's says."""

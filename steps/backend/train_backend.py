@@ -34,9 +34,12 @@ def train_backend(train_scp: Path, utt2spk: Path, config: Mapping[str, Any] | Pa
     transforms, model, scoring = _read(config)
     embeddings = Embeddings.read(train_scp)
     speakers = embeddings.speakers(utt2spk)
-    projection, stats = _train_chain([make() for make in transforms], embeddings, speakers, utt2spk)
     settings = {"transforms": [one.config for one in transforms], "model": model.config}
-    plda = model().train(stats)
+    try:
+        projection, stats = _train_chain([make() for make in transforms], embeddings, speakers, utt2spk)
+        plda = model().train(stats)
+    except DataError as error:
+        raise DataError(error.message, error.path or train_scp) from error
     log.info("%d dimensions from %d utterances of %d speakers", len(stats.mean), stats.num_utts, stats.num_speakers)
     if plda is None:
         return CosineBackend(projection.before(Projection(length="unit")), settings)

@@ -146,9 +146,8 @@ class LengthNorm(Transform):
 
 
 def _linear(matrix: Floats, mean: Floats | None = None) -> Projection:
-    """MATRIX (K, D) of vectors less MEAN (D,)."""
-    offset = np.zeros(len(matrix)) if mean is None else -matrix @ mean
-    return Projection(transform=np.column_stack([matrix, offset]))
+    """MATRIX (K, D) of vectors less MEAN (D,), which stays apart, for adaptation changes it."""
+    return Projection(mean, np.column_stack([matrix, np.zeros(len(matrix))]))
 
 
 def _shrunk(covariance: Floats, share: float, name: str) -> Floats:

@@ -15,6 +15,7 @@ from steps.backend.plda import Plda, log_likelihood, train_plda
 from steps.backend.plda_adapt import adapt_plda
 from steps.backend.scoring import score_pairs
 from steps.backend.speaker_stats import SpeakerStats
+from steps.backend.train_backend import train_backend
 from steps.backend.vectors import Embeddings, Projection, Side, read_sides
 from steps.datadir.ark import read_mat
 from steps.datadir.trials import read_trials
@@ -74,6 +75,20 @@ def test_plda_of_the_recipe_chain(folder: Path) -> None:
     train = Embeddings.read(folder / "train.ark")
     projected = lda_projection(folder).apply(Side.single(train.ids, train.matrix))
     assert_same_covariances(train_plda(stats_of(folder, projected)), Plda.read(folder / "plda_lda"))
+
+
+def test_back_end_of_a_list_is_that_of_the_recipe_chain(folder: Path, tmp_path: Path) -> None:
+    """ivector-mean, ivector-compute-lda, ivector-normalize-length and ivector-compute-plda, in files of Kaldi's."""
+    lda = {"class_path": "Lda", "init_args": {"dim": 20}}
+    config = {"transforms": ["Mean", lda, "LengthNorm"], "model": "TwoCovariancePlda"}
+    train_backend(folder / "train.ark", folder / "train.utt2spk", config).write(tmp_path)
+    assert np.abs(read_mat(str(tmp_path / "mean.vec")) - read_mat(str(folder / "train.mean.bin.vec"))).max() < 1e-12
+    ours, kaldis = read_mat(str(tmp_path / "transform.mat")), read_mat(str(folder / "lda20_tot0.0.mat"))
+    signs = np.sign((ours * kaldis).sum(axis=1))
+    assert np.abs(ours * signs[:, None] - kaldis).max() < 1e-5
+    model, reference = Plda.read(tmp_path / "plda"), Plda.read(folder / "plda_lda")
+    for own, theirs in zip(model.covariances(), reference.covariances(), strict=True):
+        assert np.abs(own * np.outer(signs, signs) - theirs).max() < 2e-6 * np.abs(theirs).max()
 
 
 def test_log_likelihood_is_kaldis_objective(folder: Path) -> None:

@@ -118,6 +118,9 @@ def test_backend_folder(tmp_path: Path) -> None:
     (tmp_path / "backend.yaml").write_text("parts: [{files: [], length: perhaps}]\n")
     with pytest.raises(DataError, match=r"backend.yaml: parts must be a list of files and a length"):
         PldaBackend.read(tmp_path)
+    (tmp_path / "backend.yaml").write_text("parts: [{files: [], length: unit}]\nscoring: {smooth: 1}\n")
+    with pytest.raises(DataError, match=r"backend.yaml: PldaScoring: .*smooth"):
+        PldaBackend.read(tmp_path)
 
 
 def test_any_back_end_is_read_from_its_folder(kaldi: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from steps.backend.backends import CosineBackend, PldaBackend, read_backend
 from steps.backend.speaker_stats import SpeakerStats
 from steps.backend.train_backend import train_backend
 from steps.backend.transforms import Mean, Pca, Transform, Wccn, Whitening
-from steps.backend.vectors import Projection, Side
+from steps.backend.vectors import Embeddings, Projection, Side
 from steps.datadir.ark import read_mat, write_vectors
+from steps.datadir.tables import read_table
 from steps.utils.configure import choose
 from steps.utils.errors import DataError
 
@@ -156,6 +157,22 @@ def test_what_cannot_be_trained() -> None:
             Pca(dim).train(stats)
     with pytest.raises(DataError, match="Whitening of embeddings that never vary"):
         Whitening().train(SpeakerStats(np.ones((3, 2)), np.array([2, 2, 2]), np.zeros((2, 2))))
+
+
+def test_ioffe_of_more_dimensions_than_residuals(root: Path, kaldi: Path, tmp_path: Path) -> None:
+    """Ten speakers of two utterances have ten residuals: principal components bring 32 dimensions to ten."""
+    folder = kaldi / "backend"
+    speakers = read_table(folder / "train.utt2spk")
+    chosen: dict[str, list[str]] = {}
+    for utt, speaker in speakers.items():
+        chosen.setdefault(speaker, []).append(utt)
+    utts = [utt for speaker in sorted(chosen)[-10:] for utt in chosen[speaker][:2]]
+    side = Embeddings.read(folder / "train.ark").take(utts, "the test")
+    write_vectors(tmp_path / "few", utts, side.vectors)
+    config = root / "conf" / "backend" / "plda_ioffe.yaml"
+    backend = train_backend(tmp_path / "few.scp", folder / "train.utt2spk", config)
+    assert isinstance(backend, PldaBackend) and backend.plda.dim == 10
+    assert np.isfinite(backend.factors(side, side).left).all()
 
 
 def test_whitening_says_what_hardly_varies(caplog: pytest.LogCaptureFixture) -> None:
