@@ -23,8 +23,8 @@ def make_calibration_trials(
 ) -> None:
     """Write OUT_DIR, a data directory with trials, of the speakers that EGS_DIR keeps out of training, or of SPK_LIST.
 
-    Of an utterance and its copies (utt2uniq) one takes part. The back-end must not know these speakers either: train it
-    on what steps/filter_scp.py --exclude leaves.
+    In the trials is one of an utterance and its copies (utt2uniq). The back-end must not know these speakers either:
+    train it on what steps/filter_scp.py --exclude leaves.
 
     Args:
         data_dir: training data directory, with utt2dur
@@ -50,7 +50,8 @@ def make_calibration_trials(
     if unknown := sorted(speakers - known):
         raise DataError(f"no speaker '{unknown[0]}' ({len(unknown)} of {len(speakers)})", data_dir / "utt2spk")
     originals = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
-    utt2spk = without_copies({utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}, originals)
+    held = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}
+    utt2spk = without_copies(held, originals)
     seconds = read_numbers(data_dir / "utt2dur")
     if missing := [utt for utt in utt2spk if utt not in seconds]:
         raise DataError(
@@ -61,7 +62,7 @@ def make_calibration_trials(
         table = data.table(name)
         labels.append({u: table[k] for u, s in utt2spk.items() if (k := s if name.startswith("spk2") else u) in table})
     trials = calibration_trials(utt2spk, seconds, labels, draw)
-    Contents.read(data_dir).select(utt2spk.keys()).write(out_dir)
+    Contents.read(data_dir).select(held.keys()).write(out_dir)
     write_trials(out_dir / "trials", trials)
     logging.info("%s: %s of %d speakers", out_dir / "trials", trials.summary(), len(speakers))
 

@@ -94,6 +94,12 @@ def test_the_scripts(train: Path, tmp_path: Path) -> None:
     others, everyone = read_table(tmp_path / "others"), read_table(train / "utt2spk")
     assert others.keys() | held.keys() == everyone.keys() and not others.keys() & held.keys()
     assert read_table(tmp_path / "same") == held
+    write_table(train / "utt2uniq", {utt: utt[:-1] + "0" for utt in everyone})  # of each speaker 2 are left
+    make_calibration_trials(train, tmp_path / "cal", spk_list=tmp_path / "held")
+    trials = read_trials(tmp_path / "cal" / "trials")
+    assert {*trials.enroll_ids, *trials.test_ids} == {f"{spk}-{number}0" for spk in "bdgl" for number in (0, 1)}
+    assert read_table(tmp_path / "cal" / "utt2spk") == held  # what the back-end must not know has the copies too
+    (train / "utt2uniq").unlink()
     make_calibration_trials(train, tmp_path / "cal", spk_list=tmp_path / "held", within=["spk2gender"])
     trials = read_trials(tmp_path / "cal" / "trials")
     assert {key[0] for key in trials.enroll_ids + trials.test_ids} == set("bdg")  # of l nothing is known
