@@ -4,9 +4,10 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials
+from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
+from steps.datadir.contents import ORIGINALS, Contents
 from steps.datadir.datadir import DataDir
-from steps.datadir.tables import read_ids, read_numbers, write_table
+from steps.datadir.tables import read_ids, read_numbers
 from steps.datadir.trials import write_trials
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
@@ -20,13 +21,14 @@ def make_calibration_trials(
     within: list[str] = [],  # noqa: B006 (shown as the default)
     draw: CalibrationDraw = CalibrationDraw(),
 ) -> None:
-    """Write OUT_DIR/trials and OUT_DIR/utt2spk, of the speakers that EGS_DIR keeps out of training, or of SPK_LIST.
+    """Write OUT_DIR, a data directory with trials, of the speakers that EGS_DIR keeps out of training, or of SPK_LIST.
 
-    The back-end must not know these speakers either: train it on what steps/filter_scp.py --exclude leaves.
+    In the trials is one of an utterance and its copies (utt2uniq). The back-end must not know these speakers either:
+    train it on what steps/filter_scp.py --exclude leaves.
 
     Args:
         data_dir: training data directory, with utt2dur
-        out_dir: the folder to write into
+        out_dir: the new data directory
         egs_dir: training examples: their num_valid_speakers speakers were kept for trials
         spk_list: instead, the speakers in this file, one a line
         within: tables of DATA_DIR, as [spk2gender,utt2session]: both sides of every trial have the same label. Say in
@@ -47,7 +49,9 @@ def make_calibration_trials(
     known = set(data.utt2spk.values())
     if unknown := sorted(speakers - known):
         raise DataError(f"no speaker '{unknown[0]}' ({len(unknown)} of {len(speakers)})", data_dir / "utt2spk")
-    utt2spk = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}
+    originals = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
+    held = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}
+    utt2spk = without_copies(held, originals)
     seconds = read_numbers(data_dir / "utt2dur")
     if missing := [utt for utt in utt2spk if utt not in seconds]:
         raise DataError(
@@ -58,7 +62,7 @@ def make_calibration_trials(
         table = data.table(name)
         labels.append({u: table[k] for u, s in utt2spk.items() if (k := s if name.startswith("spk2") else u) in table})
     trials = calibration_trials(utt2spk, seconds, labels, draw)
-    write_table(out_dir / "utt2spk", utt2spk)
+    Contents.read(data_dir).select(held.keys()).write(out_dir)
     write_trials(out_dir / "trials", trials)
     logging.info("%s: %s of %d speakers", out_dir / "trials", trials.summary(), len(speakers))
 

@@ -2,7 +2,6 @@
 """Are two recordings of the same speaker? An answer by a decision pack."""
 
 import logging
-import os
 from pathlib import Path
 
 from steps.utils.cli import run_step
@@ -31,7 +30,6 @@ def verify(
     """
     if len(files) < 2:
         raise DataError("two files at least: those of the speaker, and the one to test")
-    os.environ["TQDM_DISABLE"] = "1"  # no bar for two files
     from steps.backend.decision import DecisionPack  # torch takes seconds: not for --help
     from steps.backend.verdict import verify_files
 

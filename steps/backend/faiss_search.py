@@ -49,10 +49,10 @@ def faiss_search(scorer: Scorer, gallery: Side, probes: Side, k: int, truth: Int
     size, k = len(gallery.ids), min(k, len(gallery.ids))
     entries = np.column_stack([factors.left, factors.left_bias]).astype(np.float32)
     wanted = np.column_stack([factors.right, np.ones(len(factors.right))]).astype(np.float32)
-    cells = max(1, min(int(4 * size**0.5), size // 40))
+    cells = max(1, min(int(size**0.5), size // 40))
     faiss.omp_set_num_threads(nj)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(entries.shape[1]), entries.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed = 1
+    index.cp.seed, index.cp.max_points_per_centroid = 1, 64
     index.train(entries)
     index.add(entries)
     index.nprobe = max(1, min(cells, max(8, int(_PROBED * cells))))

@@ -110,18 +110,20 @@ class _Tile:
             tile, part.start, None if stats is None else (stats[0].at(np.arange(part.start, part.stop)), stats[1])
         )
 
-    def scores(self, rows: slice, products: Vectors) -> Floats:
-        """(probes, entries) of the probes ROWS, from their PRODUCTS of the same shape."""
-        bias = self.factors.right_bias[:, rows].T  # (probes, groups)
-        values: Floats = products + self.factors.left_bias + bias[:, self.factors.group]
+    def scores(self, rows: slice, products: Vectors) -> Vectors | Floats:
+        """(probes, entries) of the probes ROWS, from their PRODUCTS of the same shape, which are overwritten."""
+        bias = self.factors.right_bias[:, rows].T.astype(np.float32)  # (probes, groups)
+        products += self.factors.left_bias.astype(np.float32)
+        products += bias if bias.shape[1] == 1 else bias[:, self.factors.group]
         if self.stats is None:
-            return values
+            return products
         entries, probes = self.stats
-        part = CohortStats(probes.mean[rows, None], probes.std[rows, None])
-        return normalize(values, entries, part)
+        return normalize(
+            products.astype(np.float64), entries, CohortStats(probes.mean[rows, None], probes.std[rows, None])
+        )
 
 
-def _keep_best(rows: Ints, scores: Floats, values: Floats, start: int) -> None:
+def _keep_best(rows: Ints, scores: Floats, values: Vectors | Floats, start: int) -> None:
     """Puts the best of SCORES (P, K) of ROWS and of VALUES (P, E) of rows from START on into the former."""
     k = scores.shape[1]
     if values.shape[1] > k:

@@ -40,6 +40,20 @@ class CalibrationDraw:
             raise DataError(f"max_utts is {self.max_utts}; it must be at least 2")
 
 
+def without_copies(utt2spk: Mapping[str, str], originals: Mapping[str, str]) -> dict[str, str]:
+    """UTT2SPK with one of each utterance and its copies by the same speaker: the original, or the first in C order.
+
+    A pair of copies says the same words in the same take: no trial is as easy. ORIGINALS: utterance -> original.
+    """
+    kept: dict[tuple[str, str], str] = {}
+    for utt in sorted(utt2spk):
+        original = originals.get(utt, utt)
+        key = utt2spk[utt], original
+        if utt == original or key not in kept:
+            kept[key] = utt
+    return {utt: spk for (spk, _), utt in kept.items()}
+
+
 def calibration_trials(
     utt2spk: Mapping[str, str],
     seconds: Mapping[str, float],

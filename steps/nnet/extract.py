@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ def extract_embeddings(
         network: in eval mode
         utterances: ids with features (num_frames, feat_dim) or the error met in reading them; a thread reads ahead
         options: how they are put into batches
-        total: how many there are, for the progress bar
+        total: how many there are, for the progress bar; without it there is none
 
     Raises:
         DataError: features of another dimension than the network's
@@ -106,7 +106,7 @@ def extract_embeddings(
     # TensorFloat-32 is off: a batch would not give an utterance the embedding that it gets alone
     exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=options.bf16)
     cast = torch.autocast(device.type, torch.bfloat16, enabled=options.bf16)
-    with torch.inference_mode(), exact, cast, tqdm(total=total, desc="embeddings", unit="utt", disable=None) as bar:
+    with torch.inference_mode(), exact, cast, _bar(total) as bar:
         for run in _read_ahead(_runs(utterances, _RUN_BATCHES * batch_frames)):
             pieces = _pieces(network, run, options, result)
             batches = [_forward(network, batch, device) for batch in _batches(pieces, batch_frames)]
@@ -114,6 +114,10 @@ def extract_embeddings(
                 _average(pieces, torch.cat(batches).cpu().numpy(), result)  # waits for the device once a run
             bar.update(len(run))
     return result
+
+
+def _bar(total: int | None) -> "tqdm[NoReturn]":
+    return tqdm(total=total, desc="embeddings", unit="utt", disable=None if total else True)
 
 
 def _runs(utterances: Iterable[Read], num_frames: int) -> Iterator[list[Read]]:

@@ -23,10 +23,12 @@ from steps.datadir.ark import read_vectors
 from steps.datadir.datadir import DataDir
 from steps.datadir.tables import read_table, write_table
 from steps.datadir.trials import read_scores, read_trials
+from steps.enroll_gallery import enroll_gallery
 from steps.extract_embeddings import extract_embeddings
 from steps.feats.dump import dump_features
 from steps.feats.options import FbankOptions, FrameOptions, MfccOptions
 from steps.feats.vad import VadOptions
+from steps.identify import identify
 from steps.make_decision_pack import make_decision_pack
 from steps.make_quality import make_quality
 from steps.make_trials import make_trials
@@ -281,3 +283,61 @@ def test_the_page_and_another_list(place: Path, pack: Path, tmp_path: Path) -> N
             test_trials=tmp_path / "other" / "trials", test_embeddings=other,
         )  # fmt: skip
     assert not (tmp_path / "three").exists()
+
+
+def test_who_of_a_gallery_speaks(place: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    voices, wav = tmp_path / "voices", place / "dev" / "wav"
+    for speaker in range(14, 20):
+        (voices / f"s{speaker}" / "first").mkdir(parents=True)
+        for number in (0, 1):
+            shutil.copy(wav / f"s{speaker}-{number}.wav", voices / f"s{speaker}" / "first")
+        (voices / f"s{speaker}" / "notes.txt").write_text("not audio")
+    shutil.copy(wav / "s20-0.wav", voices / "s20.wav")
+    enroll_gallery(voices, tmp_path / "made", pack)
+    (tmp_path / "made").rename(tmp_path / "gallery")  # it needs nothing beside it
+    right = 0
+    for speaker in range(14, 20):
+        identify(wav / f"s{speaker}-4.wav", tmp_path / "gallery", pack, json=True, top=7, prior=1.0)
+        found = json.loads(capsys.readouterr().out)
+        right += found["name"] == f"s{speaker}"
+        assert len(found["matches"]) == 7 and found["unknown"] == 0
+        assert sum(match["probability"] for match in found["matches"]) == pytest.approx(1)
+    assert right >= 5
+    identify(wav / "s14-4.wav", tmp_path / "gallery", pack, json=True, top=7, prior=0.7)
+    found = json.loads(capsys.readouterr().out)
+    assert found["unknown"] + sum(match["probability"] for match in found["matches"]) == pytest.approx(1)
+    for match in found["matches"]:  # each against nobody, by Bayes' rule
+        odds = np.exp(match["llr"]) * 0.7 / 7 / 0.3
+        assert match["probability"] / found["unknown"] == pytest.approx(odds)
+    best = next(match for match in found["matches"] if match["name"] == "s14")
+    enroll = [wav / f"s14-{number}.wav" for number in (0, 1)]
+    verdict = verify_files(DecisionPack.read(pack), enroll, wav / "s14-4.wav", 0.5, None, "cpu")
+    assert best["llr"] == pytest.approx(verdict.llr, abs=1e-3)
+    identify(wav / "s23-4.wav", tmp_path / "gallery", pack, prior=0.01)
+    assert capsys.readouterr().out.startswith("unknown\n")
+
+
+def test_galleries_that_cannot_be_used(place: Path, pack: Path, tmp_path: Path) -> None:
+    good = place / "dev" / "wav" / "s14-0.wav"
+    (tmp_path / "voices" / "a b").mkdir(parents=True)
+    for message in ("no audio in it: <speaker>/<file>", "'a b' cannot be an id"):
+        with pytest.raises(DataError, match=message):
+            enroll_gallery(tmp_path / "voices", tmp_path / "gallery", pack)
+        shutil.copy(good, tmp_path / "voices" / "a b" / "x.wav")
+    (tmp_path / "voices" / "a b").rename(tmp_path / "voices" / "ab")
+    shutil.copy(good, tmp_path / "voices" / "ab.wav")
+    with pytest.raises(DataError, match=r"ab.wav: the name 'ab' is taken"):
+        enroll_gallery(tmp_path / "voices", tmp_path / "gallery", pack)
+    (tmp_path / "voices" / "ab.wav").write_text("no audio")
+    (tmp_path / "voices" / "ab.wav").rename(tmp_path / "voices" / "c.wav")
+    with pytest.raises(DataError, match=r"c.wav: not audio"):
+        enroll_gallery(tmp_path / "voices", tmp_path / "gallery", pack)
+    with pytest.raises(DataError, match="not a gallery"):
+        identify(good, tmp_path / "voices", pack)
+    (tmp_path / "voices" / "c.wav").unlink()
+    enroll_gallery(tmp_path / "voices", tmp_path / "gallery", pack)  # of one speaker
+    with pytest.raises(DataError, match="a prior of 0"):
+        identify(good, tmp_path / "gallery", pack, prior=0.0)
+    write_table(tmp_path / "gallery" / "made_by", {"network": "another"})
+    with pytest.raises(DataError, match="enrolled with another network"):
+        identify(good, tmp_path / "gallery", pack)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials
+from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
 from steps.datadir.tables import read_numbers, read_table, write_table
 from steps.datadir.trials import Trials, read_trials
 from steps.filter_scp import filter_scp
@@ -56,6 +56,12 @@ def test_lengths_do_not_tell_targets(corpus: tuple[dict[str, str], dict[str, flo
     assert {sex[one] == sex[two] for one, two in (within.name(row).split() for row in range(len(within)))} == {True}
 
 
+def test_one_of_an_utterance_and_its_copies() -> None:
+    utt2spk = {"a1": "a", "a1-babble": "a", "a0-noise": "a", "a0-rev": "a", "b1": "b", "sp-a1": "sp-a"}
+    originals = {"a1-babble": "a1", "a0-noise": "a0", "a0-rev": "a0", "b1": "b1", "sp-a1": "a1"}
+    assert without_copies(utt2spk, originals) == {"a1": "a", "a0-noise": "a", "b1": "b", "sp-a1": "sp-a"}
+
+
 def test_what_cannot_be_drawn_is_refused(corpus: tuple[dict[str, str], dict[str, float], dict[str, str]]) -> None:
     utt2spk, seconds, _ = corpus
     with pytest.raises(DataError, match="no nontarget trial between 240 utterances of 12 speakers"):
@@ -88,6 +94,12 @@ def test_the_scripts(train: Path, tmp_path: Path) -> None:
     others, everyone = read_table(tmp_path / "others"), read_table(train / "utt2spk")
     assert others.keys() | held.keys() == everyone.keys() and not others.keys() & held.keys()
     assert read_table(tmp_path / "same") == held
+    write_table(train / "utt2uniq", {utt: utt[:-1] + "0" for utt in everyone})  # of each speaker 2 are left
+    make_calibration_trials(train, tmp_path / "cal", spk_list=tmp_path / "held")
+    trials = read_trials(tmp_path / "cal" / "trials")
+    assert {*trials.enroll_ids, *trials.test_ids} == {f"{spk}-{number}0" for spk in "bdgl" for number in (0, 1)}
+    assert read_table(tmp_path / "cal" / "utt2spk") == held  # what the back-end must not know has the copies too
+    (train / "utt2uniq").unlink()
     make_calibration_trials(train, tmp_path / "cal", spk_list=tmp_path / "held", within=["spk2gender"])
     trials = read_trials(tmp_path / "cal" / "trials")
     assert {key[0] for key in trials.enroll_ids + trials.test_ids} == set("bdg")  # of l nothing is known

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Who of a gallery speaks in a recording, or is it somebody else? An answer by a decision pack."""
+
+import logging
+from pathlib import Path
+
+from steps.utils.cli import run_step
+
+
+def identify(
+    recording: Path,
+    gallery: Path,
+    pack: Path = Path("exp/synth_ecapa128/decision"),
+    prior: float = 0.5,
+    top: int = 5,
+    json: bool = False,
+    device: str = "cpu",
+) -> None:
+    """Print the most probable speakers of GALLERY, and how probable it is that RECORDING is of none of them.
+
+    Args:
+        recording: audio of any format and sample rate
+        gallery: what enroll_gallery.py wrote, with the same pack
+        pack: the folder that make_decision_pack.py wrote
+        prior: how probable it was, before listening, that it is one of them; 1 for a closed set
+        top: how many to print
+        json: print JSON
+        device: cpu, cuda or cuda:N
+    """
+    from steps.backend.audio_gallery import AudioGallery, identify_recording  # torch takes seconds: not for --help
+    from steps.backend.decision import DecisionPack
+    from steps.backend.verdict import open_embedder
+
+    packed = DecisionPack.read(pack)
+    enrolled = AudioGallery.read(gallery, packed)
+    answer = identify_recording(packed, enrolled, open_embedder(packed, device)(str(recording)), prior)
+    for text in answer.test.warnings:
+        logging.warning("warning: %s: %s", recording, text)
+    print(answer.as_json(top) if json else answer.text(top))
+
+
+if __name__ == "__main__":
+    run_step(identify)
