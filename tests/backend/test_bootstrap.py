@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from steps.backend.bootstrap import Draws, bootstrap, interval
-from steps.backend.metrics import roc
+from steps.backend.metrics import act_dcf, cllr, roc
 
 
 def make_trials(seed: int, num_speakers: int = 12, num_trials: int = 400) -> tuple[np.ndarray, ...]:
@@ -26,6 +26,36 @@ def test_a_draw_is_the_error_rate_of_the_trials_it_repeats() -> None:
         curve = roc(np.repeat(scores, repeats * target), np.repeat(scores, repeats * ~target))
         assert draws.eer[index] == curve.eer()
         assert [draws.min_dcf[prior][index] for prior in (0.05, 0.01)] == [curve.min_dcf(0.05), curve.min_dcf(0.01)]
+
+
+@pytest.mark.parametrize("two_way", [False, True])
+def test_all_measures_of_a_draw_are_those_of_the_trials_it_repeats(two_way: bool) -> None:
+    scores, target, enroll, test = make_trials(3)
+    test = np.where(test == 11, 3, test)  # one enrolment speaker is never tested
+    options = {"num_draws": 12, "seed": 5, "priors": [0.2], "llr": True, "two_way": two_way}
+    draws = bootstrap(scores, target, enroll, test, **options)
+    for index in range(12):
+        rng = np.random.default_rng([5, index])
+        if two_way:
+            sides = [np.unique(enroll), np.unique(test)]
+            times = [np.bincount(side[rng.integers(0, len(side), len(side))], minlength=12) for side in sides]
+            repeats = times[0][enroll] * times[1][test]
+        else:
+            times = np.bincount(rng.integers(0, 12, 12), minlength=12)
+            repeats = times[enroll] * np.where(enroll == test, 1, times[test])
+        parts = np.repeat(scores, repeats * target), np.repeat(scores, repeats * ~target)
+        curve = roc(*parts)
+        assert [draws.eer[index], draws.rocch_eer[index]] == [curve.eer(), curve.rocch_eer()]
+        assert draws.min_dcf[0.2][index] == curve.min_dcf(0.2)
+        assert draws.min_cllr[index] == pytest.approx(curve.min_cllr())
+        assert draws.act_dcf[0.2][index] == pytest.approx(act_dcf(*parts, 0.2))
+        assert draws.cllr[index] == pytest.approx(cllr(*parts))
+
+
+def test_two_way_intervals_are_wider() -> None:
+    trials = simulate(np.random.default_rng(4), 60)
+    widths = [np.ptp(interval(bootstrap(*trials, num_draws=300, two_way=way).eer)) for way in (False, True)]
+    assert widths[1] > widths[0]
 
 
 def test_same_for_any_order_and_number_of_threads() -> None:
