@@ -81,8 +81,8 @@ def test_groups_have_the_error_rates_of_their_trials(data: Path, scores: Path, t
         ("dur", "2 to 3 s"): lambda pair: 2 <= min(dur[side] for side in pair) < 3,
         ("session", "same"): lambda pair: pair[0][:2] == pair[1][:2] and int(pair[0][3]) // 2 == int(pair[1][3]) // 2,
     }
-    pooled = roc(*([value[p] for p in TRIALS if (p[0][:2] == p[1][:2]) == kind] for kind in (True, False)))
-    threshold = pooled.eer_threshold()
+    classes = [np.array([value[p] for p in TRIALS if (p[0][:2] == p[1][:2]) == kind]) for kind in (True, False)]
+    threshold = roc(*classes).eer_threshold()
     for key, belongs in expected.items():
         pairs = [pair for pair in TRIALS if belongs(pair)]
         targets = np.array([value[pair] for pair in pairs if pair[0][:2] == pair[1][:2]])
@@ -93,13 +93,11 @@ def test_groups_have_the_error_rates_of_their_trials(data: Path, scores: Path, t
         assert group["false_alarm_rate"] == (
             pytest.approx((nontargets >= threshold).mean()) if len(nontargets) else None
         )
-        if len(targets) and len(nontargets):
-            curve = roc(targets, nontargets)
-            assert group["eer"] == curve.eer()
-            assert group["min_dcf"] == pytest.approx(curve.min_dcf(0.01))
-            assert group["min_dcf"] <= group["dcf"] + 1e-12
-        else:
-            assert group["eer"] is group["eer_ci"] is group["dcf"] is None
+        assert group["borrowed"] == ("" if len(targets) and len(nontargets) else "non" * bool(len(targets)) + "targets")
+        curve = roc(*(part if len(part) else whole for part, whole in zip((targets, nontargets), classes, strict=True)))
+        assert group["eer"] == curve.eer()
+        assert group["min_dcf"] == pytest.approx(curve.min_dcf(0.01))
+        assert group["min_dcf"] <= group["dcf"] + 1e-12
     assert ("session", "both 00-day0") not in groups and not any(name == "text" for name, _ in groups)
     whole = groups["", "all trials"]
     assert whole["dcf"] == pytest.approx(whole["min_dcf"])
