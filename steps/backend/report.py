@@ -72,7 +72,7 @@ def write_page(path: Path, title: str, settings: str, baseline: str, results: Se
         systems = sorted(group, key=lambda result: result.record.eer)
         curves = {result.record.backend: result.curve for result in systems}
         plot_det(curves, [path.parent / "plots" / f"det_{name}{suffix}" for suffix in (".png", ".svg")], name)
-        sections.append(_section(name, systems, baseline))
+        sections.append("\n\n".join([_section(name, systems, baseline), *_analyses(path.parent, systems)]))
     curves_of_training = sorted((path.parent / "plots").glob("training*.png"))
     sections += [f"## Training\n\n![Training curves](plots/{plot.name})" for plot in curves_of_training]
     draws = len(results[0].draws.eer)
@@ -108,6 +108,13 @@ def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
         f"Also as [SVG](plots/det_{name}.svg). Score histograms: {histograms}.",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _analyses(exp_dir: Path, systems: Sequence[Result]) -> list[str]:
+    """Links to what analyze_trials.py has written, if it has."""
+    names = {result.record.backend: f"analysis/{result.record.trials}.{result.record.backend}.md" for result in systems}
+    links = [f"[{backend}]({name})" for backend, name in names.items() if (exp_dir / name).exists()]
+    return [f"By condition, with the worst speakers and trials: {', '.join(links)}."] if links else []
 
 
 def _row(record: Record, baseline: str) -> list[str]:

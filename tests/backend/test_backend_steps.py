@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from steps.adapt_plda import adapt_plda
+from steps.analyze_trials import analyze_trials
 from steps.compute_metrics import compute_metrics
 from steps.datadir.ark import write_vectors
 from steps.datadir.trials import read_scores, read_trials
@@ -147,7 +148,10 @@ def test_the_protocol_is_told_by_the_name_of_a_score_file(
     side, exp = kaldi / "backend" / "eval.ark", tmp_path / "exp"
     for name in ("eval.cosine", "eval.cosine@len1.5s", "eval.plda@full-tta10x400"):
         run(score_cosine, data / "trials", side, side, exp / "scores" / name)
+    run(analyze_trials, data / "trials", exp / "scores" / "eval.cosine@len1.5s", exp, "--draws", 0)
     run(make_results, exp, data, "--draws", 0, "--nj", 1, "--priors", "[0.05,0.01:10:1]")
+    links = "trials: [cosine@len1.5s](analysis/eval.cosine@len1.5s.md)."
+    assert links in (exp / "RESULTS.md").read_text() and (exp / "analysis" / "eval.cosine@len1.5s.md").exists()
     records = {record["backend"]: record for record in json.loads((exp / "results.json").read_text())}
     assert records["cosine"]["protocol"] == "whole utterance"
     assert records["cosine@len1.5s"]["protocol"] == "1.5 s of speech from the middle"
