@@ -8,7 +8,8 @@ import numpy as np
 
 from steps.datadir.ark import write_vectors
 from steps.datadir.datadir import DataDir
-from steps.feats.utterances import check_failures, list_utterances, read_utterances
+from steps.feats.protocols import Protocol, frame_shift_of, read_pieces
+from steps.feats.utterances import check_failures, list_utterances
 from steps.utils.cli import run_step
 
 
@@ -21,10 +22,11 @@ def extract_embeddings(
     max_frames: int = 12000,
     overlap: float = 0.0,
     bf16: bool = False,
+    protocol: str = "full",
     allow_missing: int = 0,
     nj: int = 2,
 ) -> None:
-    """Write OUT_STEM.ark and OUT_STEM.scp, one vector for every utterance of DATA_DIR.
+    """Write OUT_STEM.ark and OUT_STEM.scp, one vector for every utterance of DATA_DIR, or for each of its crops.
 
     Features are normalised as they were in training. Utterances shorter than the network's context are repeated up to
     it. Utterances without features or with an embedding that is not finite are listed, and make the step fail.
@@ -41,6 +43,10 @@ def extract_embeddings(
         overlap: share of a window, below 1, that it has in common with the next. Above 0 all windows are max_frames
             long and the last one ends where the utterance ends: --max-frames 160 --overlap 0.5 for the LSTM of GE2E
         bf16: bfloat16 autocast: about twice as fast, less exact
+        protocol: full, the whole utterance; len2s, 2 s of voiced frames from its middle; tta10x400, 10 crops of 400
+            voiced frames from its start to its end, whose vectors are named UTT#00, UTT#01, ...; tta5x3s+full, 5 crops
+            of 3 s, and the whole as UTT#full. Other numbers will do; an utterance that is shorter is repeated. With
+            _recorded (len2s_recorded) crops are of the recording, pauses and all, each normalised by itself
         allow_missing: go on, without them, when at most this many utterances have no embedding
         nj: threads that read and normalise features ahead of the network
     """
@@ -53,8 +59,11 @@ def extract_embeddings(
 
     options = ExtractOptions(batch_frames, max_frames, bf16, overlap)
     network, normalization = load_model(model_dir, device_named(device))
-    utterances = list_utterances(DataDir.read(data_dir, need_speakers=False), normalization)
-    result = extract_embeddings(network, read_utterances(utterances, nj), options, total=len(utterances))
+    pieces = Protocol.named(protocol)
+    data = DataDir.read(data_dir, need_speakers=False)
+    utterances = list_utterances(data, normalization)
+    reading = read_pieces(utterances, nj, pieces, frame_shift_of(data))
+    result = extract_embeddings(network, reading, options, total=len(utterances) * pieces.num_pieces)
     if result.repeated:
         count, shortest = len(result.repeated), network.min_frames
         logging.warning("%d utterances shorter than %d frames, repeated: %s", count, shortest, _some(result.repeated))

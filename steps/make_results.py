@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from steps.backend.results import Evaluation, write_json
+from steps.backend.results import Evaluation, split_name, write_json
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 from steps.utils.jobs import run_jobs
@@ -18,6 +18,8 @@ def make_results(
     settings: str = "",
     draws: int = 1000,
     seed: int = 0,
+    priors: list[float | str] = [0.05, 0.01, 0.001],  # noqa: B006 (shown as the default)
+    two_way: bool = False,
     nj: int = 4,
 ) -> None:
     """Measure every EXP_DIR/scores/<trials>.<backend>; write results.json, RESULTS.md and plots/ into EXP_DIR.
@@ -27,20 +29,25 @@ def make_results(
         data_dir: a data directory with trials, or a folder of such; DIR/<set>/trials is named <set>, trials_x <set>_x
         llr: back-ends whose scores are log-likelihood ratios, [plda,...]: they get actDCF and Cllr
         baseline: the back-end that is marked as such
-        protocol: how the embeddings were made, for the records
+        protocol: how the embeddings were made, for the records of files that do not tell: <trials>.<backend>@len2s does
         settings: a line for the top of the page
         draws: number of draws of speakers for the intervals
         seed: of the draws
+        priors: operating points of minDCF and actDCF, [0.05,0.01:10:1,...]: the prior of a target or, with the costs of
+            a miss and of a false alarm, PRIOR:MISS_COST:FALSE_ALARM_COST
+        two_way: draw enrolment and test speakers apart: for lists whose two sides are of different making; wider
         nj: number of jobs
     """
     from steps.backend.report import PageJob, find_scores, find_trials, write_page  # imports matplotlib: not for --help
 
-    lists = find_trials(data_dir)
+    lists, points = find_trials(data_dir), tuple(map(str, priors))
     jobs = []
     for path in find_scores(exp_dir / "scores"):
-        if path.stem not in lists:
-            raise DataError(f"{data_dir} has no trial list '{path.stem}', only {', '.join(lists)}", path)
-        evaluation = Evaluation(lists[path.stem], path, path.suffix[1:] in llr, protocol, num_draws=draws, seed=seed)
+        name, backend = split_name(path)
+        if name not in lists:
+            raise DataError(f"{data_dir} has no trial list '{name}', only {', '.join(lists)}", path)
+        is_llr = backend.partition("@")[0] in llr
+        evaluation = Evaluation(lists[name], path, is_llr, protocol, None, draws, seed, points, two_way)
         jobs.append(PageJob(evaluation, exp_dir / "plots"))
     results = run_jobs(PageJob.run, jobs, nj, "results", "score file")
     write_json(exp_dir / "results.json", [result.record.as_json() for result in results])

@@ -47,21 +47,28 @@ class Utterance:
         Raises:
             DataError: there are none, they cannot be read, are not finite, or do not fit the VAD decision
         """
+        feats, voiced = self.load()
+        try:
+            normalized = normalize(feats, voiced, self.normalization)
+        except DataError as error:
+            raise DataError(f"utterance {self.utt}: {error}") from error
+        if len(normalized) == 0:
+            raise DataError(f"utterance {self.utt}: no frames", self.feats)
+        return normalized
+
+    def load(self) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Features (num_frames, feat_dim) as they are on disk, and the VAD decision (num_frames,) if it is needed.
+
+        Raises:
+            DataError: as `read`
+        """
         feats_at, vad_at = self._sources()
         feats = read_mat(feats_at, self.utt)
         if feats.ndim != 2:
             raise DataError(f"utterance {self.utt}: features must be a matrix, one row a frame", feats_at)
         if not np.isfinite(feats).all():
             raise DataError(f"utterance {self.utt}: features are not finite (NaN or infinite)", feats_at)
-        try:
-            normalized = normalize(
-                feats, None if vad_at is None else read_mat(vad_at, self.utt) != 0, self.normalization
-            )
-        except DataError as error:
-            raise DataError(f"utterance {self.utt}: {error}") from error
-        if len(normalized) == 0:
-            raise DataError(f"utterance {self.utt}: no frames", feats_at)
-        return normalized
+        return feats, None if vad_at is None else read_mat(vad_at, self.utt) != 0
 
     def _sources(self) -> tuple[str, str | None]:
         if self.feats is None:
