@@ -65,7 +65,7 @@ def bootstrap(
     pairs, pair_of = _pairs(enroll_speaker, second)
     targets, nontargets = (_SortedClass.of(scores, pair_of, mask) for mask in (target, ~target))
     del pair_of
-    corners = Corners.find(targets.scores, nontargets.scores)
+    corners = Corners.find(targets.scores, nontargets.scores, thresholds=False)
     actual = _ActualCosts.of(targets, nontargets, priors, len(pairs[0])) if llr else None
     below = targets.between(corners.first, len(pairs[0]))
     around = nontargets.between(np.stack([corners.below, corners.upto], axis=1).ravel(), len(pairs[0]))
@@ -181,8 +181,8 @@ class _ActualCosts:
         missed = [targets.pairs[:end] for end in np.searchsorted(targets.scores, thresholds)]
         accepted = [nontargets.pairs[begin:] for begin in np.searchsorted(nontargets.scores, thresholds)]
         return cls(
-            target_costs=np.bincount(targets.pairs, np.logaddexp(0, -targets.scores), num),
-            nontarget_costs=np.bincount(nontargets.pairs, np.logaddexp(0, nontargets.scores), num),
+            target_costs=np.bincount(targets.pairs, np.logaddexp(0, -targets.scores), num).astype(np.float64),
+            nontarget_costs=np.bincount(nontargets.pairs, np.logaddexp(0, nontargets.scores), num).astype(np.float64),
             targets=np.bincount(targets.pairs, minlength=num),
             nontargets=np.bincount(nontargets.pairs, minlength=num),
             missed=np.stack([np.bincount(pairs, minlength=num) for pairs in missed]),

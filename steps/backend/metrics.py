@@ -110,8 +110,8 @@ class Corners:
     """Where the corners of a Roc lie in the sorted scores of each class, whatever the trials weigh.
 
     thresholds: (K,) distinct target scores; first: (K,) index of the first target with that score; below, upto: (K,)
-    numbers of non-targets whose score is < and <= it. Of more than about 10^6 target scores, most of those that follow
-    another with no non-target between or beside them are left out: the curve is straight there.
+    numbers of non-targets whose score is < and <= it. Most of those that follow another with no non-target between or
+    beside them can be left out, and are of more than about 10^6 target scores: the curve is straight there.
     """
 
     thresholds: Floats
@@ -120,9 +120,9 @@ class Corners:
     upto: Ints
 
     @classmethod
-    def find(cls, targets: Floats, nontargets: Floats) -> "Corners":
-        """Corners of ascending TARGETS and ascending NONTARGETS."""
-        every = 1 + len(targets) // _CORNERS  # thresholds stay as dense as this, wherever the curve is straight
+    def find(cls, targets: Floats, nontargets: Floats, thresholds: bool = True) -> "Corners":
+        """Corners of ascending TARGETS and ascending NONTARGETS; without THRESHOLDS no more than the curve takes."""
+        every = 1 + len(targets) // _CORNERS if thresholds else len(targets)  # how dense where the curve is straight
         parts, last = [], -1  # non-targets below the target score before
         for begin in range(0, len(targets), _CORNERS):
             block = targets[max(begin - 1, 0) : begin + _CORNERS]
@@ -131,11 +131,10 @@ class Corners:
                 first = np.append(0, first)
             if not len(first):
                 continue
-            thresholds = targets[first]
-            below = np.searchsorted(nontargets, thresholds, side="left")
-            upto = np.searchsorted(nontargets, thresholds, side="right")
+            scores = targets[first]
+            below, upto = (np.searchsorted(nontargets, scores, side=side) for side in ("left", "right"))
             kept = slice(None) if every == 1 else (upto != np.append(last, below[:-1])) | (first % every == 0)
-            parts.append((thresholds[kept], first[kept], below[kept], upto[kept]))
+            parts.append((scores[kept], first[kept], below[kept], upto[kept]))
             last = below[-1]
         return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
