@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""S-norm or AS-norm of a score file."""
+"""Z-, T-, S- or AS-norm of a score file."""
 
 import logging
 from pathlib import Path
-from typing import Literal
 
-from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
-from steps.backend.score_norm import normalize, read_cohort, side_stats
+from steps.backend.backends import CosineBackend, PldaScoring, read_backend
+from steps.backend.score_norm import Method, normalize_trials, read_cohort
 from steps.backend.speakers import trial_speakers
-from steps.backend.vectors import read_sides
+from steps.backend.vectors import MultiEnroll, read_sides
 from steps.datadir.trials import read_scores, read_trials, write_scores
 from steps.utils.cli import run_step
 
@@ -20,18 +19,19 @@ def normalize_scores(
     test_scp: Path,
     cohort_scp: Path,
     out: Path,
-    method: Literal["as-norm", "s-norm"] = "as-norm",
+    method: Method = "as-norm",
     top_n: int = 300,
     cohort_utt2spk: Path | None = None,
     backend_dir: Path | None = None,
-    plda: PldaScoring = PldaScoring(),
+    plda: PldaScoring | None = None,
     mean: Path | None = None,
     transform: Path | None = None,
     enroll_spk2utt: Path | None = None,
+    multi_enroll: MultiEnroll = "average",
     utt2spk: Path | None = None,
     nj: int = 4,
 ) -> None:
-    """Write OUT: each score normalised by the mean and deviation of either side's cohort scores, and the two averaged.
+    """Write OUT: each score measured in the mean and deviation of cohort scores.
 
     The cohort is scored by the back-end that made SCORES: give the same options here.
 
@@ -42,27 +42,30 @@ def normalize_scores(
         test_scp: embeddings of the test side, often the same file
         cohort_scp: embeddings of the cohort, never of the test set; speakers of the trials are left out
         out: the score file to write
-        method: as-norm takes the top_n cohort scores of each side, s-norm all of them
+        method: z-norm takes the cohort scores of the enrolment side, t-norm those of the test side, s-norm the average
+            of both; as-norm is s-norm with the top_n highest scores of each side, as-norm2 with the scores of each side
+            against the top_n of the other
         top_n: how many; at most the whole cohort
-        cohort_utt2spk: average the cohort's embeddings by speaker
-        backend_dir: the scores are of score_plda.py with this folder; without it they are cosines
+        cohort_utt2spk: average the cohort's embeddings by speaker; without it each utterance is a member
+        backend_dir: the folder that score_backend.py or score_plda.py was given; without it SCORES are cosines
         plda: as given to score_plda.py
         mean: as given to score_cosine.py
         transform: as given to score_cosine.py
-        enroll_spk2utt: as given to score_cosine.py or score_plda.py
+        enroll_spk2utt: as given to the step that made SCORES
+        multi_enroll: as given to it
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
         nj: number of threads
     """
     trial_list = read_trials(trials)
     raw = read_scores(scores, trial_list)
-    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
+    sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
     speakers = trial_speakers(trials, trial_list, utt2spk)
-    cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*enroll.ids, *test.ids})
-    backend = PldaBackend.read(backend_dir, plda) if backend_dir else CosineBackend.read(mean, transform)
-    size = min(top_n, len(cohort.ids)) if method == "as-norm" else None
-    enroll_stats, test_stats = side_stats(backend, enroll, test, cohort, size, nj)
-    write_scores(out, trial_list, normalize(raw, enroll_stats.at(trial_list.enroll), test_stats.at(trial_list.test)))
-    logging.info("%s: %s, %d of a cohort of %d", out, method, size or len(cohort.ids), len(cohort.ids))
+    cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*sides[0].ids, *sides[1].ids})
+    backend = read_backend(backend_dir, plda) if backend_dir else CosineBackend.read(mean, transform)
+    normalized = normalize_trials(raw, trial_list.enroll, trial_list.test, backend, sides, cohort, method, top_n, nj)
+    write_scores(out, trial_list, normalized)
+    size = min(top_n, len(cohort.ids)) if method.startswith("as-norm") else len(cohort.ids)
+    logging.info("%s: %s, %d of a cohort of %d", out, method, size, len(cohort.ids))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 from steps.backend.backends import CosineBackend
-from steps.backend.scoring import score_pairs
+from steps.backend.score_list import write_list_scores
 from steps.backend.vectors import read_sides
-from steps.datadir.trials import read_trials, write_scores
+from steps.datadir.trials import read_trials
 from steps.utils.cli import run_step
 
 
@@ -19,24 +20,30 @@ def score_cosine(
     mean: Path | None = None,
     transform: Path | None = None,
     enroll_spk2utt: Path | None = None,
+    multi_enroll: Literal["average", "scores"] = "average",
     nj: int = 4,
 ) -> None:
     """Write SCORES, "enroll test cosine" a line, in the order of TRIALS.
 
     Args:
-        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test", or a .npz of copy_trials.py
         enroll_scp: embeddings of the enrolment side (scp or ark)
         test_scp: embeddings of the test side, often the same file
-        scores: the file to write
+        scores: the file to write; a name that ends in .npy makes it binary, float32 in the order of TRIALS. Killed in
+            a list of many millions, the next run goes on
         mean: vector to subtract first, such as the mean.vec of train_lda.py or train_plda.py
         transform: matrix to apply next, such as the transform.mat of train_lda.py
-        enroll_spk2utt: enrolment ids named here are models: their utterances are averaged
+        enroll_spk2utt: enrolment ids named here are models of several utterances
+        multi_enroll: what is made of them: average, their embeddings are averaged, as Kaldi's ivector-mean; scores,
+            the cosine of each is computed and these are averaged
         nj: number of threads
     """
     trial_list = read_trials(trials)
-    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
-    factors = CosineBackend.read(mean, transform).factors(enroll, test)
-    write_scores(scores, trial_list, score_pairs(factors, trial_list.enroll, trial_list.test, nj))
+    ids = trial_list.enroll_ids, trial_list.test_ids
+    factors = CosineBackend.read(mean, transform).factors(
+        *read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
+    )
+    write_list_scores(scores, trial_list, factors, nj)
     logging.info("%s: cosine of %d trials", scores, len(trial_list.enroll))
 
 

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 
 from steps.backend.backends import PldaBackend, PldaScoring
-from steps.backend.scoring import score_pairs
-from steps.backend.vectors import read_sides
-from steps.datadir.trials import read_trials, write_scores
+from steps.backend.score_list import write_list_scores
+from steps.backend.vectors import MultiEnroll, read_sides
+from steps.datadir.trials import read_trials
 from steps.utils.cli import run_step
 
 
@@ -18,25 +18,32 @@ def score_plda(
     backend_dir: Path,
     scores: Path,
     enroll_spk2utt: Path | None = None,
-    plda: PldaScoring = PldaScoring(),
+    multi_enroll: MultiEnroll = "average",
+    plda: PldaScoring | None = None,
     nj: int = 4,
 ) -> None:
     """Write SCORES, "enroll test log-likelihood-ratio" a line, in the order of TRIALS.
 
     Args:
-        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test", or a .npz of copy_trials.py
         enroll_scp: embeddings of the enrolment side (scp or ark)
         test_scp: embeddings of the test side, often the same file
         backend_dir: what train_plda.py wrote, or a folder with Kaldi's mean.vec, transform.mat (optional) and plda
-        scores: the file to write
-        enroll_spk2utt: enrolment ids named here are models: their utterances are averaged
-        plda: the options of Kaldi's ivector-plda-scoring
+        scores: the file to write; a name that ends in .npy makes it binary, float32 in the order of TRIALS. Killed in
+            a list of many millions, the next run goes on
+        enroll_spk2utt: enrolment ids named here are models of several utterances
+        multi_enroll: what is made of them: average, their embeddings are averaged and PLDA is told of how many, as
+            Kaldi's recipes do with ivector-mean and --num-utts; scores, the score of each is computed and these are
+            averaged; plda, the likelihood ratio of all of them, each projected and length-normalised by itself
+        plda: the options of Kaldi's ivector-plda-scoring; by default as BACKEND_DIR says, otherwise Kaldi's defaults
         nj: number of threads
     """
     trial_list = read_trials(trials)
-    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
-    factors = PldaBackend.read(backend_dir, plda).factors(enroll, test)
-    write_scores(scores, trial_list, score_pairs(factors, trial_list.enroll, trial_list.test, nj))
+    ids = trial_list.enroll_ids, trial_list.test_ids
+    factors = PldaBackend.read(backend_dir, plda).factors(
+        *read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
+    )
+    write_list_scores(scores, trial_list, factors, nj)
     logging.info("%s: PLDA scores of %d trials", scores, len(trial_list))
 
 

@@ -4,6 +4,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Literal
 
 from steps.backend.vectors import read_sides
 from steps.datadir.trials import read_trials, write_scores
@@ -17,6 +18,7 @@ def score_siamese(
     model_dir: Path,
     scores: Path,
     enroll_spk2utt: Path | None = None,
+    multi_enroll: Literal["average", "scores"] = "average",
     device: str = "cpu",
     nj: int = 4,
 ) -> None:
@@ -29,20 +31,27 @@ def score_siamese(
         model_dir: what steps/train.py wrote, with the objective Siamese; the head is the mean over the
             checkpoints that final.pt is the mean of
         scores: the file to write
-        enroll_spk2utt: enrolment ids named here are models: their utterances are averaged
+        enroll_spk2utt: enrolment ids named here are models of several utterances
+        multi_enroll: what is made of them: average, their embeddings are averaged; scores, the logit of each is
+            computed and these are averaged
         device: cpu, cuda or cuda:N
         nj: number of threads
     """
     import torch  # takes seconds: not for --help
 
     from steps.nnet.extract import device_named
-    from steps.nnet.pair_scores import load_pair_head, score_pairs
+    from steps.nnet.pair_scores import load_pair_head, score_models, score_pairs
 
     torch.set_num_threads(max(1, min(nj, os.cpu_count() or 1)))
     trial_list = read_trials(trials)
     head = load_pair_head(model_dir).to(device_named(device))
-    enroll, test = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt)
-    logits = score_pairs(head, enroll.vectors, test.vectors, trial_list.enroll, trial_list.test)
+    sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
+    enroll, vectors = sides[0], sides[1].vectors
+    pairs = vectors, trial_list.enroll, trial_list.test
+    if enroll.sessions is None:
+        logits = score_pairs(head, enroll.vectors, *pairs)
+    else:
+        logits = score_models(head, enroll.sessions.vectors, enroll.num_utts, *pairs)
     write_scores(scores, trial_list, logits)
     logging.info("%s: siamese scores of %d trials", scores, len(trial_list))
 

@@ -4,10 +4,7 @@
 import logging
 from pathlib import Path
 
-from steps.backend.backends import write_projection
-from steps.backend.lda import compute_lda, possible_dim
-from steps.backend.speaker_stats import SpeakerStats
-from steps.backend.vectors import Embeddings, Projection
+from steps.backend.train_backend import train_backend
 from steps.utils.cli import run_step
 
 
@@ -16,6 +13,8 @@ def train_lda(
 ) -> None:
     """Write OUT_DIR/mean.vec and OUT_DIR/transform.mat, which score_cosine.py takes as --mean and --transform.
 
+    This is train_backend.py with options instead of a file; score_backend.py takes OUT_DIR.
+
     Args:
         train_scp: training embeddings (scp or ark)
         utt2spk: whose they are
@@ -23,11 +22,10 @@ def train_lda(
         lda_dim: dimension to reduce to, or as many as the embeddings allow
         total_covariance_factor: 0 whitens the within-speaker covariance, 1 the total one, between them a mixture
     """
-    embeddings = Embeddings.read(train_scp)
-    stats = SpeakerStats.collect(embeddings.matrix, embeddings.speakers(utt2spk), utt2spk)
-    lda = compute_lda(stats.shifted(stats.mean), possible_dim(stats, lda_dim), total_covariance_factor)
-    write_projection(out_dir, Projection(stats.mean, lda))
-    logging.info("%s: LDA to %d dimensions from %d speakers", out_dir, len(lda), stats.num_speakers)
+    lda = {"dim": lda_dim, "total_covariance_factor": total_covariance_factor}
+    config = {"transforms": ["Mean", {"class_path": "Lda", "init_args": lda}], "model": "Cosine"}
+    train_backend(train_scp, utt2spk, config).write(out_dir)
+    logging.info("%s: LDA", out_dir)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,9 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
-from steps.backend.backends import PldaBackend
-from steps.backend.lda import compute_lda, possible_dim
-from steps.backend.plda import train_plda as estimate
-from steps.backend.speaker_stats import SpeakerStats
-from steps.backend.vectors import Embeddings, Projection, Side
+from steps.backend.train_backend import train_backend
 from steps.utils.cli import run_step
 
 
@@ -24,6 +21,8 @@ def train_plda(
 ) -> None:
     """Write OUT_DIR/{mean.vec,transform.mat,plda}, which score_plda.py and Kaldi's programs read.
 
+    This is train_backend.py with options instead of a file.
+
     Args:
         train_scp: training embeddings (scp or ark)
         utt2spk: whose they are
@@ -35,19 +34,13 @@ def train_plda(
         length_norm: scale vectors to the square root of their dimension before PLDA
         num_em_iters: number of iterations of expectation maximisation
     """
-    embeddings = Embeddings.read(train_scp)
-    speakers = embeddings.speakers(utt2spk)
-    mean = embeddings.mean() if center else None
-    lda = None
-    if lda_dim:
-        stats = SpeakerStats.collect(embeddings.matrix, speakers, utt2spk)
-        shifted = stats if mean is None else stats.shifted(mean)
-        lda = compute_lda(shifted, possible_dim(stats, lda_dim), total_covariance_factor)
-    projection = Projection(mean, lda, "sqrt_dim" if length_norm else "as_is")
-    projected = projection.apply(Side.single(embeddings.ids, embeddings.matrix))
-    plda = estimate(SpeakerStats.collect(projected, speakers, utt2spk), num_em_iters)
-    PldaBackend(projection, plda).write(out_dir)
-    logging.info("%s: PLDA of %d dimensions from %d utterances", out_dir, plda.dim, len(speakers))
+    lda = {"dim": lda_dim, "total_covariance_factor": total_covariance_factor}
+    transforms: list[dict[str, Any]] = [{"class_path": "Mean"}] * center
+    transforms += [{"class_path": "Lda", "init_args": lda}] * (lda_dim != 0)
+    transforms += [{"class_path": "LengthNorm"}] * length_norm
+    model = {"class_path": "TwoCovariancePlda", "init_args": {"num_iters": num_em_iters}}
+    train_backend(train_scp, utt2spk, {"transforms": transforms, "model": model}).write(out_dir)
+    logging.info("%s: PLDA", out_dir)
 
 
 if __name__ == "__main__":

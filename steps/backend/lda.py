@@ -1,4 +1,4 @@
-"""Linear discriminant analysis, numerically Kaldi's ivector-compute-lda. Called by train_lda.py and train_plda.py."""
+"""Linear discriminant analysis, numerically Kaldi's ivector-compute-lda. Called by transforms.py."""
 
 import logging
 
@@ -41,10 +41,8 @@ def compute_lda(stats: SpeakerStats, dim: int, total_covariance_factor: float = 
     limit, reason = _limit(stats)
     if not 1 <= dim <= limit:
         raise DataError(f"LDA to {dim} dimensions: these embeddings allow 1 to {limit}, {reason}")
-    centered = (stats.means - stats.mean) * np.sqrt(stats.counts)[:, None]
-    within = stats.scatter / stats.num_utts
-    between = centered.T @ centered / stats.num_utts
-    eigenvalues, vectors = np.linalg.eigh(within + total_covariance_factor * between)
+    between = stats.between
+    eigenvalues, vectors = np.linalg.eigh(stats.within + total_covariance_factor * between)
     if eigenvalues[-1] <= 0:
         raise DataError("LDA of embeddings that never vary within a speaker")
     whiten = (vectors / np.sqrt(np.maximum(eigenvalues, floor * eigenvalues[-1]))).T

@@ -1,6 +1,6 @@
 """Two-covariance PLDA, numerically Kaldi's: training by EM, length norm, log-likelihood ratios, smoothing.
 
-A speaker is a draw from N(mean, B), her utterance one from N(speaker, W). Called by train_plda.py and backends.py.
+A speaker is a draw from N(mean, B), her utterance one from N(speaker, W). Called by models.py and backends.py.
 """
 
 import logging
@@ -86,12 +86,15 @@ class Plda:
 
         Given the enrolment vector e of n utterances, a test vector of the same speaker is distributed as
         N(n psi / (n psi + 1) e, 1 + psi / (n psi + 1)), one of another speaker as N(0, 1 + psi). The difference of the
-        log densities has a term in e alone, one in the test vector and n, and a product of both vectors.
+        log densities has a term in e alone, one in the test vector and n, and a product of both vectors. Dimensions in
+        which speakers do not differ say nothing.
         """
+        used = np.flatnonzero(self.psi) if not self.psi.all() else slice(None)
+        enroll, test, psi = enroll[:, used], test[:, used], self.psi[used]
         counts, group = np.unique(num_utts, return_inverse=True)
-        shrink = counts[:, None] * self.psi / (counts[:, None] * self.psi + 1)  # (G, D)
-        variance = 1 + self.psi / (counts[:, None] * self.psi + 1)
-        total = 1 + self.psi
+        shrink = counts[:, None] * psi / (counts[:, None] * psi + 1)  # (G, K)
+        variance = 1 + psi / (counts[:, None] * psi + 1)
+        total = 1 + psi
         constant = -0.5 * np.log(variance / total).sum(axis=1)
         left = np.empty_like(enroll)
         left_bias = np.empty(len(enroll))

@@ -12,6 +12,7 @@ from typing import Any
 from steps.backend.bootstrap import Draws, bootstrap, interval
 from steps.backend.metrics import PRIORS, Floats, Roc, act_dcf, cllr, operating_points, roc, split
 from steps.backend.speakers import trial_speakers
+from steps.datadir.trial_arrays import is_scores
 from steps.datadir.trials import read_scores, read_trials
 from steps.feats.protocols import describe
 from steps.utils.files import atomic_write
@@ -193,7 +194,7 @@ class Evaluation:
 
 def split_name(scores: Path) -> tuple[str, str]:
     """Names of the trial list and the back-end of a score file: (eval_1, cosine@len1.5s) of eval_1.cosine@len1.5s."""
-    name, at, protocol = scores.name.partition("@")
+    name, at, protocol = (scores.stem if is_scores(scores) else scores.name).partition("@")
     trials, _, backend = name.rpartition(".")
     return trials or backend, (backend if trials else "") + at + protocol
 

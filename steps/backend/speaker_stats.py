@@ -1,4 +1,4 @@
-"""What LDA and PLDA keep of their training data: one pass over the embeddings, in bounded memory."""
+"""What transforms and PLDA keep of their training data: one pass over the embeddings, in bounded memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.backend.vectors import Floats, Ints, Vectors, double_blocks, group_means
+from steps.backend.vectors import Floats, Ints, Projection, Vectors, double_blocks, group_means
 from steps.utils.errors import DataError
 
 
@@ -63,3 +63,23 @@ class SpeakerStats:
     def shifted(self, offset: Floats) -> "SpeakerStats":
         """Statistics of the embeddings minus OFFSET (D,)."""
         return SpeakerStats(self.means - offset, self.counts, self.scatter)
+
+    def through(self, projection: Projection) -> "SpeakerStats":
+        """Statistics of the embeddings after PROJECTION, which must not scale to a length."""
+        stats = self if projection.mean is None else self.shifted(projection.mean)
+        if projection.transform is None:
+            return stats
+        linear, offset = projection.transform[:, :-1], projection.transform[:, -1]
+        return SpeakerStats(stats.means @ linear.T + offset, self.counts, linear @ self.scatter @ linear.T)
+
+    @property
+    def within(self) -> Floats:
+        """Covariance of utterances around their speakers' means, (D, D)."""
+        return self.scatter / self.num_utts
+
+    @property
+    def between(self) -> Floats:
+        """Covariance of the speakers' means, by their number of utterances, (D, D)."""
+        centered = (self.means - self.mean) * np.sqrt(self.counts)[:, None]
+        covariance: Floats = centered.T @ centered / self.num_utts
+        return covariance

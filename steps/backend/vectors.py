@@ -4,7 +4,7 @@ Called by backends.py and by the scripts that train and score.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -20,22 +20,30 @@ Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Length = Literal["unit", "sqrt_dim", "as_is"]
+MultiEnroll = Literal["average", "scores", "plda"]
 
 _ROWS = 8192  # of a working copy in double precision: 16 MB at dim 256
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the trials: ids, vectors (N, D) float32, the number of utterances averaged into each, (N,) int64."""
+    """One side of the trials: ids, vectors (N, D) float32, the number of utterances averaged into each, (N,) int64.
+
+    path: the file that they are from, for messages; multi: what a back-end makes of several utterances of an id, and
+    sessions: unless it is "average", these utterances, those of the first id first.
+    """
 
     ids: Sequence[str]
     vectors: Vectors
     num_utts: Ints
+    path: Path | None = None
+    multi: MultiEnroll = "average"
+    sessions: "Side | None" = None
 
     @classmethod
-    def single(cls, ids: Sequence[str], vectors: Vectors) -> "Side":
+    def single(cls, ids: Sequence[str], vectors: Vectors, path: Path | None = None) -> "Side":
         """Vectors of one utterance each."""
-        return cls(ids, vectors, np.ones(len(ids), np.int64))
+        return cls(ids, vectors, np.ones(len(ids), np.int64), path)
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Embeddings:
         """The vectors of IDS."""
         rows = self.find(ids, what)
         whole = np.array_equal(rows, np.arange(len(self.ids)))
-        return Side.single(ids, self.matrix if whole else self.matrix[rows])
+        return Side.single(ids, self.matrix if whole else self.matrix[rows], self.path)
 
     def speakers(self, utt2spk: Path) -> list[str]:
         """The speaker of each id.
@@ -100,20 +108,28 @@ class Embeddings:
         mean: Floats = self.matrix.mean(axis=0, dtype=np.float64)
         return mean
 
-    def average(self, lists: Mapping[str, Sequence[str]], what: str) -> Side:
-        """The mean vector of each list of ids, as Kaldi's ivector-mean."""
+    def average(self, lists: Mapping[str, Sequence[str]], what: str, multi: MultiEnroll = "average") -> Side:
+        """The mean vector of each list of ids, as Kaldi's ivector-mean, with the vectors themselves if MULTI asks."""
         counts = np.array([len(ids) for ids in lists.values()], np.int64)
-        rows = self.find([key for ids in lists.values() for key in ids], what)
-        return Side(list(lists), group_means(self.matrix, rows, counts).astype(np.float32), counts)
+        utts = [key for ids in lists.values() for key in ids]
+        rows = self.find(utts, what)
+        means = group_means(self.matrix, rows, counts).astype(np.float32)
+        sessions = None if multi == "average" else Side.single(utts, self.matrix[rows], self.path)
+        return Side(list(lists), means, counts, self.path, multi, sessions)
 
 
 def read_sides(
-    enroll_ids: Sequence[str], test_ids: Sequence[str], enroll_scp: Path, test_scp: Path, enroll_spk2utt: Path | None
+    enroll_ids: Sequence[str],
+    test_ids: Sequence[str],
+    enroll_scp: Path,
+    test_scp: Path,
+    enroll_spk2utt: Path | None,
+    multi: MultiEnroll = "average",
 ) -> tuple[Side, Side]:
     """The vectors that a list of trials names, enrolment and test.
 
-    An enrolment id that ENROLL_SPK2UTT names is a model, the average of the utterances listed there; any other is an
-    utterance.
+    An enrolment id that ENROLL_SPK2UTT names is a model of the utterances listed there, of which the back-end makes
+    what MULTI says; any other is an utterance.
 
     Raises:
         DataError: an id has no vector, or the two files hold vectors of different dimension
@@ -127,7 +143,7 @@ def read_sides(
         return enroll.take(enroll_ids, "the trials"), test_side
     models = read_lists(enroll_spk2utt)
     lists = {key: models.get(key, [key]) for key in enroll_ids}
-    return enroll.average(lists, f"{enroll_spk2utt} and the trials"), test_side
+    return enroll.average(lists, f"{enroll_spk2utt} and the trials", multi), test_side
 
 
 @dataclass(frozen=True)
@@ -135,17 +151,18 @@ class Projection:
     """From an embedding to what a back-end compares: minus a mean, through an affine map, scaled to a length.
 
     mean: (D,) or None; transform: (K, D) or (K, D + 1) or None; length: "unit" as for cosine, "sqrt_dim" as Kaldi's
-    ivector-normalize-length, or "as_is".
+    ivector-normalize-length, or "as_is"; then: what comes after it, since scaling cannot be folded into a matrix.
     """
 
     mean: Floats | None = None
     transform: Floats | None = None
     length: Length = "as_is"
+    then: "Projection | None" = None
 
     @classmethod
     def read(cls, mean: Path | None, transform: Path | None, length: Length) -> "Projection":
         """With Kaldi's mean.vec and transform.mat, where they are given."""
-        return cls(_read(mean, 1, "vector"), _read(transform, 2, "matrix"), length)
+        return cls(_read_array(mean, 1, "vector"), _read_array(transform, 2, "matrix"), length)
 
     def apply(self, side: Side) -> Vectors:
         """The vectors of SIDE, projected: (N, K) float32.
@@ -153,17 +170,32 @@ class Projection:
         Raises:
             DataError: the dimensions do not fit, or a vector to be scaled is zero
         """
-        self._check(side.vectors.shape[1])
-        parts = [self._block(vectors, side.ids[rows]) for rows, vectors in double_blocks(side.vectors)]
-        return np.concatenate(parts)
+        self._check(side.vectors.shape[1], side.path)
+        dim = side.vectors.shape[1] if self.transform is None else len(self.transform)
+        projected = np.empty((len(side.vectors), dim), np.float32)
+        for rows, vectors in double_blocks(side.vectors):
+            projected[rows] = self._block(vectors, side, rows)
+        return projected if self.then is None else self.then.apply(replace(side, vectors=projected))
 
-    def _check(self, dim: int) -> None:
+    def before(self, other: "Projection") -> "Projection":
+        """This and then OTHER; affine maps in a row, (K, D + 1) each, become one."""
+        if self.then is not None:
+            return replace(self, then=self.then.before(other))
+        if self.length == "as_is":
+            mean, transform = _compose(self, other)
+            return Projection(mean, transform, other.length, other.then)
+        if other.mean is None and other.transform is None:  # scaled twice: the last length is what remains
+            return replace(self, length=self.length if other.length == "as_is" else other.length, then=other.then)
+        return replace(self, then=other)
+
+    def _check(self, dim: int, path: Path | None) -> None:
         if self.mean is not None and len(self.mean) != dim:
-            raise DataError(f"the mean has dimension {len(self.mean)}, the vectors have {dim}")
+            raise DataError(f"the mean has dimension {len(self.mean)}, the vectors have {dim}", path)
         if self.transform is not None and self.transform.shape[1] not in (dim, dim + 1):
-            raise DataError(f"the transform has {self.transform.shape[1]} columns, the vectors are of dimension {dim}")
+            columns = self.transform.shape[1]
+            raise DataError(f"the transform has {columns} columns, the vectors are of dimension {dim}", path)
 
-    def _block(self, vectors: Floats, ids: Sequence[str]) -> Vectors:
+    def _block(self, vectors: Floats, side: Side, rows: slice) -> Floats:
         dim = vectors.shape[1]
         if self.mean is not None:
             vectors = vectors - self.mean
@@ -173,9 +205,25 @@ class Projection:
         if self.length != "as_is":
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
             if not norms.all():
-                raise DataError(f"the vector of '{ids[int(norms.argmin())]}' is zero once centred: it has no direction")
+                utt = side.ids[rows][int(norms.argmin())]
+                raise DataError(f"the vector of '{utt}' is zero once centred: it has no direction", side.path)
             vectors = vectors * ((1.0 if self.length == "unit" else vectors.shape[1] ** 0.5) / norms)
-        return vectors.astype(np.float32)
+        return vectors
+
+
+def _compose(first: Projection, second: Projection) -> tuple[Floats | None, Floats | None]:
+    """Mean and transform of FIRST, which does not scale, and then SECOND; transforms have an offset."""
+    if first.transform is None:
+        if first.mean is None or second.mean is None:
+            return second.mean if first.mean is None else first.mean, second.transform
+        return first.mean + second.mean, second.transform
+    linear, offset = first.transform[:, :-1], first.transform[:, -1]
+    if second.mean is not None:
+        offset = offset - second.mean
+    if second.transform is not None:
+        matrix, shift = second.transform[:, :-1], second.transform[:, -1]
+        linear, offset = matrix @ linear, matrix @ offset + shift
+    return first.mean, np.column_stack([linear, offset])
 
 
 def double_blocks(matrix: Vectors) -> Iterator[tuple[slice, Floats]]:
@@ -200,7 +248,7 @@ def group_means(matrix: Vectors, rows: Ints, counts: Ints) -> Floats:
     return means
 
 
-def _read(path: Path | None, ndim: int, kind: str) -> Floats | None:
+def _read_array(path: Path | None, ndim: int, kind: str) -> Floats | None:
     if path is None:
         return None
     array = read_mat(str(path)).astype(np.float64)

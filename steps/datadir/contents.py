@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from steps.datadir import trial_arrays
 from steps.datadir.datadir import DataDir, invert, parse_segment
 from steps.datadir.tables import check_id, read_bytes, read_table, split_blanks, write_lists, write_table
 from steps.datadir.trials import Trials, read_trials, write_trials
@@ -51,8 +52,8 @@ def is_complete(name: str) -> bool:
 
 
 def is_trials(name: str) -> bool:
-    """Whether NAME is that of a trial list: trials, or trials_<something>."""
-    return name == "trials" or name.startswith("trials_")
+    """Whether NAME is that of a trial list in text: trials, or trials_<something>."""
+    return name == "trials" or (name.startswith("trials_") and not trial_arrays.is_list(name))
 
 
 def place_from(root: Path, place: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from steps.datadir.contents import Contents, Table, is_carried, is_complete, kind_of, table_kind
 from steps.datadir.datadir import invert, parse_segment
 from steps.datadir.tables import BOM, first_unsorted, parse_lines, read_bytes, read_lists, split_blanks, split_lines
-from steps.datadir.trials import Trials, layout_of, line_problem
+from steps.datadir.trial_text import line_problem
+from steps.datadir.trials import Trials, layout_of
 from steps.datadir.validate import place_problem
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_path

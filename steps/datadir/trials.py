@@ -1,23 +1,23 @@
-"""Trial lists and score files: text of millions of lines in and out of arrays, in blocks of bounded memory.
+"""Trial lists and score files, of any length, in and out of arrays: text, or the binary forms of trial_arrays.py.
 
 Read by scoring and metrics; written by make_trials and the corpus fronts.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, repeat
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from steps.datadir.tables import BLANKS, CRLF, split_lines
+from steps.datadir import trial_arrays
+from steps.datadir.trial_arrays import Arrays
+from steps.datadir.trial_text import Names, read_lines
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
-_BLOCK = 1 << 22  # bytes of text at a time; tokens take about ten times as much
 _LINES = 1 << 13  # lines formatted at a time
+_BLOCK = 1 << 20  # scores looked at at a time
 
 
 class Layout(NamedTuple):
@@ -78,6 +78,14 @@ class Trials:
             test=_translate(test_names, test_index)[self.test],
         )
 
+    def digest(self) -> bytes:
+        """32 bytes that tell the ordered pairs of ids from any others, however the ids are numbered."""
+        return trial_arrays.digest(self._arrays)
+
+    @property
+    def _arrays(self) -> Arrays:
+        return Arrays(self.enroll_ids, self.test_ids, self.enroll, self.test, self.target)
+
     @property
     def pairs(self) -> np.ndarray:
         """(num_trials,) int64: one number a pair of ids."""
@@ -102,30 +110,39 @@ def read_trials(path: Path | str, layout: Layout | None = None) -> Trials:
     """A list in Kaldi's form, "enroll test target|nontarget", or VoxCeleb's, "1|0 enroll test": its first line tells.
 
     Args:
-        path: the file
+        path: the file; a .npz is in binary form
         layout: another form, that of a corpus
 
     Raises:
         DataError: no such file, no trial in it, or the first malformed line
     """
-    enroll, test, target = _Ids(), _Ids(), []
-    for number, tokens in _token_blocks(path):
-        layout = layout or layout_of(tokens[:3])
+    if trial_arrays.is_list(path):
+        return Trials(*trial_arrays.read_list(path))
+    enroll_names, test_names = Names(), Names()
+    enroll, test, target = [], [], []
+    for lines in read_lines(path):
+        layout = layout or layout_of([lines.field(0, column) for column in range(3)])
         if layout is None:
-            raise DataError(NO_LAYOUT, path, number)
-        labels = list(map(layout.labels.get, tokens[layout.label :: 3]))
-        if None in labels:
-            line = labels.index(None)
-            label, wanted = tokens[3 * line + layout.label], b" or ".join(layout.labels).decode()
-            raise DataError(f"label '{label.decode(errors='replace')}' is not {wanted}", path, number + line)
-        target.append(np.array(labels, bool))
-        enroll.add(tokens[layout.enroll :: 3])
-        test.add(tokens[layout.test :: 3])
+            raise DataError(NO_LAYOUT, path, lines.number)
+        labels = Names(layout.labels).find(lines.words(layout.label))
+        if labels.min() < 0:
+            line = int(labels.argmin())
+            label, wanted = lines.field(line, layout.label), b" or ".join(layout.labels).decode()
+            raise DataError(f"label '{label.decode(errors='replace')}' is not {wanted}", path, lines.number + line)
+        target.append(np.array(list(layout.labels.values()))[labels])
+        enroll.append(enroll_names.add(lines.words(layout.enroll)))
+        test.append(test_names.add(lines.words(layout.test)))
     if layout is None:
         raise DataError("no trials in it", path)
-    enroll_ids, enroll_indices = enroll.finish(path)
-    test_ids, test_indices = test.finish(path)
-    return Trials(enroll_ids, test_ids, enroll_indices, test_indices, np.concatenate(target))
+    ids = enroll_names.decoded(path, enroll), test_names.decoded(path, test)
+    return Trials(*ids, _joined(enroll), _joined(test), _joined(target))
+
+
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    """BLOCKS as one, which are let go: long lists are not held twice."""
+    joined = np.concatenate(blocks)
+    blocks.clear()
+    return joined
 
 
 def layout_of(tokens: list[bytes]) -> Layout | None:
@@ -157,148 +174,112 @@ def _translate(names: Sequence[str], index: dict[str, int]) -> np.ndarray:
 
 
 def write_trials(path: Path | str, trials: Trials | Iterable[Trials]) -> None:
-    """Writes Kaldi's form, in the order of TRIALS (or of its blocks, one after another)."""
-    with atomic_write(path) as file:
+    """Writes Kaldi's form, or the binary one if PATH is a .npz, in the order of TRIALS (or of its blocks)."""
+    if trial_arrays.is_list(path):
+        trial_arrays.write_list(path, (trials if isinstance(trials, Trials) else join_trials(list(trials)))._arrays)
+        return
+    with atomic_write(path, "wb") as file:
         for block in [trials] if isinstance(trials, Trials) else trials:
-            labels = np.where(block.target, "target", "nontarget")
-            _write_lines(file, block, "%s %s %s\n", labels)
+            names = np.array(block.enroll_ids, object), np.array(block.test_ids, object)
+            for start in range(0, len(block), _LINES):
+                rows = slice(start, start + _LINES)
+                labels = np.where(block.target[rows], "target", "nontarget").tolist()
+                file.write(_lines("%s %s %s\n", names, block, rows, labels))
 
 
 def read_scores(path: Path | str, trials: Trials) -> np.ndarray:
-    """Scores of TRIALS out of a file of "enroll test score" lines, in any order.
+    """Scores of TRIALS out of a file of "enroll test score" lines, in any order, or out of a .npy in theirs.
 
     Returns:
-        (num_trials,) float64, aligned to TRIALS. Lines of other pairs are passed over.
+        (num_trials,) float64 (what a .npy has: float32), aligned to TRIALS. Lines of other pairs are passed over.
 
     Raises:
-        DataError: malformed line, not a number, NaN, a pair scored twice, a trial without a score
+        DataError: malformed line, not a number, NaN, a pair scored twice, a trial without a score; a .npy that was made
+            for other trials
     """
-    enroll_index = {name.encode(): index for index, name in enumerate(trials.enroll_ids)}
-    test_index = {name.encode(): index for index, name in enumerate(trials.test_ids)}
-    enroll, test, scores = [], [], []
-    for number, tokens in _token_blocks(path):
-        enroll.append(_lookup(enroll_index, tokens[0::3]))
-        test.append(_lookup(test_index, tokens[1::3]))
-        scores.append(_floats(tokens[2::3], path, number))
-    if not scores:
+    if trial_arrays.is_scores(path):
+        return _read_array(path, trials)
+    enroll_names = Names(name.encode() for name in trials.enroll_ids)
+    test_names = Names(name.encode() for name in trials.test_ids)
+    values = np.empty(len(trials))  # of the first lines, as long as they are in the order of the trials
+    count = 0
+    rest: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for lines in read_lines(path):
+        enroll, test = enroll_names.find(lines.words(0)), test_names.find(lines.words(1))
+        scores = lines.floats(2, path)
+        rows = slice(count, count + len(scores))
+        if rest or not (np.array_equal(enroll, trials.enroll[rows]) and np.array_equal(test, trials.test[rows])):
+            rest.append((enroll, test, scores))
+        else:
+            values[rows] = scores
+            count = rows.stop
+    if not count and not rest:
         raise DataError("no scores in it", path)
-    values = np.concatenate(scores)
-    found = Trials(
-        trials.enroll_ids, trials.test_ids, np.concatenate(enroll), np.concatenate(test), np.zeros(len(values), bool)
-    )
-    if np.array_equal(found.enroll, trials.enroll) and np.array_equal(found.test, trials.test):
+    if count == len(trials) and not rest:
         return values
-    return _match(path, trials, found, values)
+    rest.insert(0, (trials.enroll[:count], trials.test[:count], values[:count]))
+    enroll, test, scores = map(np.concatenate, zip(*rest, strict=True))
+    found = Trials(trials.enroll_ids, trials.test_ids, enroll, test, np.zeros(len(scores), bool))
+    return _match(path, trials, found, scores)
 
 
-def write_scores(path: Path | str, trials: Trials, scores: np.ndarray) -> None:
-    """Writes "enroll test score" lines in the order of TRIALS, with nine significant digits (float32 survives)."""
-    if len(scores) != len(trials):
-        raise DataError(f"{len(scores)} scores for {len(trials)} trials", path)
-    if np.isnan(scores).any():
-        row = int(np.isnan(scores).argmax())
-        raise DataError(f"the score of '{trials.name(row)}' is NaN", path)
-    with atomic_write(path) as file:
-        _write_lines(file, trials, "%s %s %.9g\n", scores)
-
-
-class _Ids:
-    """Numbers for names, in order of appearance: one look-up a token, whether it is new or not."""
-
-    def __init__(self) -> None:
-        self._index: defaultdict[bytes, int] = defaultdict(count().__next__)
-        self._blocks: list[np.ndarray] = []
-
-    def add(self, tokens: list[bytes]) -> None:
-        self._blocks.append(np.fromiter(map(self._index.__getitem__, tokens), np.int32, len(tokens)))
-
-    def finish(self, path: Path | str) -> tuple[list[str], np.ndarray]:
-        """(names, index of each token's name); DataError where a name is not UTF-8."""
-        indices = np.concatenate(self._blocks)
-        names: list[str] = []
-        try:
-            names.extend(map(bytes.decode, self._index))
-        except UnicodeDecodeError:
-            raise DataError("not UTF-8", path, int(np.argmax(indices == len(names))) + 1) from None
-        return names, indices
-
-
-def _lookup(index: dict[bytes, int], tokens: list[bytes]) -> np.ndarray:
-    """(num_tokens,) int32; -1 for a token that is not in INDEX."""
-    values = map(index.get, tokens, repeat(-1))
-    return np.fromiter(values, np.int32, len(tokens))
-
-
-def _token_blocks(path: Path | str) -> Iterator[tuple[int, list[bytes]]]:
-    """(number of the first line, tokens) of blocks of lines; DataError at the first line without three tokens."""
-    number = 1
-    for text in _line_blocks(path):
-        codes = np.frombuffer(text, np.uint8)
-        separators = codes[codes <= 32]
-        plain = len(separators) % 3 == 0 and (separators.reshape(-1, 3) == (32, 32, 10)).all()
-        tokens = text.split()
-        if not plain or len(tokens) != len(separators):
-            _check_lines(path, text, number)
-        yield number, tokens
-        number += len(tokens) // 3
-
-
-def _check_lines(path: Path | str, text: bytes, number: int) -> None:
-    """Finds the first bad line; other blanks than one space between the fields are no problem."""
-    for line_number, line in enumerate(split_lines(text), start=number):
-        if problem := line_problem(line):
-            raise DataError(problem, path, line_number)
-
-
-def line_problem(line: bytes) -> str | None:
-    """What keeps LINE from being three fields of text."""
-    if line.endswith(b"\r"):
-        return CRLF
-    try:
-        shown = line.decode().strip(BLANKS)
-    except UnicodeDecodeError:
-        return "not UTF-8"
-    fields = len(line.split())
-    return None if fields == 3 else f"three fields are wanted, not {fields}: '{shown}'"
-
-
-def _line_blocks(path: Path | str) -> Iterator[bytes]:
-    """The file in blocks of whole lines, each ending in LF."""
-    try:
-        with Path(path).open("rb") as file:
-            rest = b""
-            while block := file.read(_BLOCK):
-                head, newline, tail = block.rpartition(b"\n")
-                if newline:
-                    yield rest + head + newline
-                    rest = tail
-                else:
-                    rest += block
-            if rest:
-                yield rest + b"\n"
-    except OSError as error:
-        raise DataError(f"cannot read: {error.strerror or error}", path) from error
-
-
-def _floats(tokens: list[bytes], path: Path | str, number: int) -> np.ndarray:
-    try:
-        values = np.fromiter(map(float, tokens), np.float64, len(tokens))
-    except ValueError:
-        for line, token in enumerate(tokens, start=number):
-            if not _is_float(token):
-                raise DataError(f"not a number: '{token.decode(errors='replace')}'", path, line) from None
-        raise
-    if np.isnan(values).any():
-        raise DataError("the score is NaN", path, number + int(np.isnan(values).argmax()))
+def _read_array(path: Path | str, trials: Trials) -> np.ndarray:
+    values, list_digest = trial_arrays.read_score_array(path, len(trials))
+    if list_digest and list_digest != trials.digest():
+        raise DataError("these are scores of another trial list, or of the same trials in another order", path)
+    _check_numbers(path, trials, 0, values)
     return values
 
 
-def _is_float(token: bytes) -> bool:
-    try:
-        float(token)
-    except ValueError:
-        return False
-    return True
+def write_scores(path: Path | str, trials: Trials, scores: np.ndarray) -> None:
+    """Writes "enroll test score" lines in the order of TRIALS, with nine significant digits (float32 survives).
+
+    A PATH that ends in .npy is written in binary form, as float32.
+    """
+    if len(scores) != len(trials):
+        raise DataError(f"{len(scores)} scores for {len(trials)} trials", path)
+    _check_numbers(path, trials, 0, scores)
+    with atomic_write(path, "wb") as file:
+        for data in ScoreBytes(path, trials).of(0, scores):
+            file.write(data)
+
+
+class ScoreBytes:
+    """Scores of TRIALS as the bytes of the file PATH, which its suffix gives the form of."""
+
+    def __init__(self, path: Path | str, trials: Trials) -> None:
+        self._path, self._trials = path, trials
+        self._names = np.array(trials.enroll_ids, object), np.array(trials.test_ids, object)
+
+    def of(self, start: int, scores: np.ndarray) -> Iterator[bytes]:
+        """Those of SCORES (N,), of the trials from START on, with what stands before the first and after the last.
+
+        Raises:
+            DataError: a score is NaN
+        """
+        _check_numbers(self._path, self._trials, start, scores)
+        if not trial_arrays.is_scores(self._path):
+            for begin in range(0, len(scores), _LINES):
+                yield self._lines(start + begin, scores[begin : begin + _LINES])
+            return
+        if start == 0:
+            yield trial_arrays.array_header((len(self._trials),))
+        yield scores.astype("<f4").tobytes()
+        if start + len(scores) == len(self._trials):
+            yield self._trials.digest()
+
+    def _lines(self, start: int, scores: np.ndarray) -> bytes:
+        rows = slice(start, start + len(scores))
+        return _lines("%s %s %.9g\n", self._names, self._trials, rows, scores.tolist())
+
+
+def _check_numbers(path: Path | str, trials: Trials, start: int, scores: np.ndarray) -> None:
+    """DataError where one of SCORES, of the trials from START on, is NaN."""
+    for begin in range(0, len(scores), _BLOCK):
+        bad = np.isnan(scores[begin : begin + _BLOCK])
+        if bad.any():
+            row = start + begin + int(bad.argmax())
+            raise DataError(f"the score of '{trials.name(row)}' is NaN (trial {row + 1})", path)
 
 
 def _match(path: Path | str, trials: Trials, found: Trials, values: np.ndarray) -> np.ndarray:
@@ -320,13 +301,10 @@ def _match(path: Path | str, trials: Trials, found: Trials, values: np.ndarray) 
     return values[order[place]]
 
 
-def _write_lines(file: IO[str], trials: Trials, form: str, third: np.ndarray) -> None:
-    enroll_names = np.array(trials.enroll_ids, object)
-    test_names = np.array(trials.test_ids, object)
-    for start in range(0, len(trials), _LINES):
-        block = slice(start, start + _LINES)
-        fields: list[object] = [None] * (3 * len(third[block]))
-        fields[0::3] = enroll_names[trials.enroll[block]].tolist()
-        fields[1::3] = test_names[trials.test[block]].tolist()
-        fields[2::3] = third[block].tolist()
-        file.write(form * (len(fields) // 3) % tuple(fields))
+def _lines(form: str, names: tuple[np.ndarray, np.ndarray], trials: Trials, rows: slice, third: list[object]) -> bytes:
+    """Lines of FORM for some ROWS of TRIALS, whose ids are NAMES."""
+    fields: list[object] = [None] * (3 * len(third))
+    fields[0::3] = names[0][trials.enroll[rows]].tolist()
+    fields[1::3] = names[1][trials.test[rows]].tolist()
+    fields[2::3] = third
+    return (form * len(third) % tuple(fields)).encode()

@@ -11,7 +11,8 @@ from steps.datadir.ark import read_shape
 from steps.datadir.contents import MODELS, is_carried, is_complete, is_trials, kind_of, place_from, table_kind
 from steps.datadir.datadir import invert, parse_segment
 from steps.datadir.tables import parse_lines, read_bytes, split_blanks, split_lines, unsorted_problem
-from steps.datadir.trials import NO_LAYOUT, layout_of, line_problem, read_trials
+from steps.datadir.trial_text import line_problem
+from steps.datadir.trials import NO_LAYOUT, layout_of, read_trials
 from steps.utils.errors import DataError
 
 _FRAMES = ("feats.scp", "vad.scp", "energy.scp")  # a row, or a value, a frame

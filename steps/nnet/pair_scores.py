@@ -85,6 +85,29 @@ def score_pairs(
     return scores.cpu().numpy()
 
 
+def score_models(
+    head: PairHead, sessions: Vectors, num_sessions: Integers, test_vectors: Vectors, enroll: Integers, test: Integers
+) -> Vectors:
+    """Mean logits (N,) of models of several utterances: of trial (ENROLL[i], TEST[i]), over the model's utterances.
+
+    Args:
+        head: in evaluation mode
+        sessions: their vectors, those of the first model first
+        num_sessions: (E,) how many are of each model
+        test_vectors: (T, D)
+        enroll: (N,) models
+        test: (N,) rows of test_vectors
+    """
+    counts = num_sessions[enroll]
+    ends = np.cumsum(counts)
+    begins = ends - counts
+    first = (np.cumsum(num_sessions) - num_sessions)[enroll]
+    rows = np.repeat(first - begins, counts) + np.arange(counts.sum())
+    logits = score_pairs(head, sessions, test_vectors, rows, np.repeat(test, counts))
+    means: Vectors = (np.add.reduceat(logits, begins) / counts).astype(np.float32)
+    return means
+
+
 def _prepare(head: PairHead, vectors: Vectors) -> Tensor:
     """What HEAD makes of each vector by itself, once for all its trials."""
     device, dim = head.first.weight.device, head.first.in_features // 2

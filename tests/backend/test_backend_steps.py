@@ -19,8 +19,10 @@ from steps.plot_det import plot_det
 from steps.plot_ece import plot_ece
 from steps.plot_scores import plot_scores
 from steps.plot_tippett import plot_tippett
+from steps.score_backend import score_backend
 from steps.score_cosine import score_cosine
 from steps.score_plda import score_plda
+from steps.train_backend import train_backend
 from steps.train_lda import train_lda
 from steps.train_plda import train_plda
 from steps.utils.cli import run_step
@@ -278,3 +280,89 @@ def test_scores_read_back_are_those_computed(kaldi: Path, data: Path, tmp_path: 
     scores = read_scores(tmp_path / "eval.cosine", trials)
     run(score_cosine, data / "trials", side, side, tmp_path / "again.cosine", "--nj", 1)
     assert np.array_equal(scores, read_scores(tmp_path / "again.cosine", trials))
+
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "backend"
+
+
+def min_dcf(run: Run, trials: Path, scores: Path) -> float:
+    """At a prior of 0.05."""
+    json_path = scores.with_suffix(".json")
+    run(compute_metrics, trials, scores, "--json", json_path, "--draws", 0)
+    return float(json.loads(json_path.read_text())["min_dcf"]["0.05"])
+
+
+def test_one_step_trains_and_one_scores_any_back_end(kaldi: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    source = kaldi / "backend"
+    train, utt2spk, side = source / "train.ark", source / "train.utt2spk", source / "eval.ark"
+    trials, models = data / "trials_models", ["--enroll-spk2utt", data / "enroll.spk2utt"]
+    cost: dict[str, float] = {}
+    for name in ("cosine", "cosine_lda_wccn", "plda", "plda_ioffe", "plda_lda"):
+        folder = tmp_path / name
+        run(train_backend, train, utt2spk, folder, "--backend", CONF / f"{name}.yaml")
+        run(score_backend, trials, side, side, folder, tmp_path / f"eval.{name}", *models)
+        cost[name] = min_dcf(run, trials, tmp_path / f"eval.{name}")
+        for method in ("as-norm2", "t-norm"):
+            norm = ["--backend-dir", folder, "--method", method, "--cohort-utt2spk", utt2spk, "--top-n", 50, *models]
+            run(normalize_scores, trials, tmp_path / f"eval.{name}", side, side, train, tmp_path / "normalised", *norm)
+            assert min_dcf(run, trials, tmp_path / "normalised") < 0.9
+    assert cost["plda"] < cost["cosine"] and cost["cosine_lda_wccn"] < cost["cosine"]
+    run(train_plda, train, utt2spk, tmp_path / "front", "--lda-dim", 128)  # the same by options: 32 are possible
+    assert (tmp_path / "front" / "plda").read_bytes() == (tmp_path / "plda_lda" / "plda").read_bytes()
+    run(score_plda, trials, side, side, tmp_path / "front", tmp_path / "eval.front", *models)
+    assert (tmp_path / "eval.front").read_bytes() == (tmp_path / "eval.plda_lda").read_bytes()
+
+
+def test_ways_to_enrol_several_utterances(kaldi: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    """Whatever PLDA makes of them, they are better than one; the fronts for one model do the same."""
+    source, trials = kaldi / "backend", data / "trials_models"
+    side, models = source / "eval.ark", ["--enroll-spk2utt", data / "enroll.spk2utt"]
+    for name, ways in (("cosine", ["average", "scores"]), ("plda", ["average", "scores", "plda"])):
+        folder, scores, front = (tmp_path / kind / name for kind in ("model", "scores", "front"))
+        conf = ["--backend", CONF / f"{name}.yaml"]
+        run(train_backend, source / "train.ark", source / "train.utt2spk", folder, *conf)
+        run(score_backend, data / "trials", side, side, folder, scores)
+        alone = min_dcf(run, data / "trials", scores)
+        for way in ways:
+            options = [*models, "--multi-enroll", way]
+            run(score_backend, trials, side, side, folder, scores, *options)
+            if name == "plda":
+                assert min_dcf(run, trials, scores) < alone
+                run(score_plda, trials, side, side, folder, front, *options)
+            else:
+                run(score_cosine, trials, side, side, front, "--mean", folder / "mean.vec", *options)
+            assert front.read_bytes() == scores.read_bytes()
+
+
+def test_models_and_data_that_do_not_fit_are_told_in_one_line(
+    kaldi: Path, tmp_path: Path, run: Run, fails: Callable[..., str]
+) -> None:
+    source = kaldi / "backend"
+    run(train_plda, source / "train.ark", source / "train.utt2spk", tmp_path / "plda")
+    run(train_plda, source / "train.ark", source / "train.utt2spk", tmp_path / "bare", "--center=no")
+    ids, narrow = ["a-1", "a-2", "b-1", "b-2"], tmp_path / "narrow.scp"
+    vectors = np.random.default_rng(0).standard_normal((4, 3), dtype=np.float32)
+    write_vectors(tmp_path / "narrow", ids, vectors)
+    (tmp_path / "trials").write_text("a-1 a-2 target\na-1 b-1 nontarget\nb-2 a-1 nontarget\n")
+    out = tmp_path / "out"
+
+    def score(folder: Path) -> str:
+        return fails(score_backend, tmp_path / "trials", narrow, narrow, folder, out)
+
+    assert f"{narrow}: the mean has dimension 32, the vectors have 3" in score(tmp_path / "plda")
+    assert f"{narrow}: the PLDA model has dimension 32, the vectors have 3" in score(tmp_path / "bare")
+    assert f"{tmp_path}: no back-end: there is neither plda nor" in score(tmp_path)
+    (tmp_path / "plda" / "mean.vec").unlink()
+    assert f"{tmp_path}/plda/mean.vec: " in score(tmp_path / "plda")
+    (tmp_path / "bare" / "plda").unlink()
+    assert f"{tmp_path}/bare/plda: its model is not there" in score(tmp_path / "bare")
+    assert not out.exists()
+
+    speakers = tmp_path / "utt2spk"
+    speakers.write_text("a-1 a\na-2 a\nb-1 b\nb-2 b\n")  # 2 residuals in 3 dimensions
+    ioffe = tmp_path / "ioffe.yaml"
+    ioffe.write_text("model: IoffePlda\n")
+    message = fails(train_backend, narrow, speakers, tmp_path / "new", "--backend", ioffe)
+    assert f"{narrow}: the within-speaker covariance is singular in 3 dimensions" in message
+    assert "missing.yaml" in fails(train_backend, narrow, speakers, out, "--backend", tmp_path / "missing.yaml")
+    assert not (tmp_path / "new").exists() and not out.exists()

@@ -28,28 +28,24 @@ def test_a_draw_is_the_error_rate_of_the_trials_it_repeats() -> None:
         assert [draws.min_dcf[prior][index] for prior in (0.05, 0.01)] == [curve.min_dcf(0.05), curve.min_dcf(0.01)]
 
 
+@pytest.mark.parametrize("num_speakers", [12, 150])
 @pytest.mark.parametrize("two_way", [False, True])
-def test_all_measures_of_a_draw_are_those_of_the_trials_it_repeats(two_way: bool) -> None:
-    scores, target, enroll, test = make_trials(3)
-    test = np.where(test == 11, 3, test)  # one enrolment speaker is never tested
-    options = {"num_draws": 12, "seed": 5, "priors": [0.2], "llr": True, "two_way": two_way}
-    draws = bootstrap(scores, target, enroll, test, **options)
-    for index in range(12):
-        rng = np.random.default_rng([5, index])
-        if two_way:
-            sides = [np.unique(enroll), np.unique(test)]
-            times = [np.bincount(side[rng.integers(0, len(side), len(side))], minlength=12) for side in sides]
-            repeats = times[0][enroll] * times[1][test]
-        else:
-            times = np.bincount(rng.integers(0, 12, 12), minlength=12)
-            repeats = times[enroll] * np.where(enroll == test, 1, times[test])
-        parts = np.repeat(scores, repeats * target), np.repeat(scores, repeats * ~target)
-        curve = roc(*parts)
-        assert [draws.eer[index], draws.rocch_eer[index]] == [curve.eer(), curve.rocch_eer()]
-        assert draws.min_dcf[0.2][index] == curve.min_dcf(0.2)
-        assert draws.min_cllr[index] == pytest.approx(curve.min_cllr())
-        assert draws.act_dcf[0.2][index] == pytest.approx(act_dcf(*parts, 0.2))
-        assert draws.cllr[index] == pytest.approx(cllr(*parts))
+def test_every_measure_is_that_of_the_trials_repeated(two_way: bool, num_speakers: int) -> None:
+    """With few speakers many trials are of one pair, with many most pairs have one trial or none."""
+    scores, target, enroll, test = make_trials(3, num_speakers, 900)
+    draws = bootstrap(scores, target, enroll, test, num_draws=20, seed=7, llr=True, two_way=two_way)
+    pools = [np.unique(enroll), np.unique(test)] if two_way else [np.arange(1 + max(enroll.max(), test.max()))]
+    for index in range(20):
+        rng = np.random.default_rng([7, index])
+        times = [np.bincount(pool[rng.integers(0, len(pool), len(pool))], minlength=num_speakers) for pool in pools]
+        repeats = times[0][enroll] * times[-1][test]
+        repeats = repeats if two_way else np.where(enroll == test, times[0][enroll], repeats)
+        targets, nontargets = np.repeat(scores, repeats * target), np.repeat(scores, repeats * ~target)
+        curve = roc(targets, nontargets)
+        assert (draws.eer[index], draws.min_dcf[0.01][index]) == (curve.eer(), curve.min_dcf(0.01))
+        assert (draws.rocch_eer[index], draws.min_cllr[index]) == pytest.approx((curve.rocch_eer(), curve.min_cllr()))
+        assert draws.cllr[index] == pytest.approx(cllr(targets, nontargets))
+        assert draws.act_dcf[0.01][index] == pytest.approx(act_dcf(targets, nontargets, 0.01))
 
 
 def test_two_way_intervals_are_wider() -> None:

@@ -10,6 +10,7 @@ from scipy.optimize import linprog
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_curve
 
+from steps.backend import metrics
 from steps.backend.metrics import PRIORS, act_dcf, cllr, operating_points, roc, split
 from steps.backend.pav import Pav, weighted_ece
 from steps.utils.errors import DataError
@@ -59,6 +60,25 @@ def test_equal_exact_arithmetic_over_all_thresholds(seed: int) -> None:
         p = Fraction(prior)
         cost = min(p * miss + (1 - p) * false_alarm for miss, false_alarm in points) / min(p, 1 - p)
         assert curve.min_dcf(prior) == pytest.approx(float(cost), abs=1e-14)
+
+
+@pytest.mark.parametrize("levels", [30, 3000, 10**9])
+def test_corners_left_out_change_nothing(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(levels)
+    targets, nontargets = (np.round(rng.normal(m, 1, 4000) * levels) for m in (2.5, 0))
+    whole = roc(targets, nontargets)
+    monkeypatch.setattr(metrics, "_CORNERS", 64)
+    reduced = roc(targets, nontargets)
+    assert levels == 30 or 64 < len(reduced.thresholds) < len(whole.thresholds) / 2
+    assert (reduced.eer(), reduced.rocch_eer()) == (whole.eer(), whole.rocch_eer())
+    assert [reduced.min_dcf(prior) for prior in (*PRIORS, 0.5)] == [whole.min_dcf(prior) for prior in (*PRIORS, 0.5)]
+    assert reduced.min_cllr() == pytest.approx(whole.min_cllr(), rel=1e-12)
+    assert abs((targets < reduced.eer_threshold()).mean() - (targets < whole.eer_threshold()).mean()) < 2 / 64
+    on_curve = dict(zip(whole.thresholds, zip(whole.misses, whole.false_alarms, strict=True), strict=True))
+    assert all(
+        on_curve[t] == point
+        for t, point in zip(reduced.thresholds, zip(reduced.misses, reduced.false_alarms, strict=True), strict=True)
+    )
 
 
 def test_extremes() -> None:

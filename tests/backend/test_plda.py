@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend.backends import PldaBackend
+from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring, read_backend
 from steps.backend.lda import compute_lda, possible_dim
 from steps.backend.model_files import write_object
 from steps.backend.plda import Plda, log_likelihood, train_plda
@@ -113,9 +113,27 @@ def test_backend_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backend.yaml", "plda"]  # no older mean or transform
     (tmp_path / "backend.yaml").unlink()
     assert PldaBackend.read(tmp_path).projection.length == "sqrt_dim"  # a folder of Kaldi's recipe
-    (tmp_path / "backend.yaml").write_text("length_norm: perhaps\n")
-    with pytest.raises(DataError, match="does not say whether vectors are length-normalised"):
+    (tmp_path / "backend.yaml").write_text("length_norm: false\n")  # of an earlier version
+    assert PldaBackend.read(tmp_path).projection.length == "as_is"
+    (tmp_path / "backend.yaml").write_text("parts: [{files: [], length: perhaps}]\n")
+    with pytest.raises(DataError, match=r"backend.yaml: parts must be a list of files and a length"):
         PldaBackend.read(tmp_path)
+
+
+def test_any_back_end_is_read_from_its_folder(kaldi: Path, tmp_path: Path) -> None:
+    plda = train_plda(SpeakerStats.collect(*make_vectors(5)))
+    PldaBackend(Projection(np.ones(5)), plda).write(tmp_path / "plda")
+    options = PldaScoring(normalize_length=False)
+    back = read_backend(tmp_path / "plda", options)
+    assert isinstance(back, PldaBackend) and back.options == options and back.projection.length == "as_is"
+    (tmp_path / "kaldi").mkdir()
+    (tmp_path / "kaldi" / "plda").write_bytes((kaldi / "backend" / "plda_raw").read_bytes())
+    assert isinstance(read_backend(tmp_path / "kaldi"), PldaBackend)
+    CosineBackend(Projection(np.ones(5), np.ones((3, 6)), "unit")).write(tmp_path / "lda")
+    back = read_backend(tmp_path / "lda")
+    assert isinstance(back, CosineBackend) and np.array_equal(back.projection.mean, np.ones(5))
+    with pytest.raises(DataError, match="no back-end: there is neither plda nor mean"):
+        read_backend(tmp_path)
 
 
 def test_data_that_cannot_train() -> None:

@@ -1,13 +1,23 @@
 """Score normalisation against one trial at a time, and what it must not depend on."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from steps.backend import score_norm, scoring
 from steps.backend.backends import Backend, CosineBackend, PldaBackend
 from steps.backend.plda import Plda
-from steps.backend.score_norm import CohortStats, cohort_stats, normalize, read_cohort, side_stats
+from steps.backend.score_norm import (
+    CohortStats,
+    Method,
+    cohort_stats,
+    normalize,
+    normalize_trials,
+    read_cohort,
+    side_stats,
+)
 from steps.backend.scoring import Factors, score_pairs
 from steps.backend.vectors import Projection, Side
 from steps.datadir.ark import write_vectors
@@ -32,19 +42,52 @@ def all_scores(factors: Factors) -> np.ndarray:
     return score_pairs(factors, *(index.ravel() for index in np.indices(shape))).reshape(shape)
 
 
+def expected_score(method: Method, raw: float, e: np.ndarray, t: np.ndarray, top_n: int) -> float:
+    """One trial, from the cohort scores E and T of its two sides, as the definitions say."""
+    best_e, best_t = (np.argsort(scores)[-top_n:] for scores in (e, t))
+    chosen = {"as-norm": (e[best_e], t[best_t]), "as-norm2": (e[best_t], t[best_e])}.get(method, (e, t))
+    z, t_normalized = ((raw - scores.mean()) / scores.std() for scores in chosen)
+    return {"z-norm": z, "t-norm": t_normalized}.get(method, (z + t_normalized) / 2)
+
+
 @pytest.mark.parametrize("backend", backends(), ids=["cosine", "plda"])
-@pytest.mark.parametrize("top_n", [None, 7, 40])
-def test_one_trial_at_a_time(backend: Backend, top_n: int | None) -> None:
-    enroll, test, cohort = make_side(1, 9, max_utts=3), make_side(2, 11), make_side(3, 40)
+@pytest.mark.parametrize("top_n", [7, 40, 99])
+@pytest.mark.parametrize("method", get_args(Method))
+def test_one_trial_at_a_time(backend: Backend, top_n: int, method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    enroll, test, cohort = make_side(1, 90, max_utts=3), make_side(2, 11), make_side(3, 40)
     raw = all_scores(backend.factors(enroll, test))
     enroll_cohort = all_scores(backend.factors(enroll, cohort))
     test_cohort = all_scores(backend.factors(cohort, test)).T  # the cohort on the other side: scores are symmetric
-    enroll_stats, test_stats = side_stats(backend, enroll, test, cohort, top_n)
-    for row, column in np.ndindex(raw.shape):
-        e, t = (np.sort(scores)[-(top_n or 40) :] for scores in (enroll_cohort[row], test_cohort[column]))
-        expected = ((raw[row, column] - e.mean()) / e.std() + (raw[row, column] - t.mean()) / t.std()) / 2
-        sides = enroll_stats.at(np.array([row])), test_stats.at(np.array([column]))
-        assert normalize(raw[row, column][None], *sides)[0] == pytest.approx(expected, rel=2e-4, abs=2e-4)
+    rows, columns = np.random.default_rng(4).permutation([*np.ndindex(raw.shape), (3, 3), (3, 3)])[:400].T
+    monkeypatch.setattr(scoring, "_BLOCK", 64 * 40)
+    monkeypatch.setattr(score_norm, "_GATHER", 1000)
+    scores = raw[rows, columns]
+    results = []
+    for dense, nj in ((0, 1), (0, 3), (10**9, 3)):
+        monkeypatch.setattr(score_norm, "_DENSE", dense)
+        monkeypatch.setattr(score_norm, "_MASKS", 4)
+        results.append(normalize_trials(scores, rows, columns, backend, (enroll, test), cohort, method, top_n, nj))
+    assert np.array_equal(results[0], results[1])
+    assert np.allclose(results[0], results[2], rtol=2e-4, atol=2e-4)
+    for row, column, score, result in zip(rows, columns, scores, results[0], strict=True):
+        expected = expected_score(method, score, enroll_cohort[row], test_cohort[column], min(top_n, 40))
+        assert result == pytest.approx(expected, rel=2e-4, abs=2e-4)
+
+
+def test_models_of_several_utterances_are_normalised_as_they_are_scored() -> None:
+    backend, test, cohort = backends()[1], make_side(2, 5), make_side(3, 40)
+    sessions, counts = make_side(5, 6), np.array([1, 2, 3])
+    means = np.stack([part.mean(axis=0) for part in np.split(sessions.vectors, [1, 3])])
+    rows, columns = (index.ravel() for index in np.indices((3, 5)))
+    test_cohort = all_scores(backend.factors(test, cohort))
+    for multi in ("scores", "plda"):
+        enroll = Side(["a", "b", "c"], means, counts, None, multi, sessions)
+        raw, own = all_scores(backend.factors(enroll, test)), all_scores(backend.factors(enroll, cohort))
+        for method in ("as-norm", "as-norm2"):
+            result = normalize_trials(raw.ravel(), rows, columns, backend, (enroll, test), cohort, method, 9)
+            for row, column, score in zip(rows, columns, result, strict=True):
+                expected = expected_score(method, raw[row, column], own[row], test_cohort[column], 9)
+                assert score == pytest.approx(expected, rel=2e-4, abs=2e-4)
 
 
 def test_unchanged_by_an_affine_map_of_all_scores() -> None:

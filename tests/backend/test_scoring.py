@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 from steps.backend import scoring
 from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
 from steps.backend.plda import Plda
-from steps.backend.scoring import Factors, map_products, score_pairs
+from steps.backend.scoring import Factors, map_products, score_blocks, score_pairs
 from steps.backend.vectors import Projection, Side, group_means, read_sides
 from steps.datadir.ark import write_vectors
 from steps.utils.errors import DataError
@@ -77,7 +77,6 @@ def test_lists_sparse_and_dense_blocks_and_threads(monkeypatch: pytest.MonkeyPat
     rng = np.random.default_rng(9)
     factors = PldaBackend(Projection(), make_plda(10)).factors(make_side(11, 300, max_utts=3), make_side(12, 200))
     enroll, test = rng.integers(0, 300, 5000).astype(np.int32), rng.integers(0, 200, 5000).astype(np.int32)
-    monkeypatch.setattr(scoring, "_BLOCK", 64 * 200)
     monkeypatch.setattr(scoring, "_CHUNK", 700)
     results = []
     for dense in (0, 10**9):
@@ -90,6 +89,20 @@ def test_lists_sparse_and_dense_blocks_and_threads(monkeypatch: pytest.MonkeyPat
     assert np.allclose(
         score_pairs(factors, enroll[shuffled], test[shuffled]), results[0][shuffled], rtol=1e-5, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_blocks_of_a_list_are_its_scores_from_any_block_on(in_order: bool) -> None:
+    rng = np.random.default_rng(18)
+    factors = PldaBackend(Projection(), make_plda(19)).factors(make_side(20, 90), make_side(21, 5000))
+    enroll, test = rng.integers(0, 90, 1000).astype(np.int32), rng.integers(0, 5000, 1000).astype(np.int32)
+    enroll = np.sort(enroll) if in_order else enroll
+    expected = (factors.left[enroll].astype(float) * factors.right[test]).sum(axis=1) + factors.terms(enroll, test)
+    blocks = list(score_blocks(factors, enroll, test, size=300))
+    assert [len(block) for block in blocks] == [300, 300, 300, 100]
+    assert np.abs(np.concatenate(blocks) - expected).max() < 1e-5 * np.abs(expected).max()
+    for block, again in zip(blocks[2:], score_blocks(factors, enroll, test, 2, start=600, size=300), strict=True):
+        assert np.array_equal(block, again)
 
 
 def test_map_products_visits_every_row_once() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from steps.datadir import trial_text
 from steps.datadir import trials as module
 from steps.datadir.trials import Trials, join_trials, read_scores, read_trials, write_scores, write_trials
 from steps.utils.errors import DataError
@@ -37,7 +38,7 @@ def random_trials() -> Trials:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many blocks, some of them cutting lines."""
-    monkeypatch.setattr(module, "_BLOCK", 1000)
+    monkeypatch.setattr(trial_text, "_BLOCK", 1000)
     monkeypatch.setattr(module, "_LINES", 7)
 
 

@@ -110,6 +110,22 @@ def test_models_are_averages_of_their_utterances(tmp_path: Path) -> None:
     assert np.allclose(scores, head.score(enroll, test).detach().numpy(), atol=1e-6)
 
 
+def test_mean_of_the_scores_of_a_models_utterances(tmp_path: Path) -> None:
+    head = head_of(write_model(tmp_path / "model", SIAMESE))
+    vectors = write_trials(tmp_path)
+    (tmp_path / "trials").write_text("other utt004 nontarget\nmodel utt003 target\nutt001 utt004 nontarget\n")
+    models = {"model": ["utt000", "utt002", "utt005"], "other": ["utt003", "utt001"]}
+    (tmp_path / "spk2utt").write_text("".join(f"{key} {' '.join(utts)}\n" for key, utts in models.items()))
+    side, trials = tmp_path / "x.scp", read_trials(tmp_path / "trials")
+    options = (tmp_path / "scores", tmp_path / "spk2utt", "scores")
+    score_siamese(tmp_path / "trials", side, side, tmp_path / "model", *options)
+    pairs = [line.split()[:2] for line in (tmp_path / "trials").read_text().splitlines()]
+    for score, (enroll, test) in zip(read_scores(tmp_path / "scores", trials), pairs, strict=True):
+        utts = models.get(enroll, [enroll])
+        sides = (torch.from_numpy(np.stack([vectors[utt] for utt in chosen])) for chosen in (utts, [test] * len(utts)))
+        assert score == pytest.approx(head.score(*sides).mean().item(), abs=1e-6)
+
+
 def test_a_network_without_an_embedding_layer_will_do(tmp_path: Path) -> None:
     """Its embedding is what its pooling makes: mean and deviation of 32 channels."""
     network = yaml.safe_load(NETWORK) | {"embedding_dim": None}

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Scores of a trial list by any back-end."""
+
+import logging
+from pathlib import Path
+
+from steps.backend.backends import read_backend
+from steps.backend.score_list import write_list_scores
+from steps.backend.vectors import MultiEnroll, read_sides
+from steps.datadir.trials import read_trials
+from steps.utils.cli import run_step
+
+
+def score_backend(
+    trials: Path,
+    enroll_scp: Path,
+    test_scp: Path,
+    backend_dir: Path,
+    scores: Path,
+    enroll_spk2utt: Path | None = None,
+    multi_enroll: MultiEnroll = "average",
+    nj: int = 4,
+) -> None:
+    """Write SCORES, "enroll test score" a line, in the order of TRIALS: cosines or log-likelihood ratios.
+
+    Args:
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test", or a .npz of copy_trials.py
+        enroll_scp: embeddings of the enrolment side (scp or ark)
+        test_scp: embeddings of the test side, often the same file
+        backend_dir: what train_backend.py, train_plda.py, train_lda.py or adapt_plda.py wrote, or a folder with Kaldi's
+            mean.vec, transform.mat and plda, the first two optional
+        scores: the file to write; a name that ends in .npy makes it binary, float32 in the order of TRIALS. Killed in
+            a list of many millions, the next run goes on
+        enroll_spk2utt: enrolment ids named here are models of several utterances
+        multi_enroll: what is made of them: average, their embeddings are averaged and PLDA is told of how many, as
+            Kaldi's recipes do with ivector-mean and --num-utts; scores, the score of each is computed and these are
+            averaged; plda, the likelihood ratio of all of them, each projected and length-normalised by itself
+        nj: number of threads
+    """
+    trial_list = read_trials(trials)
+    ids = trial_list.enroll_ids, trial_list.test_ids
+    factors = read_backend(backend_dir).factors(*read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll))
+    write_list_scores(scores, trial_list, factors, nj)
+    logging.info("%s: scores of %d trials by %s", scores, len(trial_list), backend_dir)
+
+
+if __name__ == "__main__":
+    run_step(score_backend)
