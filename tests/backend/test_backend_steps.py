@@ -256,7 +256,7 @@ def test_bad_scores_are_told_in_one_line(tmp_path: Path, fails: Callable[..., st
     scores.write_text("a-1 a-2 1.5\na-1 b-1 nan\n")
     assert f"{scores}:2: " in fails(compute_metrics, trials, scores)
     scores.write_text("a-1 a-2 1.5\na-1 b-1 -inf\n")
-    assert "trial 2 is infinite" in fails(compute_metrics, trials, scores)
+    assert f"{trials}:2: score of trial 2 is infinite" in fails(compute_metrics, trials, scores)
     scores.write_text("a-1 a-2 1.5\na-1 b-1 0\n")
     assert "operating point '2.0'" in fails(compute_metrics, trials, scores, "--priors", "[2]")
     odd = scores.with_name("eval.cosine@len")
