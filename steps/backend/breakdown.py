@@ -170,7 +170,7 @@ def _as_table(groups: Sequence[Group], prior: float) -> str:
     rows = []
     for group in groups:
         name = f"{group.condition}: {group.group}" if group.condition else f"**{group.group}**"
-        name += " \\*" if group.borrowed else ""
+        name = name.replace("|", "\\|") + (" \\*" if group.borrowed else "")
         cells = [name, *(f"{count:,}" for count in (group.num_target, group.num_nontarget, group.num_speakers))]
         cells.append(_percent(group.eer, group.eer_ci))
         costs = ((group.min_dcf, group.min_dcf_ci), (group.dcf, group.dcf_ci))

@@ -17,7 +17,7 @@ def plot_conditions(groups: Sequence[Group], paths: Iterable[Path], title: str =
         if before is not None and group.condition != before.condition:
             lines.append(group.condition)
         lines.append(group)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | {"text.parse_math": False}):
         figure = Figure(figsize=(7.2, 0.9 + 0.22 * len(lines)), layout="constrained")
         axes = figure.add_subplot()
         right = axes.get_yaxis_transform()  # x from 0 to 1 across the frame, y in rows

@@ -22,7 +22,7 @@ def plot_tippett(targets: Floats, nontargets: Floats, paths: Iterable[Path], tit
     Where the lines are at 0 are the rates of misleading evidence: targets below, non-targets above.
     """
     low, high = _range(targets, nontargets)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | {"text.parse_math": False}):
         figure = Figure(figsize=(6.2, 3.8), layout="constrained")
         axes = figure.add_subplot()
         axes.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -58,7 +58,7 @@ def plot_ece(targets: Floats, nontargets: Floats, paths: Iterable[Path], title: 
     actual = weighted_ece(target_llrs, target_counts, nontarget_llrs, nontarget_counts, odds * _TEN)
     nothing = weighted_ece(np.zeros(1), np.ones(1), np.zeros(1), np.ones(1), odds * _TEN)
     best = pav.ece(odds * _TEN)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | {"text.parse_math": False}):
         figure = Figure(figsize=(6.2, 3.8), layout="constrained")
         axes = figure.add_subplot()
         axes.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))

@@ -41,6 +41,7 @@ def data(tmp_path: Path) -> Path:
     (folder / "utt2session").write_text("".join(f"{utt} {utt[:2]}-day{int(utt[3]) // 2}\n" for utt in utts))
     (folder / "utt2dur").write_text("".join(f"{utt} {seconds}\n" for utt, seconds in durations().items()))
     (folder / "utt2text").write_text("".join(f"{utt} some words {utt[:2]}\n" for utt in utts))
+    (folder / "utt2channel").write_text("".join(f"{utt} {('a|b', 'c$d$e$')[int(utt[3]) % 2]}\n" for utt in utts))
     places = {utt: f"/audio/{utt}.flac" for utt in utts} | {"03-0": "sph2pipe 03-0.sph |"}
     (folder / "wav.scp").write_text("".join(f"{utt} {places[utt]}\n" for utt in utts))
     lines = [f"{a} {b} {'target' if a[:2] == b[:2] else 'nontarget'}\n" for a, b in TRIALS]
@@ -117,6 +118,7 @@ def test_groups_have_the_error_rates_of_their_trials(data: Path, scores: Path, t
     own = [value[pair] >= threshold for pair in TRIALS if pair[0][:2] == lamb["speaker"] != pair[1][:2]]
     assert (lamb["errors"], lamb["trials"]) == (sum(own), len(own))
     page = (tmp_path / "exp" / "analysis" / "eval.cosine.md").read_text()
+    assert "| channel: both a\\|b |" in page
     assert "| gender: both f |" in page and "sph2pipe 03-0.sph \\|" in page
 
 
