@@ -80,7 +80,8 @@ def write_page(path: Path, title: str, settings: str, baseline: str, results: Se
         f"# {title}",
         settings,
         f"In brackets: 95 % intervals by bootstrap over speakers ({draws} draws). EER: linear interpolation where "
-        "misses and false alarms are equal; minDCF: both costs 1, normalised, at the target prior given.",
+        "misses and false alarms are equal; minDCF: both costs 1 unless given, normalised, at the target prior given; "
+        "minCllr: bits, after the best monotonic calibration.",
         *sections,
     ]
     with atomic_write(path) as file:

@@ -122,6 +122,24 @@ def test_groups_have_the_error_rates_of_their_trials(data: Path, scores: Path, t
     assert "| gender: both f |" in page and "sph2pipe 03-0.sph \\|" in page
 
 
+def test_tables_that_tell_nothing_and_tables_given(data: Path, scores: Path, tmp_path: Path) -> None:
+    utts = [line.split()[0] for line in (data / "utt2spk").read_text().splitlines()]
+    for name in ("gender", "session", "channel"):
+        next(data.glob(f"???2{name}")).unlink()
+    (data / "utt2dur").write_text("".join(f"{utt} 1.0\n" for utt in utts))  # all are in one bin
+    (data / "utt2lang").write_text("".join(f"{utt} zh\n" for utt in utts))
+    (tmp_path / "utt2lang").write_text("".join(f"{utt} {('zh', 'en')[int(utt[3]) % 2]}\n" for utt in utts))
+    (tmp_path / "utt2snr").write_text("".join(f"{utt} {('7', '12')[int(utt[3]) % 2]}\n" for utt in utts))
+    tables = [tmp_path / "utt2lang", tmp_path / "utt2snr"]
+    analyze_trials(data / "trials", scores, tmp_path / "exp", tables=tables, draws=0, nj=1)
+    groups = json.loads((tmp_path / "exp" / "analysis" / "eval.cosine.json").read_text())["groups"]
+    assert [(group["condition"], group["group"]) for group in groups] == [
+        ("", "all trials"),
+        *(("lang", label) for label in ("same", "different", "both en", "both zh")),
+        *(("snr", label) for label in ("5 to 10 dB", "10 to 15 dB")),
+    ]
+
+
 def test_goats_are_found(data: Path, scores: Path, tmp_path: Path) -> None:
     for speaker, score in (("03", -8), ("04", 5)):  # the same targets the other way round: twelve each
         pairs = [f"{speaker}-{a} {speaker}-{b}" for a in range(UTTS) for b in range(a)]
