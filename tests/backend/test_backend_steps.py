@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from steps.adapt_plda import adapt_plda
-from steps.analyze_trials import analyze_trials
 from steps.compute_metrics import compute_metrics
 from steps.datadir.ark import write_vectors
 from steps.datadir.trials import read_scores, read_trials
@@ -142,30 +141,6 @@ def test_a_whole_back_end(
     )
     assert "Cllr" in capsys.readouterr().out
     assert json.loads((exp / "one.json").read_text()) == records[2]
-
-
-def test_the_protocol_is_told_by_the_name_of_a_score_file(
-    kaldi: Path, data: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    side, exp = kaldi / "backend" / "eval.ark", tmp_path / "exp"
-    for name in ("eval.cosine", "eval.cosine@len1.5s", "eval.plda@full-tta10x400"):
-        run(score_cosine, data / "trials", side, side, exp / "scores" / name)
-    run(analyze_trials, data / "trials", exp / "scores" / "eval.cosine@len1.5s", exp, "--draws", 0)
-    run(make_results, exp, data, "--draws", 0, "--nj", 1, "--priors", "[0.05,0.01:10:1]")
-    links = "trials: [cosine@len1.5s](analysis/eval.cosine@len1.5s.md)."
-    assert links in (exp / "RESULTS.md").read_text() and (exp / "analysis" / "eval.cosine@len1.5s.md").exists()
-    records = {record["backend"]: record for record in json.loads((exp / "results.json").read_text())}
-    assert records["cosine"]["protocol"] == "whole utterance"
-    assert records["cosine@len1.5s"]["protocol"] == "1.5 s of speech from the middle"
-    assert records["plda@full-tta10x400"]["protocol"] == "enrolment: whole utterance, test: 10 crops of 400 frames"
-    assert "cllr" in records["plda@full-tta10x400"] and "cllr" not in records["cosine"]
-    assert {record["trials"] for record in records.values()} == {"eval"}
-    assert list(records["cosine"]["min_dcf"]) == ["0.05", "0.01:10:1"]
-    assert "| 1.5 s of speech from the middle |" in (exp / "RESULTS.md").read_text()
-    capsys.readouterr()
-    run(compute_metrics, data / "trials", exp / "scores" / "eval.cosine@len1.5s", "--two-way", "--draws", 20)
-    output = capsys.readouterr().out
-    assert output.startswith("eval.cosine@len1.5s: ") and "1.5 s of speech" in output and "minCllr" in output
 
 
 def test_adapted_back_end_scores_its_domain_better(kaldi_full: Path, tmp_path: Path, run: Run) -> None:
