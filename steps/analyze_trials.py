@@ -40,6 +40,8 @@ def analyze_trials(
         seed: of the draws
         nj: number of threads
     """
+    import numpy as np
+
     from steps.backend import breakdown, worst  # takes a second: not for --help
     from steps.backend.conditions import find_conditions
     from steps.backend.metrics import operating_points, roc, split
@@ -52,7 +54,7 @@ def analyze_trials(
     operating_points([str(prior)])  # checks it
     folder = data_dir or trials.parent
     trial_list = read_trials(trials)
-    values = read_scores(scores, trial_list)
+    values = read_scores(scores, trial_list).astype(np.float64)
     threshold = roc(*split(values, trial_list.target, trials)).eer_threshold()
     speakers = trial_speakers(trials, trial_list, utt2spk)
     sides = speakers.enroll[trial_list.enroll], speakers.test[trial_list.test]

@@ -24,7 +24,7 @@ def score_backend(
     """Write SCORES, "enroll test score" a line, in the order of TRIALS: cosines or log-likelihood ratios.
 
     Args:
-        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test", or a .npz of copy_trials.py
         enroll_scp: embeddings of the enrolment side (scp or ark)
         test_scp: embeddings of the test side, often the same file
         backend_dir: what train_backend.py, train_plda.py, train_lda.py or adapt_plda.py wrote, or a folder with Kaldi's
@@ -38,8 +38,9 @@ def score_backend(
         nj: number of threads
     """
     trial_list = read_trials(trials)
-    sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
-    write_list_scores(scores, trial_list, read_backend(backend_dir).factors(*sides), nj)
+    ids = trial_list.enroll_ids, trial_list.test_ids
+    factors = read_backend(backend_dir).factors(*read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll))
+    write_list_scores(scores, trial_list, factors, nj)
     logging.info("%s: scores of %d trials by %s", scores, len(trial_list), backend_dir)
 
 

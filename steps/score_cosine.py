@@ -39,8 +39,11 @@ def score_cosine(
         nj: number of threads
     """
     trial_list = read_trials(trials)
-    sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
-    write_list_scores(scores, trial_list, CosineBackend.read(mean, transform).factors(*sides), nj)
+    ids = trial_list.enroll_ids, trial_list.test_ids
+    factors = CosineBackend.read(mean, transform).factors(
+        *read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
+    )
+    write_list_scores(scores, trial_list, factors, nj)
     logging.info("%s: cosine of %d trials", scores, len(trial_list.enroll))
 
 

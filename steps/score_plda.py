@@ -39,8 +39,11 @@ def score_plda(
         nj: number of threads
     """
     trial_list = read_trials(trials)
-    sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
-    write_list_scores(scores, trial_list, PldaBackend.read(backend_dir, plda).factors(*sides), nj)
+    ids = trial_list.enroll_ids, trial_list.test_ids
+    factors = PldaBackend.read(backend_dir, plda).factors(
+        *read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
+    )
+    write_list_scores(scores, trial_list, factors, nj)
     logging.info("%s: PLDA scores of %d trials", scores, len(trial_list))
 
 

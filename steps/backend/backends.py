@@ -68,7 +68,7 @@ class CosineBackend:
         """
         right = self.projection.apply(test)
         if enroll.sessions is None:
-            return Factors.dot(self.projection.apply(enroll), right)
+            return Factors.dot(right if enroll.vectors is test.vectors else self.projection.apply(enroll), right)
         if enroll.multi == "plda":
             raise DataError("cosine has no model of several utterances; average them, or their scores")
         sessions = Factors.dot(self.projection.apply(enroll.sessions), right)
@@ -130,7 +130,8 @@ class PldaBackend:
         right = self._latent(plda, Side.single(test.ids, test.vectors, test.path))
         sessions = enroll.sessions
         if sessions is None:
-            return plda.factors(self._latent(plda, enroll), enroll.num_utts, right)
+            same = enroll.vectors is test.vectors and (enroll.num_utts == 1).all()
+            return plda.factors(right if same else self._latent(plda, enroll), enroll.num_utts, right)
         left = self._latent(plda, sessions)
         if enroll.multi == "scores":
             return _mean_scores(plda.factors(left, sessions.num_utts, right), enroll.num_utts)

@@ -8,10 +8,17 @@ n_i m_j times, whoever i and j are. Called by results.py and breakdown.py.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from steps.backend.metrics import PRIORS, Bools, Corners, Floats, Ints
+
+Integers = npt.NDArray[np.integer]
+
+_DRAWS = 16  # at once: their weights of one pair fill a cache line
+_WEIGHTS = 1 << 24  # of pairs in draws that are held at once, for each thread: 64 MB
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ def bootstrap(
 ) -> Draws:
     """EER, ROCCH-EER, minDCF and minCllr, with LLR actDCF and Cllr too, of NUM_DRAWS draws of speakers.
 
-    Exact, without binning: scores are sorted once, a draw is then a product of counts and a cumulative sum over trials.
+    Exact, without binning: trials are counted once by pair of speakers and by the corners of the curve that they lie
+    between; the curves of many draws at once are then this sparse matrix times the products of the speakers' counts.
 
     scores: (N,); target: (N,); enroll_speaker, test_speaker: (N,) speaker numbers from 0; two_way: enrolment and test
     speakers are two factors, drawn apart (the pigeonhole bootstrap, Owen 2007): for lists whose sides are of different
@@ -54,25 +62,43 @@ def bootstrap(
     num_speakers = 1 + max(int(enroll_speaker.max()), int(test_speaker.max()))
     # drawn together: where both sides are one speaker, the second factor is that of a dummy who is always drawn once
     second = test_speaker if two_way else np.where(enroll_speaker == test_speaker, num_speakers, test_speaker)
-    targets, nontargets = (_SortedClass.of(scores, enroll_speaker, second, mask) for mask in (target, ~target))
-    corners = Corners.find(targets.scores, nontargets.scores)
+    pairs, pair_of = _pairs(enroll_speaker, second)
+    targets, nontargets = (_SortedClass.of(scores, pair_of, mask) for mask in (target, ~target))
+    del pair_of
+    corners = Corners.find(targets.scores, nontargets.scores, thresholds=False)
+    actual = _ActualCosts.of(targets, nontargets, priors, len(pairs[0])) if llr else None
+    below = targets.between(corners.first, len(pairs[0]))
+    around = nontargets.between(np.stack([corners.below, corners.upto], axis=1).ravel(), len(pairs[0]))
+    del targets, nontargets
     pools = [np.unique(side) for side in (enroll_speaker, test_speaker)] if two_way else [np.arange(num_speakers)]
-    actual = _ActualCosts.of(targets.scores, nontargets.scores, priors) if llr else None
+    width = 3 + len(priors) + (1 + len(priors)) * llr
 
-    def draw(index: int) -> list[float]:
+    def draw(index: int) -> list[npt.NDArray[np.int32]]:
+        """How often each speaker of a side is drawn."""
         rng = np.random.default_rng([seed, index])
         drawn = [pool[rng.integers(0, len(pool), len(pool))] for pool in pools]
-        first, last = (np.append(np.bincount(side, minlength=num_speakers), 1) for side in (drawn[0], drawn[-1]))
-        totals = targets.cumulate(first, last), nontargets.cumulate(first, last)
-        curve = corners.roc(*totals)
-        if not (curve.num_target and curve.num_nontarget):
-            return [np.nan] * width
-        row = [curve.eer(), curve.rocch_eer(), curve.min_cllr(), *(curve.min_dcf(prior) for prior in priors)]
-        return row + (actual.of_draw(*totals) if actual else [])
+        return [np.append(np.bincount(side, minlength=num_speakers), 1).astype(np.int32) for side in drawn]
 
-    width = 3 + len(priors) + (1 + len(priors)) * llr
+    def rates(missed: Ints, rejected: Ints, costs: list[float]) -> list[float]:
+        """Of one draw, from the weights of the trials below each corner and in all."""
+        num_target, num_nontarget = int(missed[-1]), int(rejected[-1])
+        if not (num_target and num_nontarget):
+            return [np.nan] * width
+        curve = corners.weigh(missed[:-1], rejected[:-1:2], rejected[1:-1:2], num_target, num_nontarget)
+        return [curve.eer(), curve.rocch_eer(), curve.min_cllr(), *map(curve.min_dcf, priors), *costs]
+
+    def some(indices: range) -> list[list[float]]:
+        counts = [draw(index) for index in indices]
+        first, last = (np.stack([sides[place] for sides in counts], axis=1) for place in (0, -1))
+        weights = first[pairs[0]] * last[pairs[1]]
+        missed, rejected = (np.cumsum(part @ weights, axis=0, dtype=np.int64).T.copy() for part in (below, around))
+        costs = actual.of_draws(weights) if actual else [[]] * len(indices)
+        return list(map(rates, missed, rejected, costs))
+
+    together = max(1, min(_DRAWS, _WEIGHTS // len(pairs[0])))
+    batches = [range(begin, min(begin + together, num_draws)) for begin in range(0, num_draws, together)]
     with ThreadPoolExecutor(max(1, nj)) as pool:
-        table = np.array(list(pool.map(draw, range(num_draws)))).reshape(num_draws, width)
+        table = np.array([row for rows in pool.map(some, batches) for row in rows]).reshape(num_draws, width)
     dcfs, others = np.split(table[:, 3:], [len(priors)], axis=1)
     return Draws(
         table[:, 0],
@@ -92,51 +118,85 @@ def interval(draws: Floats, level: float = 0.95) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-@dataclass(frozen=True)
-class _ActualCosts:
-    """What log-likelihood ratios cost when they are believed: Cllr and actDCF, of any weights of the trials.
-
-    target_costs: (N,), nontarget_costs: (M,), terms of Cllr by ascending score, in nats; missed, rejected: (P,) how
-    many targets and non-targets are below the Bayes threshold of each of PRIORS.
-    """
-
-    target_costs: Floats
-    nontarget_costs: Floats
-    missed: Ints
-    rejected: Ints
-    priors: Floats
-
-    @classmethod
-    def of(cls, targets: Floats, nontargets: Floats, priors: Sequence[float]) -> "_ActualCosts":
-        odds = np.array(priors)
-        missed, rejected = (np.searchsorted(part, np.log((1 - odds) / odds)) for part in (targets, nontargets))
-        return cls(np.logaddexp(0, -targets), np.logaddexp(0, nontargets), missed, rejected, odds)
-
-    def of_draw(self, targets: Ints, nontargets: Ints) -> list[float]:
-        """[Cllr in bits, actDCF of each prior] for the weights of the first k trials of each class, k from 0 to all."""
-        miss = np.diff(targets) @ self.target_costs / targets[-1]
-        false_alarm = np.diff(nontargets) @ self.nontarget_costs / nontargets[-1]
-        misses, accepted = targets[self.missed] / targets[-1], 1 - nontargets[self.rejected] / nontargets[-1]
-        costs = (self.priors * misses + (1 - self.priors) * accepted) / np.minimum(self.priors, 1 - self.priors)
-        return [(miss + false_alarm) / (2 * np.log(2)), *costs]
+def _pairs(first: Integers, second: Integers) -> tuple[tuple[Integers, Integers], npt.NDArray[np.int32]]:
+    """The distinct pairs of FIRST (N,) and SECOND (N,), two arrays (P,), and the number of each trial's pair (N,)."""
+    width = 1 + int(second.max())
+    keys = first * np.int64(width) + second
+    size = (1 + int(first.max())) * width
+    if size > 4 * len(keys):
+        distinct, pair_of = np.unique(keys, return_inverse=True)
+        return np.divmod(distinct, width), pair_of.astype(np.int32)
+    known = np.zeros(size, bool)
+    known[keys] = True
+    number = np.cumsum(known, dtype=np.int32) - np.int32(1)
+    return np.divmod(np.flatnonzero(known), width), number[keys]
 
 
 @dataclass(frozen=True)
 class _SortedClass:
-    """Trials of one class by ascending score: scores (N,), and the two speakers whose counts multiply (N,)."""
+    """Trials of one class by ascending score: scores (N,), and the pair of speakers that each is of, (N,) int32."""
 
     scores: Floats
-    first: Ints
-    second: Ints
+    pairs: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, scores: Floats, first: Ints, second: Ints, mask: Bools) -> "_SortedClass":
-        chosen = np.flatnonzero(mask)
-        chosen = chosen[np.argsort(scores[chosen])]
-        return cls(scores[chosen], first[chosen], second[chosen])
+    def of(cls, scores: Floats, pairs: npt.NDArray[np.int32], mask: Bools) -> "_SortedClass":
+        scores, pairs = scores[mask], pairs[mask]
+        order = np.argsort(scores)
+        return cls(scores[order], pairs[order])
 
-    def cumulate(self, first_counts: Ints, second_counts: Ints) -> Ints:
-        """Weight of the first k trials for k = 0..N, given how often each speaker of a side was drawn: (N + 1,)."""
-        result = np.zeros(len(self.scores) + 1, np.int64)
-        np.cumsum(first_counts[self.first] * second_counts[self.second], out=result[1:])
-        return result
+    def between(self, places: Ints, num_pairs: int) -> Any:
+        """How many trials of each pair are before, between and after the ascending PLACES (K,): sparse (K + 1, P)."""
+        from scipy.sparse import csr_array  # slow to import
+
+        ends = np.concatenate([[0], places, [len(self.pairs)]])
+        ones = np.ones(len(self.pairs), np.int32)
+        counts = csr_array((ones, self.pairs, ends), shape=(len(places) + 1, num_pairs))
+        if len(places) * num_pairs < len(self.pairs):  # often the same pair in the same place
+            counts.sum_duplicates()
+        return counts
+
+
+@dataclass(frozen=True)
+class _ActualCosts:
+    """What log-likelihood ratios cost when they are believed: Cllr and actDCF, of any weights of the pairs of speakers.
+
+    target_costs, nontarget_costs: (P,) summed terms of Cllr, in nats, of the trials of each pair; targets, nontargets:
+    (P,) their numbers; missed, accepted: (Q, P) how many of them are on the wrong side of the Bayes threshold of each
+    of PRIORS, (Q,).
+    """
+
+    target_costs: Floats
+    nontarget_costs: Floats
+    targets: Ints
+    nontargets: Ints
+    missed: Ints
+    accepted: Ints
+    priors: Floats
+
+    @classmethod
+    def of(cls, targets: _SortedClass, nontargets: _SortedClass, priors: Sequence[float], num: int) -> "_ActualCosts":
+        odds = np.array(priors)
+        thresholds = np.log((1 - odds) / odds)
+        missed = [targets.pairs[:end] for end in np.searchsorted(targets.scores, thresholds)]
+        accepted = [nontargets.pairs[begin:] for begin in np.searchsorted(nontargets.scores, thresholds)]
+        return cls(
+            target_costs=np.bincount(targets.pairs, np.logaddexp(0, -targets.scores), num).astype(np.float64),
+            nontarget_costs=np.bincount(nontargets.pairs, np.logaddexp(0, nontargets.scores), num).astype(np.float64),
+            targets=np.bincount(targets.pairs, minlength=num),
+            nontargets=np.bincount(nontargets.pairs, minlength=num),
+            missed=np.stack([np.bincount(pairs, minlength=num) for pairs in missed]),
+            accepted=np.stack([np.bincount(pairs, minlength=num) for pairs in accepted]),
+            priors=odds,
+        )
+
+    def of_draws(self, weights: npt.NDArray[np.int32]) -> list[list[float]]:
+        """[Cllr in bits, actDCF of each prior] of every draw by the WEIGHTS (P, B) of the pairs; NaN without trials."""
+        exact = weights.astype(np.float64)  # of integers: so are the sums but for those of costs
+        with np.errstate(invalid="ignore", divide="ignore"):
+            targets, nontargets = self.targets @ exact, self.nontargets @ exact
+            cllr = (self.target_costs @ exact / targets + self.nontarget_costs @ exact / nontargets) / (2 * np.log(2))
+            priors = self.priors[:, None]
+            costs = priors * (self.missed @ exact / targets) + (1 - priors) * (self.accepted @ exact / nontargets)
+        rows: list[list[float]] = np.vstack([cllr, costs / np.minimum(priors, 1 - priors)]).T.tolist()
+        return rows

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,7 +38,8 @@ class Group:
     """A group of trials: how many there are, and what can be measured on them; rates are fractions.
 
     eer, min_dcf: at thresholds of its own; miss_rate, false_alarm_rate: at the threshold of the EER of all trials; dcf:
-    at that of their minDCF. None: it has no trials of a class that this needs; for an interval, too few speakers.
+    at that of their minDCF. borrowed: the class that it has no trials of; EER and costs are then with all trials of
+    that class. None: of a rate, there are no trials of its class; of an interval, too few speakers.
     """
 
     condition: str
@@ -46,16 +47,17 @@ class Group:
     num_target: int
     num_nontarget: int
     num_speakers: int
-    eer: float | None = None
+    eer: float
+    min_dcf: float
+    dcf: float
     eer_ci: Interval | None = None
-    min_dcf: float | None = None
     min_dcf_ci: Interval | None = None
-    dcf: float | None = None
     dcf_ci: Interval | None = None
     miss_rate: float | None = None
     miss_rate_ci: Interval | None = None
     false_alarm_rate: float | None = None
     false_alarm_rate_ci: Interval | None = None
+    borrowed: Literal["", "targets", "nontargets"] = ""
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
@@ -64,46 +66,70 @@ class Group:
 
 def break_down(scored: Scored, conditions: Sequence[Condition], num_draws: int, seed: int, nj: int) -> list[Group]:
     """All trials, of both classes, and then every group of CONDITIONS, of either."""
-    curve = roc(scored.scores[scored.target], scored.scores[~scored.target])
-    groups = [_measure("", _ALL, scored, curve, num_draws, seed, nj)]
+    measure = _Measure(scored, roc(scored.scores[scored.target], scored.scores[~scored.target]), num_draws, seed, nj)
+    groups = [measure.group("", _ALL, np.ones(len(scored.scores), bool))]
     for condition in conditions:
-        for label, chosen in condition.groups.items():
-            groups.append(_measure(condition.name, label, scored.take(chosen), curve, num_draws, seed, nj))
+        groups += [measure.group(condition.name, label, chosen) for label, chosen in condition.groups.items()]
     return groups
 
 
-def _measure(name: str, label: str, part: Scored, pooled: Roc, num_draws: int, seed: int, nj: int) -> Group:
-    scores, target, prior = part.scores, part.target, part.prior
-    speakers, numbers = np.unique(np.concatenate([part.enroll_speaker, part.test_speaker]), return_inverse=True)
-    enroll, test = numbers[: len(scores)], numbers[len(scores) :]
-    found: dict[str, Any] = {}
-    threshold = pooled.eer_threshold()
-    for rate, members, errors in (
-        ("miss_rate", target, scores < threshold),
-        ("false_alarm_rate", ~target, scores >= threshold),
-    ):
-        if members.any():
-            found[rate] = float(errors[members].mean())
-            if _enough(enroll[members], test[members]):
-                draws = rate_draws(errors[members], enroll[members], test[members], num_draws, seed)
-                found[f"{rate}_ci"] = interval(draws)
-    if target.any() and not target.all():
+@dataclass(frozen=True)
+class _Measure:
+    """What groups are measured with: all trials, their curve, and the options of the bootstrap."""
+
+    scored: Scored
+    pooled: Roc
+    num_draws: int
+    seed: int
+    nj: int
+
+    def group(self, name: str, label: str, chosen: Bools) -> Group:
+        target = self.scored.target
+        count, num_target = int(chosen.sum()), int(target[chosen].sum())
+        found: dict[str, Any] = {"borrowed": {0: "targets", count: "nontargets"}.get(num_target, "")}
+        threshold = self.pooled.eer_threshold()
+        accepted = self.scored.scores >= threshold
+        for rate, members, errors in (
+            ("miss_rate", chosen & target, ~accepted),
+            ("false_alarm_rate", chosen & ~target, accepted),
+        ):
+            if members.any():
+                found |= self._rate(rate, self.scored.take(members), errors[members])
+        wider = chosen | (target == (num_target == 0)) if found["borrowed"] else chosen
+        found |= self._costs(self.scored.take(wider))
+        part = self.scored.take(chosen)
+        speakers = np.unique(np.concatenate([part.enroll_speaker, part.test_speaker]))
+        return Group(name, label, num_target, count - num_target, len(speakers), **found)
+
+    def _rate(self, name: str, part: Scored, errors: Bools) -> dict[str, Any]:
+        found: dict[str, Any] = {name: float(errors.mean())}
+        enroll, test, enough = _renumber(part)
+        if enough:
+            found[f"{name}_ci"] = interval(rate_draws(errors, enroll, test, self.num_draws, self.seed))
+        return found
+
+    def _costs(self, part: Scored) -> dict[str, Any]:
+        scores, target, prior = part.scores, part.target, part.prior
         curve = roc(scores[target], scores[~target])
-        best = min(pooled.thresholds[pooled.min_dcf_corner(prior)], np.nextafter(scores.max(), np.inf))
+        best = min(self.pooled.thresholds[self.pooled.min_dcf_corner(prior)], np.nextafter(scores.max(), np.inf))
         # with the threshold of all trials at the Bayes threshold, what is called actDCF is the cost there
         shifted = scores - best + np.log((1 - prior) / prior)
-        found["eer"], found["min_dcf"] = curve.eer(), curve.min_dcf(prior)
+        found: dict[str, Any] = {"eer": curve.eer(), "min_dcf": curve.min_dcf(prior)}
         found["dcf"] = act_dcf(shifted[target], shifted[~target], prior)
-        if _enough(enroll[target], test[target]) and num_draws:
-            options: Any = {"num_draws": num_draws, "seed": seed, "priors": [prior], "nj": nj, "llr": True}
-            many = bootstrap(shifted, target, enroll, test, **options)
-            found["eer_ci"], found["min_dcf_ci"] = interval(many.eer), interval(many.min_dcf[prior])
-            found["dcf_ci"] = interval(many.act_dcf[prior])
-    return Group(name, label, int(target.sum()), int((~target).sum()), len(speakers), **found)
+        if self.num_draws and all(_renumber(part.take(members))[2] for members in (target, ~target)):
+            enroll, test, _ = _renumber(part)
+            options: Any = {"num_draws": self.num_draws, "seed": self.seed, "priors": [prior], "nj": self.nj}
+            draws = bootstrap(shifted, target, enroll, test, llr=True, **options)
+            found |= {"eer_ci": interval(draws.eer), "min_dcf_ci": interval(draws.min_dcf[prior])}
+            found["dcf_ci"] = interval(draws.act_dcf[prior])
+        return found
 
 
-def _enough(enroll: Ints, test: Ints) -> bool:
-    return len(np.unique(np.concatenate([enroll, test]))) >= MIN_SPEAKERS
+def _renumber(part: Scored) -> tuple[Ints, Ints, bool]:
+    """Speakers of PART numbered from 0 without gaps, and whether they are enough for an interval."""
+    sides = np.concatenate([part.enroll_speaker, part.test_speaker])
+    speakers, numbers = np.unique(sides, return_inverse=True)
+    return numbers[: len(part.scores)], numbers[len(part.scores) :], len(speakers) >= MIN_SPEAKERS
 
 
 def rate_draws(errors: Bools, enroll: Ints, test: Ints, num_draws: int, seed: int) -> Floats:
@@ -133,7 +159,8 @@ def page(title: str, groups: Sequence[Group], prior: float, plot: str) -> str:
     text = (
         "EER and minDCF: at thresholds of the group's own. DCF: at the threshold of the minDCF of all trials; miss and "
         "false alarm (FA): at that of their EER. In brackets: 95 % intervals by bootstrap over speakers, for groups of "
-        f"{MIN_SPEAKERS} or more. A group without targets or without nontargets has no EER."
+        f"{MIN_SPEAKERS} or more. Groups marked * have trials of one class alone: their EER and costs are with all "
+        "trials of the other."
     )
     return f"# {title}\n\n{text}\n\n{_as_table(groups, prior)}\n\n![EER by condition]({plot})"
 
@@ -143,9 +170,11 @@ def _as_table(groups: Sequence[Group], prior: float) -> str:
     rows = []
     for group in groups:
         name = f"{group.condition}: {group.group}" if group.condition else f"**{group.group}**"
+        name = name.replace("|", "\\|") + (" \\*" if group.borrowed else "")
         cells = [name, *(f"{count:,}" for count in (group.num_target, group.num_nontarget, group.num_speakers))]
         cells.append(_percent(group.eer, group.eer_ci))
-        cells += [_cost(group.min_dcf, group.min_dcf_ci), _cost(group.dcf, group.dcf_ci)]
+        costs = ((group.min_dcf, group.min_dcf_ci), (group.dcf, group.dcf_ci))
+        cells += [f"{cost:.3f} {cost_interval(ends)}".strip() for cost, ends in costs]
         cells.append(_percent(group.miss_rate, group.miss_rate_ci))
         cells.append(_percent(group.false_alarm_rate, group.false_alarm_rate_ci))
         rows.append(cells)
@@ -154,7 +183,3 @@ def _as_table(groups: Sequence[Group], prior: float) -> str:
 
 def _percent(rate: float | None, ends: Interval | None) -> str:
     return "" if rate is None else f"{percent(rate)} {percent_interval(ends)}".strip()
-
-
-def _cost(cost: float | None, ends: Interval | None) -> str:
-    return "" if cost is None else f"{cost:.3f} {cost_interval(ends)}".strip()

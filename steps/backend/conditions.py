@@ -32,7 +32,7 @@ class Condition:
 def find_conditions(
     data_dir: Path, trials: Trials, speakers: TrialSpeakers, more: Sequence[Path] = ()
 ) -> list[Condition]:
-    """Conditions of TRIALS by the tables utt2X and spk2X of DATA_DIR, and those of MORE.
+    """Conditions of TRIALS by the tables utt2X and spk2X of DATA_DIR, and of MORE, which replace those of the same name.
 
     By words: trials whose sides have the same value, different ones, and both the value v; the last only where there
     are few values. By numbers: bins of the lower of the two sides. Trials with a side that has no value are "unknown".
@@ -48,24 +48,24 @@ def find_conditions(
     models_path = data_dir / "enroll.spk2utt"
     models = read_lists(models_path) if models_path.exists() else {}
     conditions = []
-    for path in [*paths, *more]:
+    for path in [*(path for path in paths if path.name not in {other.name for other in more}), *more]:
         table, name = read_table(path), path.name[4:]
         if path.name.startswith("spk2"):
             names = (speakers.names[number] for number in np.concatenate([speakers.enroll, speakers.test]))
             lists = [[key] for key in names]
         else:
             lists = [*(models.get(key, [key]) for key in trials.enroll_ids), *([key] for key in trials.test_ids)]
-        groups = _by_number(name, table, lists, trials) if _is_numeric(table) else _by_word(table, lists, trials)
+        groups = _by_number(name, table, lists, trials) if _is_numeric(name, table) else _by_word(table, lists, trials)
         groups = {label: chosen for label, chosen in groups.items() if chosen.any()}
-        if len(groups) > 1:
+        if not all(chosen.all() for chosen in groups.values()):  # they tell something
             conditions.append(Condition(name, groups))
     return conditions
 
 
-def _is_numeric(table: Mapping[str, str]) -> bool:
+def _is_numeric(name: str, table: Mapping[str, str]) -> bool:
     values = set(table.values())
     try:
-        return all(np.isfinite(float(value)) for value in values) and len(values) > _MANY
+        return all(np.isfinite(float(value)) for value in values) and (len(values) > _MANY or name in _EDGES)
     except ValueError:
         return False
 

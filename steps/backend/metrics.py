@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+_CORNERS = 1 << 20  # target scores looked at at a time, and kept as thresholds even where they tell nothing new
+_BLOCK = 1 << 20  # scores looked at at a time
 PRIORS = (0.05, 0.01, 0.001)  # of a target: the operating points of VoxCeleb and of the NIST evaluations
 
 
@@ -108,7 +110,8 @@ class Corners:
     """Where the corners of a Roc lie in the sorted scores of each class, whatever the trials weigh.
 
     thresholds: (K,) distinct target scores; first: (K,) index of the first target with that score; below, upto: (K,)
-    numbers of non-targets whose score is < and <= it.
+    numbers of non-targets whose score is < and <= it. Most of those that follow another with no non-target between or
+    beside them can be left out, and are of more than about 10^6 target scores: the curve is straight there.
     """
 
     thresholds: Floats
@@ -117,22 +120,35 @@ class Corners:
     upto: Ints
 
     @classmethod
-    def find(cls, targets: Floats, nontargets: Floats) -> "Corners":
-        """Corners of ascending TARGETS and ascending NONTARGETS."""
-        first = np.flatnonzero(np.append(True, targets[1:] != targets[:-1]))
-        thresholds = targets[first]
-        below = np.searchsorted(nontargets, thresholds, side="left")
-        upto = np.searchsorted(nontargets, thresholds, side="right")
-        return cls(thresholds, first, below, upto)
+    def find(cls, targets: Floats, nontargets: Floats, thresholds: bool = True) -> "Corners":
+        """Corners of ascending TARGETS and ascending NONTARGETS; without THRESHOLDS no more than the curve takes."""
+        every = 1 + len(targets) // _CORNERS if thresholds else len(targets)  # how dense where the curve is straight
+        parts, last = [], -1  # non-targets below the target score before
+        for begin in range(0, len(targets), _CORNERS):
+            block = targets[max(begin - 1, 0) : begin + _CORNERS]
+            first = np.flatnonzero(block[1:] != block[:-1]) + max(begin, 1)
+            if begin == 0:
+                first = np.append(0, first)
+            if not len(first):
+                continue
+            scores = targets[first]
+            below, upto = (np.searchsorted(nontargets, scores, side=side) for side in ("left", "right"))
+            kept = slice(None) if every == 1 else (upto != np.append(last, below[:-1])) | (first % every == 0)
+            parts.append((scores[kept], first[kept], below[kept], upto[kept]))
+            last = below[-1]
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def roc(self, cumulative_target: Ints, cumulative_nontarget: Ints) -> Roc:
-        """The curve, from the total weight of the first k trials of each class in sorted order, k from 0 to all."""
-        num_target, num_nontarget = cumulative_target[-1], cumulative_nontarget[-1]
+    def count(self, num_target: int, num_nontarget: int) -> "Roc":
+        """The curve of trials that count once each."""
+        return self.weigh(self.first, self.below, self.upto, num_target, num_nontarget)
+
+    def weigh(self, missed: Ints, below: Ints, upto: Ints, num_target: int, num_nontarget: int) -> Roc:
+        """The curve, from the weights of the targets and of the non-targets that lie under each corner."""
         return Roc(
             thresholds=np.append(self.thresholds, np.inf),
-            misses=np.append(cumulative_target[self.first], num_target),
-            false_alarms=np.append(num_nontarget - cumulative_nontarget[self.below], 0),
-            false_alarms_above=num_nontarget - cumulative_nontarget[self.upto],
+            misses=np.append(missed, num_target),
+            false_alarms=np.append(num_nontarget - below, 0),
+            false_alarms_above=num_nontarget - upto,
             num_target=int(num_target),
             num_nontarget=int(num_nontarget),
         )
@@ -141,7 +157,7 @@ class Corners:
 def roc(targets: Floats, nontargets: Floats) -> Roc:
     """The ROC curve of target scores and non-target scores, in any order; what `split` gives."""
     targets, nontargets = np.sort(targets), np.sort(nontargets)
-    return Corners.find(targets, nontargets).roc(np.arange(len(targets) + 1), np.arange(len(nontargets) + 1))
+    return Corners.find(targets, nontargets).count(len(targets), len(nontargets))
 
 
 def operating_points(names: Sequence[str]) -> dict[str, float]:
@@ -175,9 +191,8 @@ def split(scores: Floats, target: Bools, trials: Path | None = None) -> tuple[Fl
     """
     if not np.isfinite(scores).all():
         row = int(np.isfinite(scores).argmin())
-        raise DataError(
-            f"score of trial {row + 1} is {'not a number' if np.isnan(scores[row]) else 'infinite'}", trials
-        )
+        problem = "not a number" if np.isnan(scores[row]) else "infinite"
+        raise DataError(f"score of trial {row + 1} is {problem}", trials, row + 1)
     targets, nontargets = scores[target], scores[~target]
     for name, part in (("target", targets), ("nontarget", nontargets)):
         if not len(part):
@@ -194,5 +209,14 @@ def act_dcf(targets: Floats, nontargets: Floats, prior: float) -> float:
 
 def cllr(targets: Floats, nontargets: Floats) -> float:
     """Cost of log-likelihood ratios in bits (Bruemmer and du Preez 2006); 1 is what a useless system reaches."""
-    miss, false_alarm = np.logaddexp(0, -targets).mean(), np.logaddexp(0, nontargets).mean()
+    miss, false_alarm = _mean_cost(targets, -1), _mean_cost(nontargets, 1)
     return float((miss + false_alarm) / (2 * np.log(2)))
+
+
+def _mean_cost(llrs: Floats, sign: int) -> float:
+    """Mean of log(1 + exp(SIGN * llr)), some at a time."""
+    total = 0.0
+    for begin in range(0, len(llrs), _BLOCK):
+        values = sign * llrs[begin : begin + _BLOCK].astype(np.float64)
+        total += float((np.maximum(values, 0) + np.log1p(np.exp(-np.abs(values)))).sum())
+    return total / len(llrs)

@@ -194,7 +194,7 @@ class Evaluation:
 
 def split_name(scores: Path) -> tuple[str, str]:
     """Names of the trial list and the back-end of a score file: (eval_1, cosine@len1.5s) of eval_1.cosine@len1.5s."""
-    name, at, protocol = (scores.with_suffix("") if is_scores(scores) else scores).name.partition("@")
+    name, at, protocol = (scores.stem if is_scores(scores) else scores.name).partition("@")
     trials, _, backend = name.rpartition(".")
     return trials or backend, (backend if trials else "") + at + protocol
 

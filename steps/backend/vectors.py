@@ -171,8 +171,10 @@ class Projection:
             DataError: the dimensions do not fit, or a vector to be scaled is zero
         """
         self._check(side.vectors.shape[1], side.path)
-        parts = [self._block(vectors, side, rows) for rows, vectors in double_blocks(side.vectors)]
-        projected = np.concatenate(parts)
+        dim = side.vectors.shape[1] if self.transform is None else len(self.transform)
+        projected = np.empty((len(side.vectors), dim), np.float32)
+        for rows, vectors in double_blocks(side.vectors):
+            projected[rows] = self._block(vectors, side, rows)
         return projected if self.then is None else self.then.apply(replace(side, vectors=projected))
 
     def before(self, other: "Projection") -> "Projection":
@@ -193,7 +195,7 @@ class Projection:
             columns = self.transform.shape[1]
             raise DataError(f"the transform has {columns} columns, the vectors are of dimension {dim}", path)
 
-    def _block(self, vectors: Floats, side: Side, rows: slice) -> Vectors:
+    def _block(self, vectors: Floats, side: Side, rows: slice) -> Floats:
         dim = vectors.shape[1]
         if self.mean is not None:
             vectors = vectors - self.mean
@@ -206,7 +208,7 @@ class Projection:
                 utt = side.ids[rows][int(norms.argmin())]
                 raise DataError(f"the vector of '{utt}' is zero once centred: it has no direction", side.path)
             vectors = vectors * ((1.0 if self.length == "unit" else vectors.shape[1] ** 0.5) / norms)
-        return vectors.astype(np.float32)
+        return vectors
 
 
 def _compose(first: Projection, second: Projection) -> tuple[Floats | None, Floats | None]:

@@ -62,7 +62,10 @@ class Worst:
         parts = ["## Worst speakers and trials", f"Errors are those at the threshold of the EER, {self.threshold:.6g}."]
         for kind, meaning in KINDS.items():
             worst = self.speakers[kind]
-            rows = [[row.speaker, f"{row.errors:,}", f"{row.trials:,}", percent(row.rate)] for row in worst]
+            rows = [
+                [row.speaker.replace("|", "\\|"), f"{row.errors:,}", f"{row.trials:,}", percent(row.rate)]
+                for row in worst
+            ]
             parts += [f"### {kind.capitalize()}", f"{meaning[0].upper() + meaning[1:]} how many, in per cent."]
             parts.append(table(["speaker", "errors", "trials", "rate %"], rows) if rows else "None makes an error.")
         lists = {"Targets of the lowest scores": self.targets, "Nontargets of the highest scores": self.nontargets}

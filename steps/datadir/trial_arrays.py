@@ -7,6 +7,7 @@ numpy.load reads the array, and so does any tool that knows .npy.
 
 import hashlib
 import io
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,17 +49,23 @@ def is_scores(path: Path | str) -> bool:
 
 
 def write_list(path: Path | str, trials: Arrays) -> None:
-    """Writes a trial list."""
-    ids = [
-        np.frombuffer("".join(f"{name}\n" for name in names).encode(), np.uint8)
-        for names in (trials.enroll_ids, trials.test_ids)
-    ]
+    """Writes a trial list, ids sorted: as embeddings are, whose matrix then serves as it is."""
+    enroll_ids, enroll = _sorted(trials.enroll_ids, trials.enroll)
+    test_ids, test = _sorted(trials.test_ids, trials.test)
+    ids = [np.frombuffer("".join(f"{name}\n" for name in names).encode(), np.uint8) for names in (enroll_ids, test_ids)]
     with atomic_write(path, "wb") as file:
-        values = (trials.enroll, trials.test, trials.target, *ids)
+        values = (enroll, test, trials.target, *ids)
         arrays: dict[str, Any] = {
             name: np.asarray(array, _ARRAYS[name]) for name, array in zip(_ARRAYS, values, strict=True)
         }
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def _sorted(ids: list[str], indices: np.ndarray) -> tuple[list[str], np.ndarray]:
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    place = np.empty(len(ids), np.int32)
+    place[order] = np.arange(len(ids), dtype=np.int32)
+    return [ids[index] for index in order], place[indices]
 
 
 def read_list(path: Path | str) -> Arrays:
@@ -68,8 +75,8 @@ def read_list(path: Path | str) -> Arrays:
         DataError: no such file, not what `write_list` writes, or damaged
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
+        with zipfile.ZipFile(path) as file:
+            arrays = {name: _map(file, file.getinfo(f"{name}.npy")) for name in _ARRAYS}
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror or error}", path) from error
     except KeyError as error:
@@ -81,15 +88,38 @@ def read_list(path: Path | str) -> Arrays:
     if not len(arrays["enroll"]) == len(arrays["test"]) == len(arrays["target"]) > 0:
         raise DataError("no trials in it, or arrays of different length", path)
     sides: list[list[str]] = []
+    same = np.array_equal(arrays["enroll_ids"], arrays["test_ids"])
     for name in ("enroll", "test"):
         try:
-            ids = arrays[f"{name}_ids"].tobytes().decode().removesuffix("\n").split("\n")
+            ids = (
+                sides[0] if sides and same else arrays[f"{name}_ids"].tobytes().decode().removesuffix("\n").split("\n")
+            )
         except UnicodeDecodeError:
             raise DataError(f"{name}_ids are not UTF-8", path) from None
         if not 0 <= arrays[name].min() <= arrays[name].max() < len(ids):
             raise DataError(f"an index of {name} is beyond the {len(ids)} ids", path)
         sides.append(ids)
     return Arrays(sides[0], sides[1], arrays["enroll"], arrays["test"], arrays["target"])
+
+
+def _map(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an archive, mapped into memory rather than read: np.savez does not compress."""
+    with file.open(member) as stream:
+        if member.compress_type != zipfile.ZIP_STORED:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"version {version} of .npy")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+        header = stream.tell()
+    path = Path(str(file.filename))
+    with path.open("rb") as raw:
+        raw.seek(member.header_offset + 26)
+        lengths = struct.unpack("<HH", raw.read(4))  # of the name and of what follows it, before the data
+    start = member.header_offset + 30 + sum(lengths) + header
+    if dtype.hasobject or fortran_order or shape == (0,):
+        raise ValueError("an array that is empty, or of objects")
+    return np.asarray(np.memmap(path, dtype, "r", start, shape))
 
 
 def digest(trials: Arrays) -> bytes:

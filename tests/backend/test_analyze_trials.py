@@ -41,6 +41,7 @@ def data(tmp_path: Path) -> Path:
     (folder / "utt2session").write_text("".join(f"{utt} {utt[:2]}-day{int(utt[3]) // 2}\n" for utt in utts))
     (folder / "utt2dur").write_text("".join(f"{utt} {seconds}\n" for utt, seconds in durations().items()))
     (folder / "utt2text").write_text("".join(f"{utt} some words {utt[:2]}\n" for utt in utts))
+    (folder / "utt2channel").write_text("".join(f"{utt} {('a|b', 'c$d$e$')[int(utt[3]) % 2]}\n" for utt in utts))
     places = {utt: f"/audio/{utt}.flac" for utt in utts} | {"03-0": "sph2pipe 03-0.sph |"}
     (folder / "wav.scp").write_text("".join(f"{utt} {places[utt]}\n" for utt in utts))
     lines = [f"{a} {b} {'target' if a[:2] == b[:2] else 'nontarget'}\n" for a, b in TRIALS]
@@ -81,8 +82,8 @@ def test_groups_have_the_error_rates_of_their_trials(data: Path, scores: Path, t
         ("dur", "2 to 3 s"): lambda pair: 2 <= min(dur[side] for side in pair) < 3,
         ("session", "same"): lambda pair: pair[0][:2] == pair[1][:2] and int(pair[0][3]) // 2 == int(pair[1][3]) // 2,
     }
-    pooled = roc(*([value[p] for p in TRIALS if (p[0][:2] == p[1][:2]) == kind] for kind in (True, False)))
-    threshold = pooled.eer_threshold()
+    classes = [np.array([value[p] for p in TRIALS if (p[0][:2] == p[1][:2]) == kind]) for kind in (True, False)]
+    threshold = roc(*classes).eer_threshold()
     for key, belongs in expected.items():
         pairs = [pair for pair in TRIALS if belongs(pair)]
         targets = np.array([value[pair] for pair in pairs if pair[0][:2] == pair[1][:2]])
@@ -93,13 +94,11 @@ def test_groups_have_the_error_rates_of_their_trials(data: Path, scores: Path, t
         assert group["false_alarm_rate"] == (
             pytest.approx((nontargets >= threshold).mean()) if len(nontargets) else None
         )
-        if len(targets) and len(nontargets):
-            curve = roc(targets, nontargets)
-            assert group["eer"] == curve.eer()
-            assert group["min_dcf"] == pytest.approx(curve.min_dcf(0.01))
-            assert group["min_dcf"] <= group["dcf"] + 1e-12
-        else:
-            assert group["eer"] is group["eer_ci"] is group["dcf"] is None
+        assert group["borrowed"] == ("" if len(targets) and len(nontargets) else "non" * bool(len(targets)) + "targets")
+        curve = roc(*(part if len(part) else whole for part, whole in zip((targets, nontargets), classes, strict=True)))
+        assert group["eer"] == curve.eer()
+        assert group["min_dcf"] == pytest.approx(curve.min_dcf(0.01))
+        assert group["min_dcf"] <= group["dcf"] + 1e-12
     assert ("session", "both 00-day0") not in groups and not any(name == "text" for name, _ in groups)
     whole = groups["", "all trials"]
     assert whole["dcf"] == pytest.approx(whole["min_dcf"])
@@ -119,7 +118,26 @@ def test_groups_have_the_error_rates_of_their_trials(data: Path, scores: Path, t
     own = [value[pair] >= threshold for pair in TRIALS if pair[0][:2] == lamb["speaker"] != pair[1][:2]]
     assert (lamb["errors"], lamb["trials"]) == (sum(own), len(own))
     page = (tmp_path / "exp" / "analysis" / "eval.cosine.md").read_text()
+    assert "| channel: both a\\|b |" in page
     assert "| gender: both f |" in page and "sph2pipe 03-0.sph \\|" in page
+
+
+def test_tables_that_tell_nothing_and_tables_given(data: Path, scores: Path, tmp_path: Path) -> None:
+    utts = [line.split()[0] for line in (data / "utt2spk").read_text().splitlines()]
+    for name in ("gender", "session", "channel"):
+        next(data.glob(f"???2{name}")).unlink()
+    (data / "utt2dur").write_text("".join(f"{utt} 1.0\n" for utt in utts))  # all are in one bin
+    (data / "utt2lang").write_text("".join(f"{utt} zh\n" for utt in utts))
+    (tmp_path / "utt2lang").write_text("".join(f"{utt} {('zh', 'en')[int(utt[3]) % 2]}\n" for utt in utts))
+    (tmp_path / "utt2snr").write_text("".join(f"{utt} {('7', '12')[int(utt[3]) % 2]}\n" for utt in utts))
+    tables = [tmp_path / "utt2lang", tmp_path / "utt2snr"]
+    analyze_trials(data / "trials", scores, tmp_path / "exp", tables=tables, draws=0, nj=1)
+    groups = json.loads((tmp_path / "exp" / "analysis" / "eval.cosine.json").read_text())["groups"]
+    assert [(group["condition"], group["group"]) for group in groups] == [
+        ("", "all trials"),
+        *(("lang", label) for label in ("same", "different", "both en", "both zh")),
+        *(("snr", label) for label in ("5 to 10 dB", "10 to 15 dB")),
+    ]
 
 
 def test_goats_are_found(data: Path, scores: Path, tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from steps.datadir.trials import read_scores, read_trials
 from steps.make_results import make_results
 from steps.normalize_scores import normalize_scores
 from steps.plot_det import plot_det
+from steps.plot_ece import plot_ece
 from steps.plot_scores import plot_scores
+from steps.plot_tippett import plot_tippett
 from steps.score_backend import score_backend
 from steps.score_cosine import score_cosine
 from steps.score_plda import score_plda
@@ -120,6 +122,11 @@ def test_a_whole_back_end(
         if line.startswith("| statistics - "):
             assert line.endswith("| yes |")
 
+    for kind in ("tippett", "ece"):
+        for suffix in (".png", ".svg"):
+            assert (exp / "plots" / f"{kind}_eval_plda{suffix}").stat().st_size > 5000
+    assert not (exp / "plots" / "ece_eval_cosine.png").exists()  # no likelihood ratios
+
     capsys.readouterr()
     run(
         compute_metrics,
@@ -161,7 +168,9 @@ def test_plots(kaldi: Path, data: Path, tmp_path: Path, run: Run, suffix: str) -
     start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix]
     run(plot_det, data / "trials", f"[{tmp_path / 'eval.one'},{tmp_path / 'eval.two'}]", tmp_path / f"det{suffix}")
     run(plot_scores, data / "trials", tmp_path / "eval.one", tmp_path / f"scores{suffix}")
-    for plot in ("det", "scores"):
+    run(plot_tippett, data / "trials", tmp_path / "eval.one", tmp_path / f"tippett{suffix}")
+    run(plot_ece, data / "trials", tmp_path / "eval.one", tmp_path / f"ece{suffix}")
+    for plot in ("det", "scores", "tippett", "ece"):
         assert (tmp_path / f"{plot}{suffix}").read_bytes().startswith(start)
 
 
@@ -223,6 +232,13 @@ def test_bad_scores_are_told_in_one_line(tmp_path: Path, fails: Callable[..., st
     assert "eval.cosine" in fails(compute_metrics, trials, scores)
     scores.write_text("a-1 a-2 1.5\na-1 b-1 nan\n")
     assert f"{scores}:2: " in fails(compute_metrics, trials, scores)
+    scores.write_text("a-1 a-2 1.5\na-1 b-1 -inf\n")
+    assert f"{trials}:2: score of trial 2 is infinite" in fails(compute_metrics, trials, scores)
+    scores.write_text("a-1 a-2 1.5\na-1 b-1 0\n")
+    assert "operating point '2.0'" in fails(compute_metrics, trials, scores, "--priors", "[2]")
+    odd = scores.with_name("eval.cosine@len")
+    odd.write_text(scores.read_text())
+    assert "protocol 'len' is not full" in fails(compute_metrics, trials, odd)
     assert "no trial lists in it" in fails(make_results, tmp_path, tmp_path / "nowhere")
     data = tmp_path / "data" / "dev"
     data.mkdir(parents=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from steps.backend.bootstrap import Draws, bootstrap, interval
-from steps.backend.metrics import roc
+from steps.backend.metrics import act_dcf, cllr, roc
 
 
 def make_trials(seed: int, num_speakers: int = 12, num_trials: int = 400) -> tuple[np.ndarray, ...]:
@@ -26,6 +26,32 @@ def test_a_draw_is_the_error_rate_of_the_trials_it_repeats() -> None:
         curve = roc(np.repeat(scores, repeats * target), np.repeat(scores, repeats * ~target))
         assert draws.eer[index] == curve.eer()
         assert [draws.min_dcf[prior][index] for prior in (0.05, 0.01)] == [curve.min_dcf(0.05), curve.min_dcf(0.01)]
+
+
+@pytest.mark.parametrize("num_speakers", [12, 150])
+@pytest.mark.parametrize("two_way", [False, True])
+def test_every_measure_is_that_of_the_trials_repeated(two_way: bool, num_speakers: int) -> None:
+    """With few speakers many trials are of one pair, with many most pairs have one trial or none."""
+    scores, target, enroll, test = make_trials(3, num_speakers, 900)
+    draws = bootstrap(scores, target, enroll, test, num_draws=20, seed=7, llr=True, two_way=two_way)
+    pools = [np.unique(enroll), np.unique(test)] if two_way else [np.arange(1 + max(enroll.max(), test.max()))]
+    for index in range(20):
+        rng = np.random.default_rng([7, index])
+        times = [np.bincount(pool[rng.integers(0, len(pool), len(pool))], minlength=num_speakers) for pool in pools]
+        repeats = times[0][enroll] * times[-1][test]
+        repeats = repeats if two_way else np.where(enroll == test, times[0][enroll], repeats)
+        targets, nontargets = np.repeat(scores, repeats * target), np.repeat(scores, repeats * ~target)
+        curve = roc(targets, nontargets)
+        assert (draws.eer[index], draws.min_dcf[0.01][index]) == (curve.eer(), curve.min_dcf(0.01))
+        assert (draws.rocch_eer[index], draws.min_cllr[index]) == pytest.approx((curve.rocch_eer(), curve.min_cllr()))
+        assert draws.cllr[index] == pytest.approx(cllr(targets, nontargets))
+        assert draws.act_dcf[0.01][index] == pytest.approx(act_dcf(targets, nontargets, 0.01))
+
+
+def test_two_way_intervals_are_wider() -> None:
+    trials = simulate(np.random.default_rng(4), 60)
+    widths = [np.ptp(interval(bootstrap(*trials, num_draws=300, two_way=way).eer)) for way in (False, True)]
+    assert widths[1] > widths[0]
 
 
 def test_same_for_any_order_and_number_of_threads() -> None:

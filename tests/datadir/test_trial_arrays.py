@@ -24,10 +24,10 @@ def trials(tmp_path: Path) -> Trials:
 def test_lists_and_scores_go_there_and_back(trials: Trials, tmp_path: Path) -> None:
     write_trials(tmp_path / "trials.npz", trials)
     binary = read_trials(tmp_path / "trials.npz")
-    assert (binary.enroll_ids, binary.test_ids) == (trials.enroll_ids, trials.test_ids)
-    for name in ("enroll", "test", "target"):
-        assert np.array_equal(getattr(binary, name), getattr(trials, name))
-        assert getattr(binary, name).dtype == getattr(trials, name).dtype
+    assert (binary.enroll_ids, binary.test_ids) == (sorted(trials.enroll_ids), sorted(trials.test_ids))
+    assert [binary.name(row) for row in range(500)] == [trials.name(row) for row in range(500)]
+    assert [getattr(binary, name).dtype for name in ("enroll", "test", "target")] == [np.int32, np.int32, bool]
+    assert binary.digest() == trials.digest()
     write_trials(tmp_path / "again", binary)
     assert (tmp_path / "again").read_bytes() == (tmp_path / "trials").read_bytes()
 
@@ -92,6 +92,13 @@ def test_cut_short_or_missing(trials: Trials, tmp_path: Path) -> None:
         read_scores(tmp_path / "none.npy", trials)
 
 
+def test_a_compressed_list_is_read(trials: Trials, tmp_path: Path) -> None:
+    write_trials(tmp_path / "trials.npz", trials)
+    with np.load(tmp_path / "trials.npz") as file:
+        np.savez_compressed(tmp_path / "small.npz", **file)
+    assert read_trials(tmp_path / "small.npz").digest() == trials.digest()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -99,7 +106,7 @@ def test_cut_short_or_missing(trials: Trials, tmp_path: Path) -> None:
         ({"test": np.full(500, 70, np.int32)}, "an index of test is beyond the 70 ids"),
         ({"test": np.full(500, -1, np.int32)}, "an index of test is beyond"),
         ({"target": np.zeros(500)}, "an array of another type"),
-        ({"enroll_ids": None}, "not a trial list: 'enroll_ids|not a trial list: enroll_ids"),
+        ({"enroll_ids": None}, "not a trial list: .*no item named 'enroll_ids.npy"),
         ({"enroll_ids": np.full(10, 255, np.uint8)}, "enroll_ids are not UTF-8"),
     ],
 )
