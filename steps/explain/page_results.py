@@ -239,7 +239,7 @@ def _cost(value: float | None, ends: Any) -> Cell:
 
 
 def _with_interval(value: Html, ends: str, mark: str = "") -> Html:
-    return join([mark, value, tag("span", ends, class_="interval") if ends else ""])
+    return join([mark, " " if mark else "", value, tag("span", ends, class_="interval") if ends else ""])
 
 
 def _strip(record: dict[str, Any], low: float, high: float) -> Cell:
