@@ -2,13 +2,17 @@
 
 import base64
 import html
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from steps.utils.errors import DataError
+
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _EMPTY = {"img", "meta", "hr", "br"}  # elements without an end tag
 _INLINE = re.compile(r"\*\*(?P<strong>.+?)\*\*|\*(?P<em>.+?)\*|`(?P<code>[^`]+)`|!?\[(?P<text>[^\]]*)\]\([^)\s]*\)")
+_PATH, _FINE = re.compile(r'\sd="[^"]*"'), re.compile(r"(\.\d\d)\d+")  # curves of an SVG, and what is too fine in them
 _BARRED = re.compile(r"(?<!\\)\|")  # between the cells of a table
 
 
@@ -71,9 +75,36 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], s
 
 
 def image(path: Path, alt: str) -> Html:
-    """The picture PATH, .png or .svg, inside the page itself."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return tag("img", src=f"data:{_TYPES[path.suffix]};base64,{data}", alt=alt, loading="lazy", decoding="async")
+    """The picture PATH, .png or .svg, inside the page itself, made small.
+
+    Raises:
+        DataError: it cannot be read as what its name says
+    """
+    data = _small_svg(path) if path.suffix == ".svg" else _small_png(path)
+    text = base64.b64encode(data).decode()
+    return tag("img", src=f"data:{_TYPES[path.suffix]};base64,{text}", alt=alt, loading="lazy", decoding="async")
+
+
+def _small_svg(path: Path) -> bytes:
+    """A drawing with its curves to the hundredth of a point."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError("not UTF-8", path) from error
+    return _PATH.sub(lambda curve: _FINE.sub(r"\1", curve[0]), text).encode()
+
+
+def _small_png(path: Path) -> bytes:
+    """Pixels in 128 colours, if that is smaller: plots have few."""
+    from PIL import Image, UnidentifiedImageError
+
+    data, smaller = path.read_bytes(), io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise DataError("not a PNG picture, or cut short", path) from error
+    return min(data, smaller.getvalue(), key=len)
 
 
 def figure(picture: Html, caption: str, class_: str = "") -> Html:

@@ -1,6 +1,7 @@
 """The page of a run: what is on it, what it says is missing, that nothing in a file can act on it, bad input."""
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -9,9 +10,12 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from run_folder import HOSTILE, write_run
 
+from steps.explain.markup import image
 from steps.explain.page_results import find_pictures
 from steps.explain.run_files import RunFiles
 from steps.make_report import make_report
@@ -108,6 +112,21 @@ def test_page_needs_nothing_else_and_pictures_are_described(made: Path) -> None:
     assert any(alt.startswith("DET curves of eval_b9. EER: plda ") for alt in described)
     assert len(page.all("table")) == len(page.all("caption"))
     assert all(box["tabindex"] == "0" and box["aria-label"] for box in page.all("div") if box.get("class") == "scroll")
+
+
+def test_pictures_are_made_small_and_look_the_same(made: Path) -> None:
+    """The pixels of a histogram in at most half of the bytes, and the words of a drawing as they were."""
+    plot = made / "plots" / "scores_eval_b9_plda.png"
+    data = base64.b64decode(image(plot, "").partition(";base64,")[2].partition('"')[0])
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), np.int64) for content in (plot.read_bytes(), data)
+    )
+    assert len(data) < 0.5 * plot.stat().st_size and before.shape == after.shape
+    assert np.abs(before - after).mean() < 1 and np.quantile(np.abs(before - after), 0.999) < 32
+    plot = made / "plots" / "det_eval_b9.svg"
+    drawing = base64.b64decode(image(plot, "").partition(";base64,")[2].partition('"')[0]).decode()
+    assert re.findall(r">([^<]+)</text>", drawing) == re.findall(r">([^<]+)</text>", plot.read_text())
+    assert len(drawing) < plot.stat().st_size
 
 
 def test_same_run_is_the_same_bytes(exp: Path, tmp_path: Path) -> None:
@@ -284,6 +303,12 @@ def test_bad_input_is_one_line(exp: Path, capsys: pytest.CaptureFixture[str], mo
     assert "EXP/model/config.yaml:2: not YAML" in broken("model/config.yaml", "a: b\n c: [")
     assert "EXP/model/log.jsonl:1: not a line of a training log" in broken("model/log.jsonl", '{"loss": 3}\n')
     assert "EXP/environment.json:1: not JSON" in broken("environment.json", "{")
+    (exp / "plots" / "det_eval_b9.svg").unlink()
+    png = (exp / "plots" / "det_eval_b9.png").read_bytes()
+    for content in (b"", b"nonsense", png[: len(png) // 2]):
+        (exp / "plots" / "det_eval_b9.png").write_bytes(content)
+        assert "det_eval_b9.png: not a PNG picture, or cut short" in fails()
+    (exp / "plots" / "det_eval_b9.png").write_bytes(png)
     audit = exp / "audit.json"
     audit.write_text('{"findings": [{}], "channel": []}')
     assert "not an audit of this version" in fails(exp, "--audit", audit)
