@@ -19,6 +19,7 @@ _KINDS = {
     "scores": "Score densities",
     "tippett": "Tippett plot",
     "ece": "Empirical cross-entropy",
+    "conditions": "Error rates by condition",
 }
 _KNOWN = {"eer", "rocch_eer", "cllr", "min_cllr", "num_target", "num_nontarget", "num_speakers"}
 
@@ -143,7 +144,7 @@ def list_section(run: RunFiles, name: str, pictures: Sequence[Picture]) -> Html:
             figure(image(part.path, _alt(part, name, records)), part.backend) for part in single if part.kind == kind
         ]
         parts.append(
-            details(f"{_KINDS.get(kind, kind.capitalize())} by back-end", tag("div", *shown, class_="gallery"))
+            details(f"{_KINDS.get(kind, kind.capitalize())} by back-end", tag("div", *shown, class_="gallery large"))
         )
     return join([*parts, *_analyses(run, name)])
 
@@ -163,16 +164,10 @@ def find_pictures(run: RunFiles) -> tuple[dict[str, list[Picture]], dict[str, Pa
             owned[end[1]].append(Picture(stem.removesuffix(end[0]), end[2], path))
         else:
             others[stem] = path
-    order = {name: place for place, name in enumerate(run.results.backends)} if run.results else {}
-    places = list(_KINDS)
-    for found in owned.values():
-        found.sort(
-            key=lambda part: (
-                places.index(part.kind) if part.kind in places else 99,
-                part.kind,
-                order.get(part.backend, 0),
-            )
-        )
+    for name, found in owned.items():
+        order = [""] + [record["backend"] for record in run.results.of(name)] if run.results else []
+        places = [*_KINDS, *sorted({part.kind for part in found} - _KINDS.keys())]
+        found.sort(key=lambda part: (places.index(part.kind), order.index(part.backend)))
     return owned, others
 
 

@@ -162,11 +162,11 @@ def settings(run: RunFiles) -> Html:
 
 
 def environment(run: RunFiles) -> Html:
-    """What was recorded when the run began; else what this page was made with, and that it is that."""
+    """What was recorded during the run; else what this page was made with, and that it is that."""
     from steps.utils.environment import describe_environment
 
     found = run.environment
-    caption = "As recorded when the run began"
+    caption = "As recorded during the run"
     parts: list[Html] = []
     if not found:
         parts.append(missing("Record of the environment of the run", "environment.json"))

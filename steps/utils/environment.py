@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, state of the source. run.sh has it written when a run starts.
+"""What a run was made with: versions, machine, state of the source. run.sh has it written when training starts.
 
 python -m steps.utils.environment exp/RUN/environment.json
 """

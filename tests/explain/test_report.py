@@ -268,7 +268,7 @@ def test_maps_analyses_and_environment_are_shown(exp: Path) -> None:
     (exp / "environment.json").write_text('{"torch": "9.8.7"}')
     page = page_of(exp)
     assert "Same label among the 10 nearest: 87 %." in page.text and "By sex" in page.text and "12.34" in page.text
-    assert "As recorded when the run began" in page.text and "9.8.7" in page.text
+    assert "As recorded during the run" in page.text and "9.8.7" in page.text
 
 
 def test_bad_input_is_one_line(exp: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
