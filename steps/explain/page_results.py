@@ -144,7 +144,7 @@ def list_section(run: RunFiles, name: str, pictures: Sequence[Picture]) -> Html:
             figure(image(part.path, _alt(part, name, records)), part.backend) for part in single if part.kind == kind
         ]
         parts.append(
-            details(f"{_KINDS.get(kind, kind.capitalize())} by back-end", tag("div", *shown, class_="gallery large"))
+            details(f"{_KINDS.get(kind, kind.capitalize())}, each back-end", tag("div", *shown, class_="gallery large"))
         )
     return join([*parts, *_analyses(run, name)])
 

@@ -100,3 +100,8 @@ def test_paper_shows_what_is_folded_away(browser: Browser, page: Path) -> None:
     browser.evaluate("dispatchEvent(new Event('afterprint'))")
     assert browser.evaluate(closed) == before
     assert len(browser.call("Page.printToPDF")["data"]) > 50_000
+    browser.open(page, 720, media="print")  # A4 less its margins
+    browser.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    boxes = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth).length"
+    assert browser.evaluate(boxes) == 0, "paper does not scroll"
