@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from audit_corpus import RATE, write_set
 from PIL import Image
 from run_folder import HOSTILE, write_run
 
+from steps.audit_data import audit_data
 from steps.explain.markup import image
 from steps.explain.page_results import find_pictures
 from steps.explain.run_files import RunFiles
+from steps.feats.options import MfccOptions
 from steps.make_report import make_report
 from steps.utils.cli import run_step
 
@@ -206,39 +209,50 @@ def test_warnings_are_those_of_the_figures(exp: Path) -> None:
         record.pop("cllr", None)
     (exp / "results.json").write_text(json.dumps(records))
     text = said()
-    assert not re.search(r"\d+ speakers only", text) and "eval_b9" not in text and "eval_b10" not in text
+    assert "Few" not in text and "baseline" not in text and "calibrated" not in text and "gained" not in text
     best = next(record for record in records if record["trials"] == "eval_b9" and record["backend"] == "plda")
     best.update(num_speakers=19, num_target=int(29 / best["eer"]), cllr=1.5, eer_ci=[0.01, 0.4])
     (exp / "results.json").write_text(json.dumps(records))
     text = said()
-    for words in (
-        "19 speakers only",
-        "rests on about",
-        "(Cllr 1.50 bits, above 1)",
-        "of the baseline, statistics, overlap",
+    for title, place in (
+        ("Few errors", "eval_b9 (plda, about 29)"),
+        ("Few speakers", "eval_b9 (19)"),
+        ("Close to the baseline", "eval_b9 (plda)"),
+        ("Not calibrated", "plda on eval_b9 (1.50)"),
     ):
-        assert re.search(rf"eval_b9 ?: [^.]*{re.escape(words)}", text), words
+        assert re.search(rf"{title} : [^.]*: {re.escape(place)}\.", text), (title, text)
+    assert "gained" not in text
     baseline = next(
         record for record in records if record["trials"] == "eval_b10" and record["backend"] == "statistics"
     )
     baseline["eer"] = 0.001
     (exp / "results.json").write_text(json.dumps(records))
-    assert re.search(r"eval_b10 ?: mean and standard deviation of the features \(statistics\) do as well", said())
+    assert re.search(r"Nothing gained : [^.]*, do as well: eval_b10\.", said())
 
 
-def test_audit_is_found_and_its_serious_findings_are_warnings(exp: Path, tmp_path: Path) -> None:
-    finding = {"kind": "speaker overlap", "serious": True, "sets": "train and eval", "count": 3, "total": 40}
-    finding |= {"what": "speakers of eval are speakers of train too", "advice": "take them out", "examples": []}
-    leak = {"trials": "eval_b9", "leaks": True, "verdict": "room and microphone give them away."}
-    audit = {"sets": [], "findings": [finding, finding | {"kind": "clipped", "serious": False}], "channel": [leak]}
+def test_audit_is_found_and_its_serious_findings_are_warnings(
+    exp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(tmp_path / "corpus" / "train", range(6), 3, floor="speaker")
+    write_set(tmp_path / "corpus" / "eval_b9", range(4, 10), 3, floor="speaker")
+    mfcc = MfccOptions(sample_frequency=RATE, high_freq=3700, num_ceps=10)
+    monkeypatch.setattr("steps.backend.audit_report.plot_audit", lambda *_: [])
+    audit_data(tmp_path / "corpus", tmp_path / "corpus" / "audit", mfcc=mfcc, draws=20, nj=1)
+    audit = json.loads((tmp_path / "corpus" / "audit" / "audit.json").read_text())
+    assert {finding["kind"] for finding in audit["findings"]} == {"speaker overlap", "duplicate audio"}
+    audit["findings"].append(audit["findings"][0] | {"kind": "clipped", "serious": False})
+    audit["channel"][0].update(leaks=True, verdict="room and microphone give them away.")
     path = tmp_path / "data" / "audit" / "audit.json"
     path.parent.mkdir()
     path.write_text(json.dumps(audit))
     text = page_of(exp).text
     assert "not audited" not in text
     notes = text[text.index("Before you rely") : text.index("rate of misses")]
-    assert "Audit, speaker overlap in train and eval: 3 of 40" in notes and "clipped" not in notes
+    assert "Audit, speaker overlap in train and eval_b9: 2 of 6 speakers" in notes and "clipped" not in notes
     assert "Audit, channel leak on eval_b9 : room and microphone" in notes and "clipped in train" in text
+    assert (
+        "Room and microphone give them away." in text and "train 6 18 0.01" in text
+    )  # sets: speakers, utterances, hours
     shutil.move(path, tmp_path / "elsewhere.json")
     assert "not audited" in page_of(exp).text
     assert "Audit, speaker overlap" in page_of(exp, audit=tmp_path / "elsewhere.json").text
@@ -266,7 +280,14 @@ def test_maps_analyses_and_environment_are_shown(exp: Path) -> None:
     (exp / "analysis").mkdir()
     (exp / "analysis" / "eval_b9.plda.md").write_text("# By sex\n\n| sex | EER % |\n| --- | ---: |\n| f | 12.34 |\n")
     (exp / "environment.json").write_text('{"torch": "9.8.7"}')
+    (exp / "decision").mkdir()
+    (exp / "decision" / "README.md").write_text(
+        "# Thresholds\n\n| prior | threshold |\n| --- | --- |\n| 0.01 | 4.595 |\n"
+    )
+    (exp / "plots" / "rank_curve.png").write_bytes(picture)
     page = page_of(exp)
+    assert "decision/README.md" in page.text and "Thresholds" in page.text and "4.595" in page.text
+    assert "Plot rank_curve" in [attributes["alt"] for attributes in page.all("img")]
     assert "Same label among the 10 nearest: 87 %." in page.text and "By sex" in page.text and "12.34" in page.text
     assert "As recorded during the run" in page.text and "9.8.7" in page.text
 
