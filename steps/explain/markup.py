@@ -2,13 +2,20 @@
 
 import base64
 import html
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from steps.utils.errors import DataError
+
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _EMPTY = {"img", "meta", "hr", "br"}  # elements without an end tag
-_INLINE = re.compile(r"\*\*(?P<strong>.+?)\*\*|\*(?P<em>.+?)\*|`(?P<code>[^`]+)`|!?\[(?P<text>[^\]]*)\]\([^)\s]*\)")
+_INLINE = re.compile(
+    r"\*\*(?P<strong>.+?)\*\*|\*(?P<em>.+?)\*|`(?P<code>[^`]+)`|!?\[(?P<text>[^\]]*)\]\([^)\s]*\)|(?P<br><br>)"
+)
+_PATH, _FINE = re.compile(r'\sd="[^"]*"'), re.compile(r"(\.\d\d)\d+")  # curves of an SVG, and what is too fine in them
+_PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _BARRED = re.compile(r"(?<!\\)\|")  # between the cells of a table
 
 
@@ -71,9 +78,36 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], s
 
 
 def image(path: Path, alt: str) -> Html:
-    """The picture PATH, .png or .svg, inside the page itself."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return tag("img", src=f"data:{_TYPES[path.suffix]};base64,{data}", alt=alt, loading="lazy", decoding="async")
+    """The picture PATH, .png or .svg, inside the page itself, made small.
+
+    Raises:
+        DataError: it cannot be read as what its name says
+    """
+    data = _small_svg(path) if path.suffix == ".svg" else _small_png(path)
+    text = base64.b64encode(data).decode()
+    return tag("img", src=f"data:{_TYPES[path.suffix]};base64,{text}", alt=alt, loading="lazy", decoding="async")
+
+
+def _small_svg(path: Path) -> bytes:
+    """A drawing with its curves to the hundredth of a point."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError("not UTF-8", path) from error
+    return _PATH.sub(lambda curve: _FINE.sub(r"\1", curve[0]), text).encode()
+
+
+def _small_png(path: Path) -> bytes:
+    """Pixels in 128 colours, if that is smaller: plots have few."""
+    from PIL import Image, UnidentifiedImageError
+
+    data, smaller = path.read_bytes(), io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise DataError("not a PNG picture, or cut short", path) from error
+    return min(data, smaller.getvalue(), key=len)
 
 
 def figure(picture: Html, caption: str, class_: str = "") -> Html:
@@ -93,37 +127,42 @@ def markdown(text: str, level: int = 3) -> Html:
     """
     parts: list[Html] = []
     heading = "Table"
-    for block in re.split(r"\n\s*\n", text.strip()):
-        lines = block.splitlines()
-        if match := re.fullmatch(r"(#+) +(.*)", lines[0]) if lines else None:
-            heading = match[2]
-            parts.append(tag(f"h{min(level + len(match[1]) - 1, 6)}", inline(heading)))
-            lines = lines[1:]
-        if not lines or all(re.fullmatch(r"!\[[^\]]*\]\([^)]*\)", line.strip()) for line in lines):
+    for place, span in enumerate(re.split(r"^```.*\n?", text, flags=re.MULTILINE)):
+        if place % 2:  # between two fences
+            parts.append(tag("pre", span.rstrip("\n"), tabindex=0))
             continue
-        if len(lines) > 1 and lines[0].startswith("|") and re.fullmatch(r"[|:\- ]+", lines[1]):
-            heads, *rows = ([inline(part.strip()) for part in _cells(line)] for line in lines[:1] + lines[2:])
-            parts.append(
-                table(heading, heads, [[_sorted_cell(part, i == 0) for i, part in enumerate(row)] for row in rows])
-            )
-        elif all(line.startswith(("- ", "  ")) for line in lines):
-            items = re.split(r"\n(?=- )", "\n".join(lines))
-            parts.append(tag("ul", *(tag("li", inline(item[2:])) for item in items)))
-        elif lines[0].startswith(("    ", "```")):
-            parts.append(tag("pre", "\n".join(line for line in lines if not line.startswith("```"))))
-        else:
-            parts.append(tag("p", inline(" ".join(lines))))
+        for block in re.split(r"\n\s*\n", span.strip("\n")):
+            lines = block.splitlines()
+            if match := re.fullmatch(r"(#+) +(.*)", lines[0]) if lines else None:
+                heading = match[2]
+                parts.append(tag(f"h{min(level + len(match[1]) - 1, 6)}", inline(heading)))
+                lines = lines[1:]
+            if lines and not all(_PICTURE.fullmatch(line.strip()) for line in lines):
+                parts.append(_block(lines, heading))
     return join(parts)
 
 
+def _block(lines: list[str], heading: str) -> Html:
+    """A table, list, indented code or paragraph."""
+    if len(lines) > 1 and lines[0].startswith("|") and re.fullmatch(r"[|:\- ]+", lines[1]):
+        heads, *rows = ([inline(part.strip()) for part in _cells(line)] for line in lines[:1] + lines[2:])
+        return table(heading, heads, [[_sorted_cell(part, i == 0) for i, part in enumerate(row)] for row in rows])
+    if lines[0].startswith("- ") and all(line.startswith(("- ", "  ")) for line in lines):
+        items = re.split(r"\n(?=- )", "\n".join(lines))
+        return tag("ul", *(tag("li", inline(item[2:])) for item in items))
+    if lines[0].startswith("    "):
+        return tag("pre", "\n".join(lines), tabindex=0)
+    return tag("p", inline(" ".join(lines)))
+
+
 def inline(text: str) -> Html:
-    """Bold, italic and code of a line of Markdown; of a link, its text."""
+    """Bold, italic, code and <br> of a line of Markdown; of a link, its text."""
     parts: list[str] = []
     place = 0
     for match in _INLINE.finditer(text):
         parts.append(text[place : match.start()])
         kind = match.lastgroup or "text"
-        parts.append(match[kind] if kind == "text" else tag(kind, match[kind]))
+        parts.append(match[kind] if kind == "text" else tag(kind, "" if kind == "br" else match[kind]))
         place = match.end()
     return join([*parts, text[place:]])
 

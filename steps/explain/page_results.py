@@ -14,11 +14,13 @@ from steps.utils.names import natural_key
 _FEW_ERRORS = 30  # Doddington's rule: fewer, and the rate is known to no better than 30 % with 90 % confidence
 _FEW_SPEAKERS = 20
 _FEW_DRAWS = 200
+_BASELINE = "statistics"  # the back-end of run.sh that has no network
 _KINDS = {
     "det": "DET curves",
     "scores": "Score densities",
     "tippett": "Tippett plot",
     "ece": "Empirical cross-entropy",
+    "conditions": "Error rates by condition",
 }
 _KNOWN = {"eer", "rocch_eer", "cllr", "min_cllr", "num_target", "num_nontarget", "num_speakers"}
 
@@ -50,39 +52,40 @@ def warnings(run: RunFiles) -> list[Html]:
         if run.audit is None:
             text = "): speakers or recordings in common, or a channel that gives speakers away, would not be known."
             found.append(join(["The corpus was not audited (", tag("code", "./run.sh --audit"), text]))
-        for name in run.results.lists:
-            found += _of_list(run.results.of(name))
+        found += _of_lists([run.results.of(name) for name in run.results.lists])
         if run.draws is not None and run.draws < _FEW_DRAWS:
             found.append(join([f"Intervals are of {run.draws} draws of speakers only; 1,000 are usual."]))
     return found
 
 
-def _of_list(records: Sequence[dict[str, Any]]) -> list[Html]:
-    best = records[0]
-    name = tag("strong", best["trials"])
-    found = []
-    errors = best["eer"] * best["num_target"]
-    if errors < _FEW_ERRORS:
-        text = f": the EER of {best['backend']} rests on about {errors:.0f} misses; below {_FEW_ERRORS} it says little."
-        found.append(join([name, text]))
-    if best["num_speakers"] < _FEW_SPEAKERS:
-        text = f": {best['num_speakers']} speakers only; another choice of speakers may well give other results."
-        found.append(join([name, text]))
-    baseline = next((record for record in records if record["backend"] == "statistics"), None)
-    if baseline is best and len(records) > 1:
-        text = ": mean and standard deviation of the features (statistics) do as well as the network."
-        found.append(join([name, text]))
-    elif baseline and (ends := best.get("eer_ci")) and (others := baseline.get("eer_ci")) and ends[1] >= others[0]:
-        text = f": the intervals of {best['backend']} and of the baseline, statistics, overlap."
-        found.append(join([name, text]))
-    for record in records:
-        if (record.get("cllr") or 0) > 1:
-            text = (
-                f": as log-likelihood ratios the scores of {record['backend']} are worse than none "
-                f"(Cllr {record['cllr']:.2f} bits, above 1); calibrate them before thresholds are set."
-            )
-            found.append(join([name, text]))
-    return found
+def _of_lists(lists: Sequence[Sequence[dict[str, Any]]]) -> list[Html]:
+    """A warning a kind, with the lists that it is of; LISTS are the records of each, the best first."""
+    errors: list[str] = []
+    speakers: list[str] = []
+    beaten: list[str] = []
+    close: list[str] = []
+    costly: list[str] = []
+    for records in lists:
+        best, name = records[0], records[0]["trials"]
+        misses = best["eer"] * best["num_target"]
+        if misses < _FEW_ERRORS:
+            errors.append(f"{name} ({best['backend']}, about {misses:.0f})")
+        if best["num_speakers"] < _FEW_SPEAKERS:
+            speakers.append(f"{name} ({best['num_speakers']})")
+        baseline = next((record for record in records if record["backend"] == _BASELINE), None)
+        if baseline is best and len(records) > 1:
+            beaten.append(name)
+        elif baseline and (ends := best.get("eer_ci")) and (others := baseline.get("eer_ci")) and ends[1] >= others[0]:
+            close.append(f"{name} ({best['backend']})")
+        costly += [f"{r['backend']} on {name} ({r['cllr']:.2f})" for r in records if (r.get("cllr") or 0) > 1]
+    kinds = (
+        (errors, "Few errors", f": an EER of fewer than {_FEW_ERRORS} misses says little"),
+        (speakers, "Few speakers", ": another choice of speakers may well give other results"),
+        (beaten, "Nothing gained", f": mean and standard deviation of the features, {_BASELINE}, do as well"),
+        (close, "Close to the baseline", f": the intervals of the best back-end and of {_BASELINE} overlap"),
+        (costly, "Not calibrated", ": as log-likelihood ratios these scores are worse than none, Cllr above 1 bit"),
+    )
+    return [join([tag("strong", title), f"{text}: {', '.join(places)}."]) for places, title, text in kinds if places]
 
 
 def summary(results: Results) -> Html:
@@ -143,7 +146,7 @@ def list_section(run: RunFiles, name: str, pictures: Sequence[Picture]) -> Html:
             figure(image(part.path, _alt(part, name, records)), part.backend) for part in single if part.kind == kind
         ]
         parts.append(
-            details(f"{_KINDS.get(kind, kind.capitalize())} by back-end", tag("div", *shown, class_="gallery"))
+            details(f"{_KINDS.get(kind, kind.capitalize())}, each back-end", tag("div", *shown, class_="gallery large"))
         )
     return join([*parts, *_analyses(run, name)])
 
@@ -163,16 +166,10 @@ def find_pictures(run: RunFiles) -> tuple[dict[str, list[Picture]], dict[str, Pa
             owned[end[1]].append(Picture(stem.removesuffix(end[0]), end[2], path))
         else:
             others[stem] = path
-    order = {name: place for place, name in enumerate(run.results.backends)} if run.results else {}
-    places = list(_KINDS)
-    for found in owned.values():
-        found.sort(
-            key=lambda part: (
-                places.index(part.kind) if part.kind in places else 99,
-                part.kind,
-                order.get(part.backend, 0),
-            )
-        )
+    for name, found in owned.items():
+        order = [""] + [record["backend"] for record in run.results.of(name)] if run.results else []
+        places = [*_KINDS, *sorted({part.kind for part in found} - _KINDS.keys())]
+        found.sort(key=lambda part: (places.index(part.kind), order.index(part.backend)))
     return owned, others
 
 
@@ -239,7 +236,7 @@ def _cost(value: float | None, ends: Any) -> Cell:
 
 
 def _with_interval(value: Html, ends: str, mark: str = "") -> Html:
-    return join([mark, value, tag("span", ends, class_="interval") if ends else ""])
+    return join([mark, " " if mark else "", value, tag("span", ends, class_="interval") if ends else ""])
 
 
 def _strip(record: dict[str, Any], low: float, high: float) -> Cell:

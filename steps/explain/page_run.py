@@ -70,7 +70,7 @@ def corpus(run: RunFiles) -> Html:
             cell(f"{finding['kind']} in {finding['sets']}", header=True),
             cell("serious" if finding["serious"] else "minor"),
             cell(f"{finding['count']:,} of {finding['total']:,}", finding["count"]),
-            cell(f"{finding['what']}. {finding['advice']}.", class_="text"),
+            cell(f"{_sentence(finding['what'])}. {_sentence(finding['advice'])}.", class_="text"),
         ]
         for finding in audit["findings"]
     ]
@@ -83,13 +83,17 @@ def corpus(run: RunFiles) -> Html:
         [
             cell(leak["trials"], header=True),
             cell("yes" if leak["leaks"] else "no"),
-            cell(leak["verdict"], class_="text"),
+            cell(_sentence(leak["verdict"]), class_="text"),
         ]
         for leak in audit["channel"]
     ]
     if leaks:
         parts.append(table("Do frames without speech tell the speakers apart?", ["list", "leak", "verdict"], leaks))
     return join(parts)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _set_row(part: dict[str, Any]) -> list[Html]:
@@ -162,11 +166,11 @@ def settings(run: RunFiles) -> Html:
 
 
 def environment(run: RunFiles) -> Html:
-    """What was recorded when the run began; else what this page was made with, and that it is that."""
+    """What was recorded during the run; else what this page was made with, and that it is that."""
     from steps.utils.environment import describe_environment
 
     found = run.environment
-    caption = "As recorded when the run began"
+    caption = "As recorded during the run"
     parts: list[Html] = []
     if not found:
         parts.append(missing("Record of the environment of the run", "environment.json"))

@@ -24,6 +24,7 @@ narrow.addEventListener("change", fold);
 fold();
 const folded = [];
 addEventListener("beforeprint", () => {
+  for (const picture of document.images) picture.loading = "eager";
   for (const part of document.querySelectorAll("main details:not([open])")) { part.open = true; folded.push(part); }
 });
 addEventListener("afterprint", () => { while (folded.length) folded.pop().open = false; });

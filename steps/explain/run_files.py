@@ -169,7 +169,7 @@ class RunFiles:
 
     @cached_property
     def environment(self) -> dict[str, str]:
-        """What environment.json recorded when the run began; empty where it did not."""
+        """What environment.json recorded during the run; empty where there is none."""
         path = self.folder / "environment.json"
         content = read_json(path) if path.exists() else {}
         if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, state of the source. run.sh has it written when a run starts.
+"""What a run was made with: versions, machine, state of the source. run.sh has it written when training starts.
 
 python -m steps.utils.environment exp/RUN/environment.json
 """
@@ -45,7 +45,8 @@ def _source() -> str:
     if not commit:
         return ""
     changed = _output("git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no").splitlines()
-    return f"commit {commit}" + (f", with changes in {len(changed)} files" if changed else "")
+    files = f"{len(changed)} file{'s'[: len(changed) != 1]}"
+    return f"commit {commit}" + (f", with changes in {files}" if changed else "")
 
 
 def _version(package: str) -> str:

@@ -187,6 +187,8 @@ def test_umap_puts_speakers_together_or_says_that_it_is_missing(monkeypatch: pyt
     with pytest.raises(DataError, match="pip install umap-learn"):
         project(vectors, MapOptions("umap"))
     monkeypatch.undo()
+    numba = pytest.importorskip("numba", reason="umap-learn, an optional extra, is not installed")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)  # compiling takes longer than all the rest
     pytest.importorskip("umap", reason="umap-learn, an optional extra, is not installed")
     places = project(vectors, MapOptions("umap", neighbors=5))
     assert measure(vectors, places, labels, 5).map > 0.9
