@@ -15,6 +15,7 @@ Labels = NDArray[np.int64]
 
 FIRST_PASS_MAX = 32767  # Kaldi's --first-pass-max-utterances
 _EVERYTHING = np.float32(np.inf)
+_NO_NUMBER = np.iinfo(np.int64).max  # of rows whose cluster is gone: it is older than none
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class _Merging:
     def __init__(self, clusters: _Clusters, max_size: int) -> None:
         self.sums, self.sizes = clusters.sums, clusters.sizes.copy()
         self.members = list(clusters.members)
-        self.max_size = max_size
+        self.max_size, self.is_limited = max_size, max_size < self.sizes.sum()
         self.number = np.arange(len(self.sizes))  # of the cluster in each row
         self.bound = np.full(len(self.sizes), np.inf, np.float32)
         self.partner = np.full(len(self.sizes), -1)  # its number; -1: to be looked for
@@ -153,8 +154,8 @@ class _Merging:
         """Makes one cluster, with a new number, of those in two rows."""
         gone = self.number[[older, younger]]
         self.alive[younger] = False
-        self.bound[younger], self.partner[younger], self.number[younger] = np.inf, -1, -1
-        self.partner[np.isin(self.partner, gone)] = -1
+        self.bound[younger], self.partner[younger], self.number[younger] = np.inf, -1, _NO_NUMBER
+        self.partner[(self.partner == gone[0]) | (self.partner == gone[1])] = -1
         self.sums[older] += self.sums[younger]
         self.sums[:, older] = self.sums[older]
         self.sizes[older] += self.sizes[younger]
@@ -175,8 +176,10 @@ class _Merging:
     def _find(self, row: int) -> None:
         """The pair of lowest cost of the cluster in ROW with an older one, of equal ones that with the oldest."""
         norms = (self.sizes * self.sizes[row]).astype(np.float32)
-        fitting = (self.number < self.number[row]) & self.alive & (self.sizes + self.sizes[row] <= self.max_size)
-        costs = np.where(fitting, self.sums[row] / norms, _EVERYTHING)
+        costs = self.sums[row] / norms
+        costs[self.number >= self.number[row]] = np.inf
+        if self.is_limited:
+            costs[self.sizes + self.sizes[row] > self.max_size] = np.inf
         self.bound[row] = lowest = costs.min()
         if np.isinf(lowest):
             self.partner[row] = -1
