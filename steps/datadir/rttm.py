@@ -40,7 +40,8 @@ def read_rttm(path: Path | str) -> Turns:
     for number, fields in _lines(path):
         if fields[0] != "SPEAKER":
             if fields[0] not in _OTHERS:
-                raise DataError(f"'SPEAKER recording channel start duration ...' is wanted, not '{fields[0]}'", path, number)
+                text = f"'SPEAKER recording channel start duration ...' is wanted, not '{fields[0]}'"
+                raise DataError(text, path, number)
             continue
         if len(fields) not in (9, 10):
             raise DataError(f"{len(fields)} fields; RTTM has 9 or 10", path, number)
