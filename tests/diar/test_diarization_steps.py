@@ -258,6 +258,31 @@ def test_bad_input_is_named(sets: dict[str, Path], backend: Path, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("utt2dur", "test0 60\ntest1 long\ntest2 60\n", r"utt2dur:2: the length of 'test1' is 'long'"),
+        ("utt2dur", "test0 60\ntest1 60\n", r"utt2dur: recording 'test2' is not in it"),
+        ("frame_shift", "-0.01\n", r"frame_shift: '-0.01' is not a number of seconds"),
+        ("vad.scp", "test0 missing.ark:6\n", r"vad.scp: recording 'test1' is not in it"),
+        ("vad.scp", "".join(f"test{n} missing.ark:6\n" for n in range(3)), r"missing.ark: cannot read"),
+    ],
+)
+def test_bad_files_of_recordings_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    data = write_set(tmp_path / "test", "test", 3, 0)
+    (data / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        make_windows(data, tmp_path / "out")
+
+
+def test_a_window_without_features_fails(sets: dict[str, Path], model: Path, tmp_path: Path) -> None:
+    data = write_set(tmp_path / "test", "test", 3, 1)
+    write_table(data / "feats.scp", {"test0": read_table(data / "feats.scp")["test0"]})
+    with pytest.raises(DataError, match="have no embedding"):
+        extract_windows(model, data, sets["test_windows"], tmp_path / "xvector")
+    assert not (tmp_path / "xvector.scp").exists()
+
+
 def test_a_bad_line_of_rttm_is_told_at_the_terminal(root: Path, sets: dict[str, Path], tmp_path: Path) -> None:
     bad = tmp_path / "bad.rttm"
     bad.write_text((sets["test"] / "rttm").read_text() + "SPEAKER test0 1 -3.0 1.0 <NA> <NA> x <NA> <NA>\n")
