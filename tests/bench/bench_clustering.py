@@ -2,8 +2,8 @@
 """Clustering of the windows of long recordings: agglomerative (as Kaldi's, ties included) and spectral, on one thread.
 
 Windows of 10 speakers, 128 dimensions, a twentieth of them odd ones, as overlap and noise make. Prints one JSON line:
-seconds (and those with a processor) and peak memory of each size, in a process each; the goal is 20,000 windows (four hours) in 120 s and 4 GB.
-scipy's average linkage of the smallest size is beside them, which must find the same clusters.
+seconds, those of them with a processor, and peak memory of each size, in a process each; the goal is 20,000 windows
+(four hours) in 120 s and 4 GB. scipy's average linkage of the smallest size is beside them: it must find the same.
 """
 
 import json
