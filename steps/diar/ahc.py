@@ -28,15 +28,20 @@ class AhcOptions:
         max_spk_fraction: no cluster gets more than this share of the windows, where the number of speakers is known
             and the share leaves room for so few
         first_pass_max: recordings with more windows are clustered in equal parts first, and then the clusters of all
+        min_windows: windows of clusters with fewer go to the larger one that they score best with, one by one, where
+            the number of speakers is not known (not in Kaldi; 1: every cluster stays)
     """
 
     threshold: float = 0.0
     max_spk_fraction: float = 1.0
     first_pass_max: int = FIRST_PASS_MAX
+    min_windows: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.max_spk_fraction <= 1:
             raise DataError(f"max_spk_fraction is {self.max_spk_fraction:g}; it must be above 0, and at most 1")
+        if self.min_windows < 1:
+            raise DataError(f"min_windows is {self.min_windows}; it must be at least 1")
         if self.first_pass_max < 2:
             raise DataError(f"first_pass_max is {self.first_pass_max}; it must be at least 2")
 

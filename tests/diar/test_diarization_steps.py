@@ -116,7 +116,7 @@ def test_windows_of_the_vad_and_of_rttm_are_the_same(sets: dict[str, Path], tmp_
 def test_tuned_on_one_set_finds_the_speakers_of_another(
     sets: dict[str, Path], backend: Path, tmp_path: Path, method: str, scoring: str
 ) -> None:
-    grid = {"threshold": [-300.0, -10.0, 0.4, 30.0]} if method == "ahc" else {"keep": [0.05, 0.3]}
+    grid = {"threshold": [-300.0, -10.0, 0.4, 30.0], "min_windows": [2.0]} if method == "ahc" else {"keep": [0.05, 0.3]}
     dev, test = sets["dev_windows"], sets["test_windows"]
     truths = sets["dev"] / "rttm", sets["test"] / "rttm"
     tune_diarization(
@@ -234,6 +234,9 @@ def test_tuning_on_the_test_set_is_refused(sets: dict[str, Path], tmp_path: Path
     arguments = (dev, dev / "xvector.scp", sets["dev"] / "rttm")
     with pytest.raises(DataError, match="recording 'dev0' is in the development set and in the test set"):
         tune_diarization(*arguments, sets["dev"] / "rttm", tmp_path, values={"threshold": [0.0]}, scoring="cosine")
+    with pytest.raises(DataError, match="values of min_windows to try"):
+        values = {"min_windows": [1.5]}
+        tune_diarization(*arguments, sets["test"] / "rttm", tmp_path, values=values, scoring="cosine")
     with pytest.raises(DataError, match="values must name options of ahc"):
         tune_diarization(*arguments, sets["test"] / "rttm", tmp_path, values={"keep": [0.1]}, scoring="cosine")
     with pytest.raises(DataError, match="recording 'test0' is in the development set"):
