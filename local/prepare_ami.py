@@ -16,6 +16,7 @@ from typing import NamedTuple
 from local.corpus import Corpus
 from local.utt_set import UttSet
 from steps.datadir.datadir import Segment
+from steps.datadir.rttm import Turn, rttm_line
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
 
@@ -57,8 +58,7 @@ def prepare_ami(corpus_dir: Path, out_dir: Path, min_seconds: float = 1.0, parti
     for speech in sorted(read_speech(corpus, notes)):
         meeting, channel, spk, start, end = speech
         name = "eval_ami" if meeting[:6] in TEST else "dev" if meeting[:6] in DEV else "train"
-        line = f"SPEAKER {meeting} 1 {start:.3f} {end - start:.3f} <NA> <NA> {spk} <NA> <NA>\n"
-        rttm[name].append(line)
+        rttm[name].append(rttm_line(meeting, Turn(start, end, spk)))
         recording = f"{meeting}.Headset-{channel}"
         utt = f"{spk}-{meeting}-{round(100 * start):07d}-{round(100 * end):07d}"
         if f"{recording}.wav" not in there:

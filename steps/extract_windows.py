@@ -8,6 +8,7 @@ import numpy as np
 
 from steps.datadir.ark import write_vectors
 from steps.datadir.datadir import DataDir
+from steps.diar.recordings import frame_shift
 from steps.feats.utterances import check_failures
 from steps.utils.cli import run_step
 
@@ -47,8 +48,7 @@ def extract_windows(
     network, normalization = load_model(model_dir, device_named(device))
     segments = DataDir.read(windows_dir).segments
     data = DataDir.read(data_dir, need_speakers=False)
-    shift = float((data_dir / "frame_shift").read_text(encoding="utf-8")) if data.has("frame_shift") else 0.01
-    windows = read_windows(data, segments, normalization, shift, cmn, voiced_only)
+    windows = read_windows(data, segments, normalization, frame_shift(data), cmn, voiced_only)
     result = extract_embeddings(network, windows, ExtractOptions(batch_frames, bf16=bf16), total=len(segments))
     check_failures(result.failures, allow_missing, len(segments), "embedding")
     ids = sorted(result.vectors)

@@ -7,6 +7,7 @@ from pathlib import Path
 from steps.datadir.ark import read_mat
 from steps.datadir.datadir import DataDir
 from steps.datadir.rttm import Spans, read_rttm, speech_of
+from steps.diar.recordings import durations, frame_shift
 from steps.diar.windows import WindowOptions, smooth, speech_of_vad, windows_of
 from steps.utils.cli import run_step
 from steps.utils.errors import DataError
@@ -29,7 +30,7 @@ def make_windows(
     data = DataDir.read(data_dir, need_speakers=False)
     if data.segments:
         raise DataError("whole recordings are wanted, but there are segments", data_dir / "segments")
-    seconds = {utt: float(text) for utt, text in data.table("utt2dur").items()}
+    seconds = durations(data)
     speech = _voiced(data, seconds) if rttm is None else _spoken(data, rttm)
     speech = {utt: smooth(spans, seconds[utt], windows) for utt, spans in speech.items()}
     for utt in data.utts:
@@ -45,9 +46,11 @@ def make_windows(
 
 
 def _voiced(data: DataDir, seconds: dict[str, float]) -> Spans:
-    shift = float((data.path / "frame_shift").read_text(encoding="utf-8")) if data.has("frame_shift") else 0.01
+    shift = frame_shift(data)
     decisions = data.table("vad.scp")
-    return {utt: speech_of_vad(read_mat(rx, utt) != 0, shift, seconds[utt]) for utt, rx in decisions.items()}
+    if missing := [utt for utt in data.utts if utt not in decisions]:
+        raise DataError(f"recording '{missing[0]}' is not in it", data.path / "vad.scp")
+    return {utt: speech_of_vad(read_mat(decisions[utt], utt) != 0, shift, seconds[utt]) for utt in data.utts}
 
 
 def _spoken(data: DataDir, rttm: Path) -> Spans:

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from steps.datadir.datadir import DataDir
-from steps.diar.simulate import ConversationOptions, simulate
+from steps.diar.simulate import ConversationOptions, only_of, read_speakers, simulate
 from steps.feats.vad import VadOptions
 from steps.utils.cli import run_step
 
@@ -13,6 +13,7 @@ def simulate_conversations(
     data_dir: Path,
     out_dir: Path,
     conversations: ConversationOptions = ConversationOptions(),
+    speakers: Path | None = None,
     vad: VadOptions = VadOptions(),
     noise_dir: Path | list[Path] | None = None,
     rir_dir: Path | list[Path] | None = None,
@@ -28,6 +29,7 @@ def simulate_conversations(
         data_dir: Kaldi data directory of utterances with their speakers
         out_dir: the new data directory, whose utterances are the conversations
         conversations: their number, length, speakers, pauses and overlaps, or a YAML file of them
+        speakers: take these only: a list, or the manifest.json of training examples, for those it held out
         vad: the options of Kaldi's compute-vad
         noise_dir: data directories or folders of background noise
         rir_dir: data directories or folders of impulse responses: each speaker gets a room
@@ -37,7 +39,10 @@ def simulate_conversations(
     noise, rooms = (
         paths if isinstance(paths, list) else [] if paths is None else [paths] for paths in (noise_dir, rir_dir)
     )
-    simulate(DataDir.read(data_dir), out_dir, conversations, vad, noise, rooms, seed, nj)
+    data = DataDir.read(data_dir)
+    if speakers is not None:
+        data = only_of(data, read_speakers(speakers), speakers)
+    simulate(data, out_dir, conversations, vad, noise, rooms, seed, nj)
 
 
 if __name__ == "__main__":

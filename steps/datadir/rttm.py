@@ -32,6 +32,8 @@ Spans = dict[str, list[tuple[float, float]]]  # recording -> start and end in se
 def read_rttm(path: Path | str) -> Turns:
     """The SPEAKER lines of an RTTM file, by recording and time; lines of other types and comments (;;) are passed over.
 
+    Channels are not told apart: two sides of a call need recordings of their own.
+
     Raises:
         DataError: a line with an unknown type or too few fields, with times that are not numbers, negative or not
             finite, a duration of zero or less; no SPEAKER line at all
@@ -40,7 +42,8 @@ def read_rttm(path: Path | str) -> Turns:
     for number, fields in _lines(path):
         if fields[0] != "SPEAKER":
             if fields[0] not in _OTHERS:
-                raise DataError(f"'SPEAKER recording channel start duration ...' is wanted, not '{fields[0]}'", path, number)
+                text = f"'SPEAKER recording channel start duration ...' is wanted, not '{fields[0]}'"
+                raise DataError(text, path, number)
             continue
         if len(fields) not in (9, 10):
             raise DataError(f"{len(fields)} fields; RTTM has 9 or 10", path, number)

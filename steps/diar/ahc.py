@@ -1,6 +1,6 @@
 """Agglomerative clustering with average linkage, label for label that of Kaldi's agglomerative-cluster.
 
-Called by clustering.py and agglomerative_cluster.py. Memory is the matrix of costs and a quarter of it more.
+Called by clustering.py and agglomerative_cluster.py. There is no memory beside the matrix of costs worth mentioning.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ Labels = NDArray[np.int64]
 
 FIRST_PASS_MAX = 32767  # Kaldi's --first-pass-max-utterances
 _EVERYTHING = np.float32(np.inf)
+_NO_NUMBER = np.iinfo(np.int32).max  # of rows whose cluster is gone: it is older than none
+_FULL = 0.75  # share of the rows that have a cluster, below which the others are forgotten
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,20 @@ class AhcOptions:
         max_spk_fraction: no cluster gets more than this share of the windows, where the number of speakers is known
             and the share leaves room for so few
         first_pass_max: recordings with more windows are clustered in equal parts first, and then the clusters of all
+        min_windows: windows of clusters with fewer go to the larger one that they score best with, one by one, where
+            the number of speakers is not known (not in Kaldi; 1: every cluster stays)
     """
 
     threshold: float = 0.0
     max_spk_fraction: float = 1.0
     first_pass_max: int = FIRST_PASS_MAX
+    min_windows: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.max_spk_fraction <= 1:
             raise DataError(f"max_spk_fraction is {self.max_spk_fraction:g}; it must be above 0, and at most 1")
+        if self.min_windows < 1:
+            raise DataError(f"min_windows is {self.min_windows}; it must be at least 1")
         if self.first_pass_max < 2:
             raise DataError(f"first_pass_max is {self.first_pass_max}; it must be at least 2")
 
@@ -51,6 +58,7 @@ def cluster(costs: Costs, options: AhcOptions = AhcOptions(), num_speakers: int 
         num_speakers: the number of clusters to make, whatever the threshold
     """
     num_points = len(costs)
+    costs = np.ascontiguousarray(costs, np.float32)
     if costs.shape != (num_points, num_points) or not num_points:
         raise DataError(f"costs of shape {costs.shape}; a square matrix is wanted")
     if not np.isfinite(costs.sum(dtype=np.float64)):
@@ -122,74 +130,77 @@ class _Merging:
     """
 
     def __init__(self, clusters: _Clusters, max_size: int) -> None:
-        self.sums, self.sizes = clusters.sums, clusters.sizes.copy()
+        count = len(clusters.sizes)
+        self.sums = clusters.sums
         self.members = list(clusters.members)
-        self.max_size = max_size
-        self.number = np.arange(len(self.sizes))  # of the cluster in each row
-        self.bound = np.full(len(self.sizes), np.inf, np.float32)
-        self.partner = np.full(len(self.sizes), -1)  # its number; -1: to be looked for
-        self.alive = np.ones(len(self.sizes), bool)
-        self.count = self.next_number = len(self.sizes)
-        for row in range(len(self.sizes)):
+        self.sizes = clusters.sizes.astype(np.float32)  # products are rounded as Kaldi rounds them
+        self.max_size, self.is_limited = max_size, max_size < clusters.sizes.sum()
+        self.number = np.arange(count, dtype=np.int32)  # of the cluster in each row
+        self.row_of = np.concatenate([np.arange(count), np.full(count, -1)])  # by number
+        self.bound = np.full(count, np.inf, np.float32)
+        self.partner = np.full(count, -1, np.int32)  # its number; -1: to be looked for
+        self.costs = np.empty(count, np.float32)  # of the pairs of a row, to save making room for them each time
+        self.count = self.next_number = count
+        for row in range(count):
             self._find(row)
 
     def closest(self) -> tuple[np.float32, int, int]:
         """The lowest cost and the rows of its pair, the one with the smaller number first; ties by these numbers."""
         while True:
             lowest = self.bound.min()
-            rows = np.flatnonzero(self.bound == lowest)
             if np.isinf(lowest):
                 return lowest, -1, -1
+            rows = np.flatnonzero(self.bound == lowest)
             unknown = rows[self.partner[rows] < 0]
             if not len(unknown):
                 break
             for row in unknown:
                 self._find(row)
         younger = min(rows, key=lambda row: (self.partner[row], self.number[row]))
-        older = np.flatnonzero(self.number == self.partner[younger])[0]
-        return lowest, int(older), int(younger)
+        return lowest, int(self.row_of[self.partner[younger]]), int(younger)
 
     def merge(self, older: int, younger: int) -> None:
         """Makes one cluster, with a new number, of those in two rows."""
-        gone = self.number[[older, younger]]
-        self.alive[younger] = False
-        self.bound[younger], self.partner[younger], self.number[younger] = np.inf, -1, -1
-        self.partner[np.isin(self.partner, gone)] = -1
+        self.partner[(self.partner == self.number[older]) | (self.partner == self.number[younger])] = -1
+        self.bound[younger], self.partner[younger], self.number[younger] = np.inf, -1, _NO_NUMBER
         self.sums[older] += self.sums[younger]
         self.sums[:, older] = self.sums[older]
         self.sizes[older] += self.sizes[younger]
         self.members[older] = self.members[older] + self.members[younger]
-        self.number[older] = self.next_number
+        self.number[older], self.row_of[self.next_number] = self.next_number, older
         self.next_number += 1
         self.count -= 1
         self._find(older)
-        if 2 * self.count < len(self.sizes):
+        if self.count < _FULL * len(self.number):
             self._compact()
 
     def in_order(self) -> _Clusters:
         """What is left, by number."""
-        rows = np.flatnonzero(self.alive)
-        rows = rows[np.argsort(self.number[rows])]
-        return _Clusters(self.sums[np.ix_(rows, rows)], self.sizes[rows], [self.members[row] for row in rows])
+        rows = np.argsort(self.number)[: self.count]
+        members = [self.members[row] for row in rows]
+        return _Clusters(self.sums[np.ix_(rows, rows)], self.sizes[rows].astype(np.int64), members)
 
     def _find(self, row: int) -> None:
         """The pair of lowest cost of the cluster in ROW with an older one, of equal ones that with the oldest."""
-        norms = (self.sizes * self.sizes[row]).astype(np.float32)
-        fitting = (self.number < self.number[row]) & self.alive & (self.sizes + self.sizes[row] <= self.max_size)
-        costs = np.where(fitting, self.sums[row] / norms, _EVERYTHING)
-        self.bound[row] = lowest = costs.min()
-        if np.isinf(lowest):
-            self.partner[row] = -1
-        else:
-            self.partner[row] = self.number[costs == lowest].min()
+        costs = self.costs[: len(self.number)]
+        np.multiply(self.sizes, self.sizes[row], out=costs)
+        np.divide(self.sums[row], costs, out=costs)
+        costs[self.number >= self.number[row]] = np.inf
+        if self.is_limited:
+            costs[self.sizes + self.sizes[row] > self.max_size] = np.inf
+        self.bound[row] = lowest = costs[costs.argmin()]
+        self.partner[row] = -1 if np.isinf(lowest) else self.number[costs == lowest].min()
 
     def _compact(self) -> None:
-        """Forgets the rows of clusters that are gone: short rows are quick to go through."""
-        rows = np.flatnonzero(self.alive)
-        self.sums = self.sums[np.ix_(rows, rows)]
+        """Forgets the rows of clusters that are gone: short rows are quick to go through. It needs no more memory."""
+        rows = np.flatnonzero(self.number != _NO_NUMBER)
+        flat, width = self.sums.reshape(-1), len(rows)
+        for to, row in enumerate(rows):  # what is written lies before all that is still to be read
+            flat[to * width : (to + 1) * width] = self.sums[row, rows]
+        self.sums = flat[: width * width].reshape(width, width)
         self.sizes, self.number, self.bound = self.sizes[rows], self.number[rows], self.bound[rows]
-        self.partner, self.alive = self.partner[rows], self.alive[rows]
-        self.members = [self.members[row] for row in rows]
+        self.partner, self.members = self.partner[rows], [self.members[row] for row in rows]
+        self.row_of[self.number] = np.arange(width)
 
 
 def _merge(clusters: _Clusters, limits: _Limits) -> _Clusters:

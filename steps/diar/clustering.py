@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from steps.backend.backends import PldaBackend
+from steps.backend.scoring import Factors
 from steps.backend.vectors import Embeddings, Ints, Projection, Side
 from steps.datadir.datadir import DataDir, Segment
 from steps.datadir.rttm import write_rttm
@@ -54,8 +55,28 @@ class Clusterer:
         costs = dense_scores(factors)
         symmetrize(costs)
         np.negative(costs, out=costs)
-        count = recording.num_speakers
-        return ahc.cluster(costs, self.options, None if count is None else min(count, len(costs)))
+        if recording.num_speakers is not None:
+            return ahc.cluster(costs, self.options, min(recording.num_speakers, len(costs)))
+        return without_small(ahc.cluster(costs, self.options), factors, self.options.min_windows)
+
+
+def without_small(labels: Ints, factors: Factors, min_windows: int) -> Ints:
+    """LABELS (N,), from 1, without clusters of fewer than MIN_WINDOWS windows, but where all are so small.
+
+    Each of their windows goes to the cluster that has the highest average score with it.
+    """
+    sizes = np.bincount(labels)
+    large = np.flatnonzero(sizes >= min_windows)
+    lost = np.flatnonzero(sizes[labels] < min_windows)
+    if not len(large) or not len(lost):
+        return labels
+    member = labels[:, None] == large  # (N, K)
+    means = (member.T @ factors.left.astype(np.float64)) / sizes[large, None]
+    biases = member.T @ factors.left_bias / sizes[large]
+    result = labels.copy()
+    result[lost] = large[(factors.right[lost] @ means.T + biases).argmax(axis=1)]
+    numbers: Ints = 1 + np.unique(result, return_inverse=True)[1]
+    return numbers
 
 
 @dataclass(frozen=True)

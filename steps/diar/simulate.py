@@ -3,9 +3,10 @@
 Called by simulate_conversations.py. The plan of a conversation (who, when) comes first, the audio after it.
 """
 
+import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from steps.audio.effects.base import Rng, power
 from steps.audio.reading import Samples, read_audio
 from steps.datadir.datadir import DataDir
 from steps.datadir.rttm import Turn, union, write_rttm
-from steps.datadir.tables import check_id, write_table
+from steps.datadir.tables import check_id, read_ids, write_table
 from steps.feats.vad import VadOptions, energy_vad
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_path
@@ -177,6 +178,31 @@ def simulate(
     write_rttm(out_dir / "rttm", {one.name: one.turns for one in made})
     if num_repeated := sum(one.num_repeated for one in made):
         log.warning("%s: %d times an utterance is there again, its speaker has no other left", out_dir, num_repeated)
+
+
+def read_speakers(path: Path) -> list[str]:
+    """The speakers of a list, or those that the manifest.json of training examples holds out for validation.
+
+    Raises:
+        DataError: a manifest that holds out none, or is none
+    """
+    if path.suffix != ".json":
+        return read_ids(path)
+    try:
+        held_out = json.loads(path.read_text(encoding="utf-8"))["valid_speakers"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError("not the manifest of training examples", path) from error
+    if not held_out:
+        raise DataError("no speakers are held out for validation", path)
+    return [str(name) for name in held_out]
+
+
+def only_of(data: DataDir, speakers: Sequence[str], path: Path) -> DataDir:
+    """DATA with the utterances of SPEAKERS alone, whom PATH names; DataError where one has none."""
+    if missing := sorted(set(speakers) - set(data.utt2spk.values())):
+        raise DataError(f"speaker '{missing[0]}' has no utterance in {data.path}", path)
+    chosen = set(speakers)
+    return replace(data, utt2spk={utt: spk for utt, spk in data.utt2spk.items() if spk in chosen})
 
 
 def _simulate(job: _Job) -> _Made:

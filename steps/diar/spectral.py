@@ -24,20 +24,22 @@ class SpectralOptions:
     Args:
         keep: share of the windows that each window stays connected to, the ones that score highest
         min_keep: but at least this many
+        max_keep: and at most this many, which bounds the memory of long recordings
         min_speakers: fewest speakers
         max_speakers: most
     """
 
     keep: float = 0.1
     min_keep: int = 6
+    max_keep: int = 1000
     min_speakers: int = 1
     max_speakers: int = 15
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep <= 1 or self.min_keep < 1:
-            raise DataError(
-                f"spectral: keep must be above 0 and at most 1, min_keep 1 or more: {self.keep:g}, {self.min_keep}"
-            )
+        if not 0 < self.keep <= 1:
+            raise DataError(f"spectral: keep is {self.keep:g}; it must be above 0, and at most 1")
+        if not 1 <= self.min_keep <= self.max_keep:
+            raise DataError(f"spectral: 1 <= min_keep <= max_keep is wanted, not {self.min_keep} and {self.max_keep}")
         if not 1 <= self.min_speakers <= self.max_speakers:
             text = f"{self.min_speakers} and {self.max_speakers}"
             raise DataError(f"spectral: 1 <= min_speakers <= max_speakers is wanted, not {text}")
@@ -86,8 +88,8 @@ def connections(factors: Factors, is_llr: bool, options: SpectralOptions) -> "cs
     from scipy.sparse import csr_array
 
     count = len(factors.left)
-    kept = min(count, max(options.min_keep, int(np.ceil(options.keep * count))))
-    columns = np.empty((count, kept), np.int64)
+    kept = min(count, max(options.min_keep, min(options.max_keep, int(np.ceil(options.keep * count)))))
+    columns = np.empty((count, kept), np.int32)
     values = np.empty((count, kept), np.float64)
 
     def prune(rows: slice, block: Vectors) -> None:

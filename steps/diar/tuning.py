@@ -47,10 +47,16 @@ class Trial:
 
 
 def grid(options: Options, values: Mapping[str, Sequence[float]]) -> list[tuple[dict[str, float], Options]]:
-    """OPTIONS with every combination of VALUES, lists by name of an option; DataError where a list is empty."""
+    """OPTIONS with every combination of VALUES, lists by name of an option.
+
+    Raises:
+        DataError: a list is empty, or has a fraction where a whole number is wanted
+    """
+    whole = {name for name in values if isinstance(getattr(options, name), int)}
     for name, listed in values.items():
-        if not listed:
-            raise DataError(f"no values of {name} to try")
+        if not listed or (name in whole and not all(float(value).is_integer() for value in listed)):
+            raise DataError(f"values of {name} to try: {list(listed)}{', not all whole numbers' * (name in whole)}")
+    values = {name: list(map(int, listed)) if name in whole else listed for name, listed in values.items()}
     combinations = [dict(zip(values, one, strict=True)) for one in product(*values.values())]
     return [(one, replace(options, **one)) for one in combinations]  # type: ignore[arg-type]
 

@@ -1,6 +1,7 @@
 """Error rates of cases counted by hand, and pyannote's conventions as we use them."""
 
 import logging
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -67,6 +68,39 @@ def test_a_recording_without_hypothesis_is_missed(caplog: pytest.LogCaptureFixtu
     assert "no hypothesis for recording 'rec'" in caplog.text
     with pytest.raises(DataError, match="no recording 'new'"):
         measure(REFERENCE, {"new": [Turn(0, 1, "x")]}, None, DerOptions())
+
+
+def random_turns(rng: np.random.Generator, names: str) -> list[Turn]:
+    """Turns of whole seconds within a minute; those of different speakers may overlap."""
+    turns = []
+    for name in names:
+        start = int(rng.integers(0, 10))
+        while start < 50:
+            end = start + int(rng.integers(1, 8))
+            turns.append(Turn(start, end, name))
+            start = end + int(rng.integers(1, 15))
+    return turns
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_is_the_least_over_all_mappings_counted_second_by_second(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    reference, found = random_turns(rng, "abc"), random_turns(rng, "wxyz"[: 2 + seed % 3])
+    names = sorted({turn.speaker for turn in found})
+    active = {
+        name: np.array([any(t.start <= s < t.end for t in turns if t.speaker == name) for s in range(60)])
+        for turns in (reference, found)
+        for name in {turn.speaker for turn in turns}
+    }
+    truth, heard = (sum(active[name].astype(int) for name in one) for one in ("abc", names))
+    most = 0
+    for mapping in permutations([*"abc", *[None] * len(names)], len(names)):
+        pairs = [(name, other) for name, other in zip(names, mapping, strict=True) if other]
+        most = max(most, sum(int((active[name] & active[other]).sum()) for name, other in pairs))
+    error = int(np.maximum(truth, heard).sum()) - most
+    result = pool(measure({"rec": reference}, {"rec": found}, {"rec": [(0, 60)]}, DerOptions()))
+    assert result.der == pytest.approx(error / truth.sum())
+    assert result.miss == pytest.approx(np.maximum(truth - heard, 0).sum() / truth.sum())
 
 
 def test_development_and_test_must_be_apart() -> None:

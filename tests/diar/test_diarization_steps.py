@@ -116,7 +116,7 @@ def test_windows_of_the_vad_and_of_rttm_are_the_same(sets: dict[str, Path], tmp_
 def test_tuned_on_one_set_finds_the_speakers_of_another(
     sets: dict[str, Path], backend: Path, tmp_path: Path, method: str, scoring: str
 ) -> None:
-    grid = {"threshold": [-300.0, -10.0, 0.4, 30.0]} if method == "ahc" else {"keep": [0.05, 0.3]}
+    grid = {"threshold": [-300.0, -10.0, 0.4, 30.0], "min_windows": [2.0]} if method == "ahc" else {"keep": [0.05, 0.3]}
     dev, test = sets["dev_windows"], sets["test_windows"]
     truths = sets["dev"] / "rttm", sets["test"] / "rttm"
     tune_diarization(
@@ -234,6 +234,9 @@ def test_tuning_on_the_test_set_is_refused(sets: dict[str, Path], tmp_path: Path
     arguments = (dev, dev / "xvector.scp", sets["dev"] / "rttm")
     with pytest.raises(DataError, match="recording 'dev0' is in the development set and in the test set"):
         tune_diarization(*arguments, sets["dev"] / "rttm", tmp_path, values={"threshold": [0.0]}, scoring="cosine")
+    with pytest.raises(DataError, match="values of min_windows to try"):
+        values = {"min_windows": [1.5]}
+        tune_diarization(*arguments, sets["test"] / "rttm", tmp_path, values=values, scoring="cosine")
     with pytest.raises(DataError, match="values must name options of ahc"):
         tune_diarization(*arguments, sets["test"] / "rttm", tmp_path, values={"keep": [0.1]}, scoring="cosine")
     with pytest.raises(DataError, match="recording 'test0' is in the development set"):
@@ -256,6 +259,31 @@ def test_bad_input_is_named(sets: dict[str, Path], backend: Path, tmp_path: Path
     with pytest.raises(DataError, match=r"strange: recording 'strange' is not in"):
         make_windows(sets["test"], tmp_path / "out", tmp_path / "strange")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("utt2dur", "test0 60\ntest1 long\ntest2 60\n", r"utt2dur:2: the length of 'test1' is 'long'"),
+        ("utt2dur", "test0 60\ntest1 60\n", r"utt2dur: recording 'test2' is not in it"),
+        ("frame_shift", "-0.01\n", r"frame_shift: '-0.01' is not a number of seconds"),
+        ("vad.scp", "test0 missing.ark:6\n", r"vad.scp: recording 'test1' is not in it"),
+        ("vad.scp", "".join(f"test{n} missing.ark:6\n" for n in range(3)), r"missing.ark: cannot read"),
+    ],
+)
+def test_bad_files_of_recordings_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    data = write_set(tmp_path / "test", "test", 3, 0)
+    (data / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        make_windows(data, tmp_path / "out")
+
+
+def test_a_window_without_features_fails(sets: dict[str, Path], model: Path, tmp_path: Path) -> None:
+    data = write_set(tmp_path / "test", "test", 3, 1)
+    write_table(data / "feats.scp", {"test0": read_table(data / "feats.scp")["test0"]})
+    with pytest.raises(DataError, match="have no embedding"):
+        extract_windows(model, data, sets["test_windows"], tmp_path / "xvector")
+    assert not (tmp_path / "xvector.scp").exists()
 
 
 def test_a_bad_line_of_rttm_is_told_at_the_terminal(root: Path, sets: dict[str, Path], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def option(name: str, key: str, default: float) -> float:
 
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_labels_are_those_of_agglomerative_cluster(kaldi: Path, name: str) -> None:
-    """NAME tells the scores and the options: reference/README.md of these files."""
+    """NAME tells the scores and the options: README.md beside them."""
     folder, kind = kaldi / "backend", name.partition("_")[0]
     energy = "_te0.9" if "te0.9" in name else "_te1.0"
     scores = dict(read_ark(folder / f"{kind}.scores{energy if kind == 'diar' else ''}.ark"))

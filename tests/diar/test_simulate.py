@@ -136,6 +136,21 @@ def test_a_room_rings_after_the_speech(utterances: Path, tmp_path: Path) -> None
     assert np.corrcoef(samples, plain)[0, 1] < 0.99
 
 
+def test_chosen_speakers_alone_are_heard(utterances: Path, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("spk1\nspk4\n")
+    (tmp_path / "manifest.json").write_text('{"valid_speakers": ["spk1", "spk4"]}')
+    options = ConversationOptions(1, "two", 20.0, 2, 2, rate=RATE)
+    for name in ("list", "manifest.json"):
+        simulate_conversations(utterances, tmp_path / "two", options, tmp_path / name, nj=1)
+        assert {turn.speaker for turn in read_rttm(tmp_path / "two" / "rttm")["two001"]} == {"spk1", "spk4"}
+    (tmp_path / "list").write_text("spk1\nspk9\n")
+    with pytest.raises(DataError, match=r"list: speaker 'spk9' has no utterance"):
+        simulate_conversations(utterances, tmp_path / "new", options, tmp_path / "list", nj=1)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(DataError, match=r"manifest.json: not the manifest"):
+        simulate_conversations(utterances, tmp_path / "new", options, tmp_path / "manifest.json", nj=1)
+
+
 def test_energy_is_that_of_the_frames() -> None:
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 4000).astype(np.float32)
     frame = samples[800:1000].astype(np.float64) * 32768
