@@ -15,12 +15,15 @@ import numpy.typing as npt
 
 from steps.audio.dump import to_int16
 from steps.audio.effects import Sources, build_chain, generator
+from steps.audio.effects.pending import Parts, Pending
 from steps.datadir.tables import read_table
 from steps.feats.egs_format import Manifest
 from steps.nnet.egs_files import EgsFiles, Int64s
 from steps.utils.configure import read_config
 from steps.utils.errors import DataError
 from steps.utils.jobs import start_workers
+
+Crops = npt.NDArray[np.int16 | np.float32]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,26 @@ class Augmentation:
         return {"effects": self.effects, "sources": sources}
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What is still to be done to G of the examples of a batch, all of one kind; see steps/audio/effects/pending.py.
+
+    Attributes:
+        kind: of Parts
+        examples: (G,) int64 their places in the batch
+        values: (G, most values) float32, with zeros behind
+        taps: (G,) int64 how many of the values are theirs
+        relative, shifts: (G,) bool, int64 of Parts
+    """
+
+    kind: str
+    examples: Int64s
+    values: npt.NDArray[np.float32]
+    taps: Int64s
+    relative: npt.NDArray[np.bool_]
+    shifts: Int64s
+
+
 class Augmenter:
     """Augmented crops: each has random numbers of its own, from the seed, the epoch and the key of its example.
 
@@ -63,17 +86,29 @@ class Augmenter:
         augmentation: what to do
         seed: of all that is random
         scattered: as of EgsFiles
+        defers: whether what can be done on the device (noise, rooms, filters, gain after the last other effect of an
+            example) is only drawn
+
+    Attributes:
+        dtype: of the samples that it gives: int16, or where it defers float32, full scale at 1
 
     Raises:
         DataError: egs of features, a source or an effect that there is not
     """
 
     def __init__(
-        self, egs_dir: Path, manifest: Manifest, augmentation: Augmentation, seed: int, scattered: bool = False
+        self,
+        egs_dir: Path,
+        manifest: Manifest,
+        augmentation: Augmentation,
+        seed: int,
+        scattered: bool = False,
+        defers: bool = False,
     ) -> None:
         if manifest.waveform is None:
             raise DataError("augmentation needs egs of waveforms (kind: waveform), and these are of features", egs_dir)
-        self._arguments = egs_dir, manifest, augmentation, seed, scattered
+        self._arguments = egs_dir, manifest, augmentation, seed, scattered, defers
+        self.dtype = np.dtype(np.float32 if defers else np.int16)
         self._files = EgsFiles(egs_dir, manifest, scattered=scattered)
         self._chain = build_chain(augmentation.effects, Sources(augmentation.sources))
         self._rate, self._seed = int(manifest.waveform.sample_frequency), seed
@@ -86,31 +121,40 @@ class Augmenter:
         """How many rows an example must have for WANTED to be left of it, whatever the effects draw."""
         return -(-self._chain.input_length(wanted * self._files.dim) // self._files.dim)
 
-    def fill(self, epoch: int, examples: Int64s, starts: Int64s, out: npt.NDArray[np.int16]) -> None:
-        """Fills OUT (B, rows, dim) with the rows from row STARTS (B,) on of each of EXAMPLES (B,), augmented.
+    def fill(self, epoch: int, examples: Int64s, starts: Int64s, out: Crops) -> list[Changes]:
+        """Fills OUT (B, rows, dim) of `dtype` with rows from row STARTS (B,) on of each of EXAMPLES (B,), augmented.
 
         As many are read as `rows` says, where the example has them; before each effect the crop is cut to what is
         still needed of it. If there is too little in the end, the crop begins again. What would exceed 16 bits is made
         softer as a whole.
 
+        Returns:
+            what was deferred, to be done in this order
+
         Raises:
             DataError: an effect fails; it names the utterance
         """
+        deferred: list[list[Parts]] = []
         speakers, keys = self._files.speakers[examples].tolist(), self._files.keys(examples)
         crops = self._read(examples, starts, out.shape[1])
         lengths = self._chain.input_lengths(out[0].size)
         for samples, crop, speaker, key in zip(out.reshape(len(out), -1), crops, speakers, keys, strict=True):
             rng = generator(self._seed, epoch, key)
             try:
-                wave = crop[: lengths[0]] * np.float32(1 / 32768)
+                pending = Pending(crop[: lengths[0]] * np.float32(1 / 32768))
                 for effect, length in zip(self._chain.effects, lengths[1:], strict=True):
-                    wave = effect(wave, self._rate, rng, self._names[speaker])[:length]
+                    pending = effect.defer(pending, self._rate, rng, self._names[speaker]).cut(length)
+                if self.dtype == np.int16 or len(pending.samples) < len(samples):
+                    pending = Pending(pending.made())
+                wave = pending.samples
                 if not len(wave) or not np.isfinite(wave.sum()):
                     raise DataError("the effects leave no sample, or NaN or infinite ones")
-                samples[:] = np.resize(to_int16(wave)[0], len(samples))
+                samples[:] = np.resize(to_int16(wave)[0] if self.dtype == np.int16 else wave, len(samples))
+                deferred.append([operation.parts(len(samples)) for operation in pending.operations])
             except Exception as error:
                 reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
                 raise DataError(f"utterance {key.rsplit('-', 2)[0]}: augmentation: {reason}") from error
+        return _group(deferred)
 
     def _read(self, examples: Int64s, starts: Int64s, wanted: int) -> list[npt.NDArray[np.int16]]:
         """The samples (num_samples,) of each of EXAMPLES (B,) from row STARTS (B,) on, enough for WANTED rows."""
@@ -125,6 +169,25 @@ class Augmenter:
         return crops
 
 
+def _group(deferred: list[list[Parts]]) -> list[Changes]:
+    """The changes to each example, in order, as changes to many: all first ones of each kind, all second ones, ..."""
+    groups = []
+    for turn in range(max(map(len, deferred), default=0)):
+        of_kind: dict[str, list[int]] = {}
+        for example, parts in enumerate(deferred):
+            if turn < len(parts):
+                of_kind.setdefault(parts[turn].kind, []).append(example)
+        for kind, examples in of_kind.items():
+            chosen = [deferred[example][turn] for example in examples]
+            taps = np.array([len(one.values) for one in chosen])
+            values = np.zeros((len(chosen), taps.max()), np.float32)
+            for row, one in zip(values, chosen, strict=True):
+                row[: len(one.values)] = one.values
+            relative, shifts = np.array([one.relative for one in chosen]), np.array([one.shift for one in chosen])
+            groups.append(Changes(kind, np.array(examples), values, taps, relative, shifts))
+    return groups
+
+
 class AugmentPool:
     """Processes that augment, as a context; `fill` may be called by several threads.
 
@@ -136,10 +199,11 @@ class AugmentPool:
     def __init__(self, augmenter: Augmenter, number: int) -> None:
         self._pool = start_workers(number, _take, augmenter)
 
-    def fill(self, epoch: int, examples: Int64s, starts: Int64s, out: npt.NDArray[np.int16]) -> None:
+    def fill(self, epoch: int, examples: Int64s, starts: Int64s, out: Crops) -> list[Changes]:
         """As of Augmenter, in a process that is free."""
         try:
-            out[:] = self._pool.submit(_fill, epoch, examples, starts, out.shape).result()
+            out[:], changes = self._pool.submit(_fill, epoch, examples, starts, out.shape).result()
+            return changes
         except BrokenProcessPool as error:
             raise DataError("a process that augments died without a word (killed, or out of memory?)") from error
 
@@ -159,7 +223,6 @@ def _take(augmenter: Augmenter) -> None:
     _augmenters.append(augmenter)
 
 
-def _fill(epoch: int, examples: Int64s, starts: Int64s, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
-    out = np.empty(shape, np.int16)
-    _augmenters[0].fill(epoch, examples, starts, out)
-    return out
+def _fill(epoch: int, examples: Int64s, starts: Int64s, shape: tuple[int, ...]) -> tuple[Crops, list[Changes]]:
+    out: Crops = np.empty(shape, _augmenters[0].dtype)
+    return out, _augmenters[0].fill(epoch, examples, starts, out)

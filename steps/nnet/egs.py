@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 from steps.feats.egs_format import Manifest
 from steps.feats.spec_augment import SpecAugmentOptions, draw_masks
 from steps.nnet.augment import Augmenter, AugmentPool
+from steps.nnet.augment_batch import DeviceChanges
 from steps.nnet.batch_plan import make_plan
 from steps.nnet.egs_files import EgsFiles, Int64s
 from steps.nnet.options import BatchOptions
@@ -37,14 +38,17 @@ class Batch:
     """B examples of one length; the front end (front_end.py) makes them ready for the network.
 
     Attributes:
-        feats: (B, T, F) float32, normalised; of waveform egs the samples, (B, num_samples) int16
+        feats: (B, T, F) float32, normalised; of waveform egs the samples, (B, num_samples) int16, or, full scale at 1,
+            float32 where there are changes to be made on the device
         labels: (B,) int64 speaker numbers
         masks: (B, M, 2) int32 what SpecAugment masks, as draw_masks says; M 0 or None: nothing
+        changes: what is still to be done to the samples
     """
 
     feats: Tensor
     labels: Tensor
     masks: Tensor | None = None
+    changes: tuple[DeviceChanges, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ class EgsReader:
         self._pinned = self._device.type == "cuda"
         self._part = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
         self._files = EgsFiles(egs_dir, manifest, scattered=batches.kind != "shuffled")
+        self._dtype = augmenter.dtype if augmenter else self._files.dtype
         try:
             self._plan = make_plan(batches, batch_size, seed, self._files)
         except DataError as error:
@@ -149,7 +154,7 @@ class EgsReader:
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        coming: deque[tuple[_Planned, Future[Tensor]]] = deque()
+        coming: deque[tuple[_Planned, Future[tuple[Tensor, list[DeviceChanges]]]]] = deque()
         planned = self._planned()
         jobs = self._augment_jobs if self._augmenter else 0
         with ExitStack() as stack:
@@ -162,10 +167,11 @@ class EgsReader:
                         plan = next(planned)
                         coming.append((plan, pool.submit(self._read, plan, augmenting)))
                     plan, future = coming.popleft()
-                    packed = future.result()
+                    packed, changes = future.result()
                     self.waited += time.perf_counter() - start
                     self.position = plan.after
-                    yield self._unpack(packed.to(self._device, non_blocking=True), plan)
+                    batch = self._unpack(packed.to(self._device, non_blocking=True), plan)
+                    yield replace(batch, changes=tuple(group.to(self._device) for group in changes))
             finally:
                 for _, future in coming:
                     future.cancel()
@@ -189,8 +195,11 @@ class EgsReader:
         rng = np.random.default_rng((self._seed, epoch, number, 1))
         return draw_masks(self._spec_augment, size, self._manifest.num_feats(rows), self._manifest.feat_dim, rng)
 
-    def _read(self, plan: "_Planned", augmenting: AugmentPool | None) -> Tensor:
-        """(bytes,) uint8: the examples of a batch, then speakers and masks as int32, for one copy to take all."""
+    def _read(self, plan: "_Planned", augmenting: AugmentPool | None) -> tuple[Tensor, list[DeviceChanges]]:
+        """(bytes,) uint8: the examples of a batch, then speakers and masks as int32, for one copy to take all.
+
+        And the changes to the samples that the device makes.
+        """
         shape, size = self._size(plan)
         masks = plan.masks.reshape(len(plan.examples), -1)
         packed = torch.empty(size + 4 * (masks.size + len(masks)), dtype=torch.uint8, pin_memory=self._pinned)
@@ -198,18 +207,19 @@ class EgsReader:
         array[size:].view(np.int32).reshape(len(masks), -1)[:] = np.column_stack(
             (self._files.speakers[plan.examples], masks)
         )
-        rows = array[: math.prod(shape) * self._files.dtype.itemsize].view(self._files.dtype).reshape(shape)
+        rows = array[: math.prod(shape) * self._dtype.itemsize].view(self._dtype).reshape(shape)
         if augmenting is None:
             self._files.read(plan.examples, plan.starts, rows)
-        else:
-            augmenting.fill(plan.epoch, plan.examples, plan.starts, rows)
-        return packed
+            return packed, []
+        changes = augmenting.fill(plan.epoch, plan.examples, plan.starts, rows)
+        return packed, [DeviceChanges.of(group, self._pinned) for group in changes]
 
     def _unpack(self, packed: Tensor, plan: "_Planned") -> Batch:
         """The batch in what `_read` gave, on whatever device it is."""
         shape, size = self._size(plan)
         waves = self._files.dtype == np.int16
-        data = packed[: math.prod(shape) * self._files.dtype.itemsize].view(torch.int16 if waves else torch.float32)
+        dtype = torch.int16 if self._dtype == np.int16 else torch.float32
+        data = packed[: math.prod(shape) * self._dtype.itemsize].view(dtype)
         numbers = packed[size:].view(torch.int32).view(shape[0], -1)
         masks = numbers[:, 1:].reshape(shape[0], -1, 2)
         return Batch(data.view(shape[0], -1) if waves else data.view(shape), numbers[:, 0].long(), masks)
@@ -217,7 +227,7 @@ class EgsReader:
     def _size(self, plan: "_Planned") -> tuple[tuple[int, int, int], int]:
         """Shape of the examples as they are packed, and the bytes that they take, a multiple of four."""
         shape = len(plan.examples), plan.rows, self._files.dim
-        return shape, -(-math.prod(shape) * self._files.dtype.itemsize // 4) * 4
+        return shape, -(-math.prod(shape) * self._dtype.itemsize // 4) * 4
 
     def _cut(self, epoch: int, number: int, examples: Int64s) -> tuple[Int64s, int]:
         """The row that each of EXAMPLES begins at, and how many rows they have, in batch NUMBER (from 1) of EPOCH."""
