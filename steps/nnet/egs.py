@@ -38,8 +38,7 @@ class Batch:
     """B examples of one length; the front end (front_end.py) makes them ready for the network.
 
     Attributes:
-        feats: (B, T, F) float32, normalised; of waveform egs the samples, (B, num_samples) int16, or, full scale at 1,
-            float32 where there are changes to be made on the device
+        feats: (B, T, F) float32, normalised; of waveform egs the samples, (B, num_samples) int16
         labels: (B,) int64 speaker numbers
         masks: (B, M, 2) int32 what SpecAugment masks, as draw_masks says; M 0 or None: nothing
         changes: what is still to be done to the samples
@@ -141,7 +140,6 @@ class EgsReader:
         self._pinned = self._device.type == "cuda"
         self._part = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
         self._files = EgsFiles(egs_dir, manifest, scattered=batches.kind != "shuffled")
-        self._dtype = augmenter.dtype if augmenter else self._files.dtype
         try:
             self._plan = make_plan(batches, batch_size, seed, self._files)
         except DataError as error:
@@ -207,7 +205,7 @@ class EgsReader:
         array[size:].view(np.int32).reshape(len(masks), -1)[:] = np.column_stack(
             (self._files.speakers[plan.examples], masks)
         )
-        rows = array[: math.prod(shape) * self._dtype.itemsize].view(self._dtype).reshape(shape)
+        rows = array[: math.prod(shape) * self._files.dtype.itemsize].view(self._files.dtype).reshape(shape)
         if augmenting is None:
             self._files.read(plan.examples, plan.starts, rows)
             return packed, []
@@ -218,8 +216,7 @@ class EgsReader:
         """The batch in what `_read` gave, on whatever device it is."""
         shape, size = self._size(plan)
         waves = self._files.dtype == np.int16
-        dtype = torch.int16 if self._dtype == np.int16 else torch.float32
-        data = packed[: math.prod(shape) * self._dtype.itemsize].view(dtype)
+        data = packed[: math.prod(shape) * self._files.dtype.itemsize].view(torch.int16 if waves else torch.float32)
         numbers = packed[size:].view(torch.int32).view(shape[0], -1)
         masks = numbers[:, 1:].reshape(shape[0], -1, 2)
         return Batch(data.view(shape[0], -1) if waves else data.view(shape), numbers[:, 0].long(), masks)
@@ -227,7 +224,7 @@ class EgsReader:
     def _size(self, plan: "_Planned") -> tuple[tuple[int, int, int], int]:
         """Shape of the examples as they are packed, and the bytes that they take, a multiple of four."""
         shape = len(plan.examples), plan.rows, self._files.dim
-        return shape, -(-math.prod(shape) * self._dtype.itemsize // 4) * 4
+        return shape, -(-math.prod(shape) * self._files.dtype.itemsize // 4) * 4
 
     def _cut(self, epoch: int, number: int, examples: Int64s) -> tuple[Int64s, int]:
         """The row that each of EXAMPLES begins at, and how many rows they have, in batch NUMBER (from 1) of EPOCH."""

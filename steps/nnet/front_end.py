@@ -38,7 +38,7 @@ class FrontEnd:
         feats = batch.feats
         if self._extractor is not None:
             with whole_float32():
-                if feats.is_floating_point():
+                if batch.changes:
                     feats = make_changes(feats, batch.changes)
                 feats = self._extractor.batch(feats)
             feats = normalize_batch(feats, self._normalization)
