@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 from steps.feats.egs_format import Manifest
 from steps.feats.spec_augment import SpecAugmentOptions, draw_masks
 from steps.nnet.augment import Augmenter, AugmentPool
+from steps.nnet.augment_batch import DeviceChanges
 from steps.nnet.batch_plan import make_plan
 from steps.nnet.egs_files import EgsFiles, Int64s
 from steps.nnet.options import BatchOptions
@@ -40,11 +41,13 @@ class Batch:
         feats: (B, T, F) float32, normalised; of waveform egs the samples, (B, num_samples) int16
         labels: (B,) int64 speaker numbers
         masks: (B, M, 2) int32 what SpecAugment masks, as draw_masks says; M 0 or None: nothing
+        changes: what is still to be done to the samples
     """
 
     feats: Tensor
     labels: Tensor
     masks: Tensor | None = None
+    changes: tuple[DeviceChanges, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class EgsReader:
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        coming: deque[tuple[_Planned, Future[Tensor]]] = deque()
+        coming: deque[tuple[_Planned, Future[tuple[Tensor, list[DeviceChanges]]]]] = deque()
         planned = self._planned()
         jobs = self._augment_jobs if self._augmenter else 0
         with ExitStack() as stack:
@@ -162,10 +165,11 @@ class EgsReader:
                         plan = next(planned)
                         coming.append((plan, pool.submit(self._read, plan, augmenting)))
                     plan, future = coming.popleft()
-                    packed = future.result()
+                    packed, changes = future.result()
                     self.waited += time.perf_counter() - start
                     self.position = plan.after
-                    yield self._unpack(packed.to(self._device, non_blocking=True), plan)
+                    batch = self._unpack(packed.to(self._device, non_blocking=True), plan)
+                    yield replace(batch, changes=tuple(group.to(self._device) for group in changes))
             finally:
                 for _, future in coming:
                     future.cancel()
@@ -189,8 +193,11 @@ class EgsReader:
         rng = np.random.default_rng((self._seed, epoch, number, 1))
         return draw_masks(self._spec_augment, size, self._manifest.num_feats(rows), self._manifest.feat_dim, rng)
 
-    def _read(self, plan: "_Planned", augmenting: AugmentPool | None) -> Tensor:
-        """(bytes,) uint8: the examples of a batch, then speakers and masks as int32, for one copy to take all."""
+    def _read(self, plan: "_Planned", augmenting: AugmentPool | None) -> tuple[Tensor, list[DeviceChanges]]:
+        """(bytes,) uint8: the examples of a batch, then speakers and masks as int32, for one copy to take all.
+
+        And the changes to the samples that the device makes.
+        """
         shape, size = self._size(plan)
         masks = plan.masks.reshape(len(plan.examples), -1)
         packed = torch.empty(size + 4 * (masks.size + len(masks)), dtype=torch.uint8, pin_memory=self._pinned)
@@ -201,9 +208,9 @@ class EgsReader:
         rows = array[: math.prod(shape) * self._files.dtype.itemsize].view(self._files.dtype).reshape(shape)
         if augmenting is None:
             self._files.read(plan.examples, plan.starts, rows)
-        else:
-            augmenting.fill(plan.epoch, plan.examples, plan.starts, rows)
-        return packed
+            return packed, []
+        changes = augmenting.fill(plan.epoch, plan.examples, plan.starts, rows)
+        return packed, [DeviceChanges.of(group, self._pinned) for group in changes]
 
     def _unpack(self, packed: Tensor, plan: "_Planned") -> Batch:
         """The batch in what `_read` gave, on whatever device it is."""

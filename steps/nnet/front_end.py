@@ -1,4 +1,5 @@
-"""What stands between a batch of egs and the network, on the device: features of waveforms, their CMN, SpecAugment.
+"""What stands between a batch of egs and the network, on the device: what augmentation left to do, features of
+waveforms, their CMN, SpecAugment.
 
 train.py sends every batch through FrontEnd. Without gradients, and in float32 whatever the network computes in.
 """
@@ -13,6 +14,7 @@ from steps.feats.egs_format import Manifest
 from steps.feats.extractor import FeatureExtractor
 from steps.feats.normalize import NormalizeOptions
 from steps.feats.spec_augment import SpecAugmentOptions
+from steps.nnet.augment_batch import make_changes
 from steps.nnet.egs import Batch
 from steps.nnet.layers import whole_float32
 
@@ -36,11 +38,13 @@ class FrontEnd:
         feats = batch.feats
         if self._extractor is not None:
             with whole_float32():
+                if batch.changes:
+                    feats = make_changes(feats, batch.changes)
                 feats = self._extractor.batch(feats)
             feats = normalize_batch(feats, self._normalization)
         if self._spec_augment is not None and batch.masks is not None:
             feats = mask(feats, batch.masks, self._spec_augment)
-        return replace(batch, feats=feats)
+        return replace(batch, feats=feats, changes=())
 
 
 def normalize_batch(feats: Tensor, options: NormalizeOptions) -> Tensor:

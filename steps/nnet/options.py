@@ -127,6 +127,9 @@ class TrainOptions:
         num_threads: CPU threads of each rank; 0: as OMP_NUM_THREADS says (torchrun sets it to 1), else all cores
         reader_threads: threads of each rank that read egs
         augment_jobs: processes of each rank that augment, where training augments waveforms
+        augment_on: where the effects are computed: in those processes, or, as far as they can (noise, rooms, filters,
+            gain), for all of a batch at once on the device, for which the processes only read and draw; the same to
+            the rounding
         verify: compare the sha256 of all egs with the manifest before the first step
     """
 
@@ -167,6 +170,7 @@ class TrainOptions:
     num_threads: int = 0
     reader_threads: int = 1
     augment_jobs: int = 1
+    augment_on: Literal["processes", "device"] = "processes"
     verify: bool = False
 
     def __post_init__(self) -> None:

@@ -140,7 +140,8 @@ class Trainer:
         self.augmentation, augmenter = augmentation, None
         if augmentation is not None:
             scattered = options.batch_options.kind != "shuffled"
-            augmenter = Augmenter(egs_dir, self.manifest, augmentation, options.seed, scattered)
+            defers = options.augment_on == "device"
+            augmenter = Augmenter(egs_dir, self.manifest, augmentation, options.seed, scattered, defers)
         self.front_end = FrontEnd(self.manifest, options.spec_augment, world.device)
         self.reader = EgsReader(
             egs_dir,

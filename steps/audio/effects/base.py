@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from steps.audio.effects.pending import Operation, Pending
 from steps.audio.reading import Samples
 
 Rng = np.random.Generator
@@ -31,12 +32,32 @@ class Effect(ABC):
             (num_samples,) float32; only speed, time stretching and trimming change the number
         """
 
+    def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
+        """PENDING with this effect, which has drawn all its random numbers, as `__call__` would, but may still wait."""
+        return Pending(self(pending.made(), rate, rng, speaker))
+
     def input_length(self, num_samples: int) -> int:
         """How many samples it must be given, whatever it draws, for NUM_SAMPLES at least to come out.
 
         For training, which cuts its crops after the effects. What trimming takes away cannot be foreseen.
         """
         return num_samples
+
+
+class Drawn(Effect):
+    """An effect whose random choices depend on the number of samples, not on the samples, which it keeps."""
+
+    @abstractmethod
+    def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
+        """What to do to NUM_SAMPLES samples; the rest as of `Effect.__call__`."""
+
+    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+        """See Effect."""
+        return self.draw(len(samples), rate, rng, speaker).on(samples)
+
+    def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
+        """See Effect."""
+        return pending.then(self.draw(len(pending.samples), rate, rng, speaker))
 
 
 def generator(seed: int, epoch: int, utt: str) -> Rng:

@@ -7,6 +7,7 @@ import numpy as np
 
 from steps.audio.effects.base import Effect, Rng, fit_length
 from steps.audio.effects.build import build_effect
+from steps.audio.effects.pending import Pending
 from steps.audio.effects.sources import Sources
 from steps.audio.reading import Samples, resample
 from steps.utils.errors import DataError
@@ -27,9 +28,13 @@ class Chain(Effect):
 
     def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
         """See the class."""
+        return self.defer(Pending(samples), rate, rng, speaker).made()
+
+    def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
+        """See Effect."""
         for effect in self.effects:
-            samples = effect(samples, rate, rng, speaker)
-        return samples
+            pending = effect.defer(pending, rate, rng, speaker)
+        return pending
 
     def input_length(self, num_samples: int) -> int:
         """What the effects need one after the other."""
@@ -58,9 +63,9 @@ class Sometimes(Chain):
             raise DataError(f"Sometimes: probability is {probability:g}; it must lie between 0 and 1")
         self._probability = probability
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
-        """See the class."""
-        return super().__call__(samples, rate, rng, speaker) if rng.random() < self._probability else samples
+    def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
+        """See Effect."""
+        return super().defer(pending, rate, rng, speaker) if rng.random() < self._probability else pending
 
     def input_length(self, num_samples: int) -> int:
         """What the effects need, or nothing does."""
@@ -83,17 +88,17 @@ class OneOf(Chain):
             raise DataError(f"OneOf: {len(effects)} effects with the weights {weights}")
         self._bounds = np.cumsum(weights) / sum(weights)
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
-        """See the class."""
+    def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
+        """See Effect."""
         chosen = int(np.searchsorted(self._bounds, rng.random(), side="right"))
-        return self.effects[min(chosen, len(self.effects) - 1)](samples, rate, rng, speaker)
+        return self.effects[min(chosen, len(self.effects) - 1)].defer(pending, rate, rng, speaker)
 
     def input_length(self, num_samples: int) -> int:
         """What the most demanding of the effects needs."""
         return max(effect.input_length(num_samples) for effect in self.effects)
 
 
-class AtRate(Chain):
+class AtRate(Effect):
     """Effects at another sample rate, as a telephone has; the result has the old rate and length again.
 
     Args:
@@ -103,7 +108,7 @@ class AtRate(Chain):
     """
 
     def __init__(self, sources: Sources, rate: int, effects: list[dict[str, Any]]) -> None:
-        super().__init__(sources, effects)
+        self._chain = Chain(sources, effects)
         if rate < 1:
             raise DataError(f"AtRate: rate is {rate}; it must be at least 1 Hz")
         self._rate = rate
@@ -111,15 +116,15 @@ class AtRate(Chain):
     def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
         """See the class."""
         if rate == self._rate:
-            return super().__call__(samples, rate, rng, speaker)
+            return self._chain(samples, rate, rng, speaker)
         inside = resample(samples, rate, self._rate)
         if not len(inside):  # a few samples only
             return samples
-        return fit_length(resample(super().__call__(inside, self._rate, rng, speaker), self._rate, rate), len(samples))
+        return fit_length(resample(self._chain(inside, self._rate, rng, speaker), self._rate, rate), len(samples))
 
     def input_length(self, num_samples: int) -> int:
         """What the effects need, and a few samples more: lengths are rounded at the rate inside."""
-        needed = super().input_length(num_samples)
+        needed = self._chain.input_length(num_samples)
         return needed if needed <= num_samples else needed + _ROUNDING
 
 

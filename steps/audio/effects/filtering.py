@@ -1,12 +1,62 @@
 """Band-passes as effects; the filter itself is in steps/audio/filters.py."""
 
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
 from steps.audio.effects.base import Effect, Rng
+from steps.audio.effects.pending import Operation, Parts, Pending
 from steps.audio.filters import BandpassOptions, butter_bandpass
 from steps.audio.reading import Samples
 from steps.utils.errors import DataError
 
 
-class BandPass(Effect):
+@dataclass(frozen=True)
+class Filter(Operation):
+    """A band-pass of audio at a rate, forwards only."""
+
+    options: BandpassOptions
+    rate: int
+
+    def on(self, samples: Samples) -> Samples:
+        """See Operation."""
+        return butter_bandpass(samples, self.rate, **vars(self.options))
+
+    def parts(self, num_samples: int) -> Parts:
+        """As long an impulse response as there are samples gives the same, whatever the filter remembers."""
+        return Parts("convolve", _impulse_response(self.options, self.rate, num_samples))
+
+
+@lru_cache(maxsize=64)
+def _impulse_response(options: BandpassOptions, rate: int, num_samples: int) -> Samples:
+    impulse = np.zeros(num_samples, np.float32)
+    impulse[0] = 1
+    response = butter_bandpass(impulse, rate, **vars(options))
+    heard = np.flatnonzero(np.abs(response) > 1e-8)
+    return response[: int(heard[-1]) + 1]
+
+
+class _Band(Effect):
+    """A band-pass of drawn options; what goes forwards only may wait."""
+
+    @abstractmethod
+    def _options(self, rng: Rng) -> BandpassOptions: ...
+
+    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+        """DataError: audio at RATE has no such band."""
+        return Filter(self._options(rng), rate).on(samples)
+
+    def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
+        """See Effect."""
+        options = self._options(rng)
+        options.check_rate(rate)
+        pending = pending.then(Filter(options, rate))
+        return Pending(pending.made()) if options.zero_phase else pending
+
+
+class BandPass(_Band):
     """A Butterworth band-pass; the defaults are the telephone band.
 
     Args:
@@ -17,14 +67,13 @@ class BandPass(Effect):
     """
 
     def __init__(self, low: float = 300.0, high: float = 3400.0, order: int = 15, zero_phase: bool = False) -> None:
-        self._options = BandpassOptions(low, high, order, zero_phase)
+        self._band = BandpassOptions(low, high, order, zero_phase)
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
-        """DataError: audio at RATE has no such band."""
-        return butter_bandpass(samples, rate, **vars(self._options))
+    def _options(self, rng: Rng) -> BandpassOptions:
+        return self._band
 
 
-class RandomBandPass(Effect):
+class RandomBandPass(_Band):
     """A Butterworth band-pass with edges drawn from lists.
 
     Args:
@@ -45,9 +94,8 @@ class RandomBandPass(Effect):
         highs = [2000.0, 3000.0, 3400.0, 4000.0, 5000.0, 6000.0, 7000.0] if highs is None else highs
         if not lows or not highs:
             raise DataError("RandomBandPass: an empty list of edges")
-        self._options = [[BandpassOptions(low, high, order, zero_phase) for high in highs] for low in lows]
+        self._bands = [[BandpassOptions(low, high, order, zero_phase) for high in highs] for low in lows]
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
-        """DataError: audio at RATE has no such band."""
-        row = self._options[rng.integers(len(self._options))]
-        return butter_bandpass(samples, rate, **vars(row[rng.integers(len(row))]))
+    def _options(self, rng: Rng) -> BandpassOptions:
+        row = self._bands[rng.integers(len(self._bands))]
+        return row[rng.integers(len(row))]

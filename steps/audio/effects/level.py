@@ -1,16 +1,33 @@
 """How loud the audio is: random gain, and loudness brought to a target."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from steps.audio.effects.base import Effect, Rng
+from steps.audio.effects.base import Drawn, Effect, Rng
+from steps.audio.effects.pending import Operation, Parts
 from steps.audio.loudness import loudness
 from steps.audio.reading import Samples
 from steps.utils.errors import DataError
 
 
-class Gain(Effect):
+@dataclass(frozen=True)
+class Scale(Operation):
+    """Every sample multiplied with a factor."""
+
+    factor: np.float32
+
+    def on(self, samples: Samples) -> Samples:
+        """See Operation."""
+        return samples * self.factor
+
+    def parts(self, num_samples: int) -> Parts:
+        """See Operation."""
+        return Parts("scale", np.array([self.factor], np.float32))
+
+
+class Gain(Drawn):
     """A random gain.
 
     Args:
@@ -23,9 +40,9 @@ class Gain(Effect):
             raise DataError(f"Gain: low and high are {low:g} and {high:g} dB; low must not be above high")
         self._low, self._high = low, high
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+    def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
         """See the class."""
-        return samples * np.float32(10 ** (rng.uniform(self._low, self._high) / 20))
+        return Scale(np.float32(10 ** (rng.uniform(self._low, self._high) / 20)))
 
 
 class Loudness(Effect):

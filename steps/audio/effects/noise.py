@@ -1,11 +1,13 @@
 """Additive effects: noise, music and babble from recordings, and Gaussian noise, at chosen signal-to-noise ratios."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from steps.audio.effects.base import Effect, Rng, power
+from steps.audio.effects.base import Drawn, Rng, power
+from steps.audio.effects.pending import Operation, Parts
 from steps.audio.effects.sources import Sources
 from steps.audio.reading import Samples
 from steps.utils.errors import DataError
@@ -25,6 +27,46 @@ def gain_for(samples: Samples, noise: Samples, snr: float) -> np.float32:
     return np.float32(10 ** ((level(samples) - level(noise) - snr) / 20))
 
 
+@dataclass(frozen=True)
+class Mix(Operation):
+    """Noises added, each so many dB below the whole of the samples.
+
+    Attributes:
+        noises: where each begins, its samples, its signal-to-noise ratio
+    """
+
+    noises: list[tuple[int, Samples, float]]
+
+    def on(self, samples: Samples) -> Samples:
+        """See Operation."""
+        mixed = samples.copy()
+        for start, noise, snr in self.noises:
+            mixed[start : start + len(noise)] += gain_for(samples, noise, snr) * noise
+        return mixed
+
+    def parts(self, num_samples: int) -> Parts:
+        """See Operation."""
+        added = np.zeros(num_samples, np.float32)
+        for start, noise, snr in self.noises:
+            added[start : start + len(noise)] += np.float32(10 ** ((-level(noise) - snr) / 20)) * noise
+        return Parts("add", added, relative=True)
+
+
+@dataclass(frozen=True)
+class Sum(Operation):
+    """Samples (num_samples,) added as they are."""
+
+    added: Samples
+
+    def on(self, samples: Samples) -> Samples:
+        """See Operation."""
+        return samples + self.added
+
+    def parts(self, num_samples: int) -> Parts:
+        """See Operation."""
+        return Parts("add", self.added)
+
+
 class _Snr:
     """A signal-to-noise ratio in dB: one of SNRS where they are given, else uniform between LOW and HIGH."""
 
@@ -39,7 +81,7 @@ class _Snr:
         return float(rng.uniform(self._low, self._high))
 
 
-class AddNoise(Effect):
+class AddNoise(Drawn):
     """Noise or music over the whole utterance, as background noises of Kaldi's augment_data_dir.py.
 
     Args:
@@ -68,12 +110,10 @@ class AddNoise(Effect):
         self._snr = _Snr(snr_low, snr_high, snrs)
         self._min, self._max = min_count, max_count
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+    def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
         """Each noise is scaled against the utterance alone, so several are louder than one."""
-        mixed = samples.copy()
-        for noise in self._noises(int(rng.integers(self._min, self._max + 1)), len(samples), rate, rng, speaker):
-            mixed += gain_for(samples, noise, self._snr.draw(rng)) * noise
-        return mixed
+        noises = self._noises(int(rng.integers(self._min, self._max + 1)), num_samples, rate, rng, speaker)
+        return Mix([(0, noise, self._snr.draw(rng)) for noise in noises])
 
     def _noises(self, count: int, num_samples: int, rate: int, rng: Rng, speaker: str) -> list[Samples]:
         return [self._pool.piece(rng, num_samples, rate) for _ in range(count)]
@@ -106,7 +146,7 @@ class Babble(AddNoise):
         return self._pool.voices(rng, count, num_samples, rate, speaker)
 
 
-class AddForegroundNoise(Effect):
+class AddForegroundNoise(Drawn):
     """One noise after the other, as foreground noises of Kaldi's augment_data_dir.py.
 
     Each has a ratio of its own; its level is that of what is heard of it, the utterance's that of all of it.
@@ -135,18 +175,17 @@ class AddForegroundNoise(Effect):
         self._snr = _Snr(snr_low, snr_high, snrs)
         self._gap = gap
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+    def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
         """See the class."""
-        mixed = samples.copy()
-        start = 0
-        while start < len(mixed):
-            noise = self._pool.piece(rng, len(mixed) - start, rate, loop=False)
-            mixed[start : start + len(noise)] += gain_for(samples, noise, self._snr.draw(rng)) * noise
+        noises, start = [], 0
+        while start < num_samples:
+            noise = self._pool.piece(rng, num_samples - start, rate, loop=False)
+            noises.append((start, noise, self._snr.draw(rng)))
             start += len(noise) + round(self._gap * rate)
-        return mixed
+        return Mix(noises)
 
 
-class GaussianNoise(Effect):
+class GaussianNoise(Drawn):
     """White noise of a random amplitude.
 
     Args:
@@ -160,7 +199,7 @@ class GaussianNoise(Effect):
             raise DataError(f"GaussianNoise: {text}")
         self._min, self._max = min_amplitude, max_amplitude
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+    def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
         """See the class."""
         amplitude = np.float32(rng.uniform(self._min, self._max))
-        return samples + amplitude * rng.standard_normal(len(samples), dtype=np.float32)
+        return Sum(amplitude * rng.standard_normal(num_samples, dtype=np.float32))

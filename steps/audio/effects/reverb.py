@@ -1,10 +1,12 @@
 """Reverberation with measured or simulated impulse responses."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from steps.audio.effects.base import Effect, Rng, power
+from steps.audio.effects.base import Drawn, Rng, power
+from steps.audio.effects.pending import Operation, Parts
 from steps.audio.effects.sources import Sources
 from steps.audio.reading import Samples
 from steps.utils.errors import DataError
@@ -13,7 +15,23 @@ _DIRECT = 0.5  # of the highest peak
 _LONGEST = 10.0  # seconds; what is longer is no impulse response
 
 
-class Reverberate(Effect):
+@dataclass(frozen=True)
+class Room(Operation):
+    """Convolution with an impulse response, as `reverberate`."""
+
+    response: Samples
+    keep_power: bool
+
+    def on(self, samples: Samples) -> Samples:
+        """See Operation."""
+        return reverberate(samples, self.response, self.keep_power)
+
+    def parts(self, num_samples: int) -> Parts:
+        """See Operation."""
+        return Parts("convolve", _unit(self.response), self.keep_power, direct_path(self.response))
+
+
+class Reverberate(Drawn):
     """A random room, as Kaldi's wav-reverberate with --shift-output.
 
     The response is scaled to unit energy; what comes before its direct path is cut off the result, so that speech keeps
@@ -29,9 +47,9 @@ class Reverberate(Effect):
         self._pool = sources.pool("rir")
         self._keep_power = keep_power
 
-    def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
+    def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
         """See the class."""
-        return reverberate(samples, self._pool.whole(rng, rate, _LONGEST), self._keep_power)
+        return Room(self._pool.whole(rng, rate, _LONGEST), self._keep_power)
 
 
 def reverberate(samples: Samples, response: Samples, keep_power: bool = True) -> Samples:
@@ -42,16 +60,21 @@ def reverberate(samples: Samples, response: Samples, keep_power: bool = True) ->
     """
     from scipy.signal import oaconvolve  # slow to import
 
-    energy = math.sqrt(power(response) * len(response))
-    if energy == 0:
-        raise DataError("an impulse response is all zero")
-    convolved = oaconvolve(samples, response / np.float32(energy)).astype(np.float32, copy=False)
+    convolved = oaconvolve(samples, _unit(response)).astype(np.float32, copy=False)
     direct = direct_path(response)
     result: Samples = convolved[direct : direct + len(samples)]
     after = power(convolved)
     if keep_power and after > 0:
         return result * np.float32(math.sqrt(power(samples) / after))
     return result
+
+
+def _unit(response: Samples) -> Samples:
+    """RESPONSE with an energy of one."""
+    energy = math.sqrt(power(response) * len(response))
+    if energy == 0:
+        raise DataError("an impulse response is all zero")
+    return response / np.float32(energy)
 
 
 def direct_path(response: Samples) -> int:
