@@ -191,9 +191,8 @@ def split(scores: Floats, target: Bools, trials: Path | None = None) -> tuple[Fl
     """
     if not np.isfinite(scores).all():
         row = int(np.isfinite(scores).argmin())
-        raise DataError(
-            f"score of trial {row + 1} is {'not a number' if np.isnan(scores[row]) else 'infinite'}", trials
-        )
+        problem = "not a number" if np.isnan(scores[row]) else "infinite"
+        raise DataError(f"score of trial {row + 1} is {problem}", trials, row + 1)
     targets, nontargets = scores[target], scores[~target]
     for name, part in (("target", targets), ("nontarget", nontargets)):
         if not len(part):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from steps.backend.metrics import Roc
 
 Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.number]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Pav:
 
 
 def weighted_ece(
-    target_llrs: Floats, target_weights: Floats, nontarget_llrs: Floats, nontarget_weights: Floats, log_odds: Floats
+    target_llrs: Floats, target_weights: Numbers, nontarget_llrs: Floats, nontarget_weights: Numbers, log_odds: Floats
 ) -> Floats:
     """Empirical cross-entropy in bits (Ramos and Gonzalez-Rodriguez 2008) at each of LOG_ODDS, the natural prior ones.
 

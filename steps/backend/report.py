@@ -6,7 +6,8 @@ from itertools import groupby
 from pathlib import Path
 
 from steps.backend.bootstrap import interval
-from steps.backend.plots import plot_det, plot_scores
+from steps.backend.plots import plot_det, plot_paths, plot_scores
+from steps.backend.plots_llr import plot_ece, plot_tippett
 from steps.backend.results import Evaluation, Record, Result, cost_interval, percent, percent_interval
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
@@ -55,7 +56,12 @@ class PageJob:
         record = result.record
         label = "log-likelihood ratio" if self.evaluation.llr else "score"
         out = self.plots / f"scores_{record.trials}_{record.backend}.png"
-        plot_scores(result.targets, result.nontargets, [out], f"{record.trials}, {record.backend}", label)
+        title = f"{record.trials}, {record.backend}"
+        plot_scores(result.targets, result.nontargets, [out], title, label)
+        if self.evaluation.llr:
+            for kind, plot in (("tippett", plot_tippett), ("ece", plot_ece)):
+                paths = plot_paths(self.plots / f"{kind}_{record.trials}_{record.backend}")
+                plot(result.targets, result.nontargets, paths, title)
         return result
 
 
@@ -66,7 +72,7 @@ def write_page(path: Path, title: str, settings: str, baseline: str, results: Se
         systems = sorted(group, key=lambda result: result.record.eer)
         curves = {result.record.backend: result.curve for result in systems}
         plot_det(curves, [path.parent / "plots" / f"det_{name}{suffix}" for suffix in (".png", ".svg")], name)
-        sections.append(_section(name, systems, baseline))
+        sections.append("\n\n".join([_section(name, systems, baseline), *_analyses(path.parent, systems)]))
     curves_of_training = sorted((path.parent / "plots").glob("training*.png"))
     sections += [f"## Training\n\n![Training curves](plots/{plot.name})" for plot in curves_of_training]
     draws = len(results[0].draws.eer)
@@ -85,13 +91,16 @@ def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
     """What the page says of one trial list, best system first."""
     first = systems[0].record
     protocols = sorted({result.record.protocol for result in systems})
-    columns = ["back-end", "EER %", "ROCCH-EER %", *(f"minDCF {prior}" for prior in first.min_dcf)]
+    columns = ["back-end", "EER %", "ROCCH-EER %", *(f"minDCF {prior}" for prior in first.min_dcf), "minCllr"]
     rows = [_row(result.record, baseline) for result in systems]
+    if len(protocols) > 1:
+        columns.append("protocol")
+        rows = [[*row, result.record.protocol] for row, result in zip(rows, systems, strict=True)]
     histograms = ", ".join(f"[{r.record.backend}](plots/scores_{name}_{r.record.backend}.png)" for r in systems)
     parts = [
         f"## {name}",
         f"{first.num_target:,} target and {first.num_nontarget:,} nontarget trials of {first.num_speakers:,} speakers; "
-        f"{', '.join(protocols)}.",
+        f"{protocols[0] if len(protocols) == 1 else 'several protocols'}.",
         table(columns, rows),
         *(_calibration(result.record) for result in systems),
         _differences(systems),
@@ -101,18 +110,35 @@ def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def _analyses(exp_dir: Path, systems: Sequence[Result]) -> list[str]:
+    """Links to what analyze_trials.py has written, if it has."""
+    names = {result.record.backend: f"analysis/{result.record.trials}.{result.record.backend}.md" for result in systems}
+    links = [f"[{backend}]({name})" for backend, name in names.items() if (exp_dir / name).exists()]
+    return [f"By condition, with the worst speakers and trials: {', '.join(links)}."] if links else []
+
+
 def _row(record: Record, baseline: str) -> list[str]:
     name = f"*{record.backend}* (baseline)" if record.backend == baseline else record.backend
     cells = [name, f"**{percent(record.eer)}** {percent_interval(record.eer_ci)}", percent(record.rocch_eer)]
-    return cells + [f"{cost:.3f} {cost_interval(record.min_dcf_ci[prior])}" for prior, cost in record.min_dcf.items()]
+    cells += [f"{cost:.3f} {cost_interval(record.min_dcf_ci[prior])}" for prior, cost in record.min_dcf.items()]
+    return [*cells, f"{record.min_cllr:.3f} {cost_interval(record.min_cllr_ci)}"]
 
 
 def _calibration(record: Record) -> str:
     """What scores that are log-likelihood ratios cost when they are believed."""
-    if record.act_dcf is None or record.cllr is None:
+    if record.act_dcf is None or record.act_dcf_ci is None or record.cllr is None:
         return ""
-    costs = ", ".join(f"{cost:.3f} at {prior}" for prior, cost in record.act_dcf.items())
-    return f"{record.backend} taken as log-likelihood ratios: actDCF {costs}; Cllr {record.cllr:.3f} bits."
+    costs = ", ".join(
+        f"{cost:.3f} {cost_interval(record.act_dcf_ci[prior])} at {prior}" for prior, cost in record.act_dcf.items()
+    )
+    plots = ", ".join(
+        f"[{name}](plots/{kind}_{record.trials}_{record.backend}.png)"
+        for name, kind in (("Tippett plot", "tippett"), ("ECE plot", "ece"))
+    )
+    return (
+        f"{record.backend} taken as log-likelihood ratios: actDCF {costs}; Cllr {record.cllr:.3f} "
+        f"{cost_interval(record.cllr_ci)} bits. {plots}."
+    )
 
 
 def _differences(systems: Sequence[Result]) -> str:

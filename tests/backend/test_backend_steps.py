@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from steps.adapt_plda import adapt_plda
+from steps.analyze_trials import analyze_trials
 from steps.compute_metrics import compute_metrics
 from steps.datadir.ark import write_vectors
 from steps.datadir.trials import read_scores, read_trials
 from steps.make_results import make_results
 from steps.normalize_scores import normalize_scores
 from steps.plot_det import plot_det
+from steps.plot_ece import plot_ece
 from steps.plot_scores import plot_scores
+from steps.plot_tippett import plot_tippett
 from steps.score_backend import score_backend
 from steps.score_cosine import score_cosine
 from steps.score_plda import score_plda
@@ -120,6 +123,11 @@ def test_a_whole_back_end(
         if line.startswith("| statistics - "):
             assert line.endswith("| yes |")
 
+    for kind in ("tippett", "ece"):
+        for suffix in (".png", ".svg"):
+            assert (exp / "plots" / f"{kind}_eval_plda{suffix}").stat().st_size > 5000
+    assert not (exp / "plots" / "ece_eval_cosine.png").exists()  # no likelihood ratios
+
     capsys.readouterr()
     run(
         compute_metrics,
@@ -134,6 +142,30 @@ def test_a_whole_back_end(
     )
     assert "Cllr" in capsys.readouterr().out
     assert json.loads((exp / "one.json").read_text()) == records[2]
+
+
+def test_the_protocol_is_told_by_the_name_of_a_score_file(
+    kaldi: Path, data: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side, exp = kaldi / "backend" / "eval.ark", tmp_path / "exp"
+    for name in ("eval.cosine", "eval.cosine@len1.5s", "eval.plda@full-tta10x400"):
+        run(score_cosine, data / "trials", side, side, exp / "scores" / name)
+    run(analyze_trials, data / "trials", exp / "scores" / "eval.cosine@len1.5s", exp, "--draws", 0)
+    run(make_results, exp, data, "--draws", 0, "--nj", 1, "--priors", "[0.05,0.01:10:1]")
+    links = "trials: [cosine@len1.5s](analysis/eval.cosine@len1.5s.md)."
+    assert links in (exp / "RESULTS.md").read_text() and (exp / "analysis" / "eval.cosine@len1.5s.md").exists()
+    records = {record["backend"]: record for record in json.loads((exp / "results.json").read_text())}
+    assert records["cosine"]["protocol"] == "whole utterance"
+    assert records["cosine@len1.5s"]["protocol"] == "1.5 s of speech from the middle"
+    assert records["plda@full-tta10x400"]["protocol"] == "enrolment: whole utterance, test: 10 crops of 400 frames"
+    assert "cllr" in records["plda@full-tta10x400"] and "cllr" not in records["cosine"]
+    assert {record["trials"] for record in records.values()} == {"eval"}
+    assert list(records["cosine"]["min_dcf"]) == ["0.05", "0.01:10:1"]
+    assert "| 1.5 s of speech from the middle |" in (exp / "RESULTS.md").read_text()
+    capsys.readouterr()
+    run(compute_metrics, data / "trials", exp / "scores" / "eval.cosine@len1.5s", "--two-way", "--draws", 20)
+    output = capsys.readouterr().out
+    assert output.startswith("eval.cosine@len1.5s: ") and "1.5 s of speech" in output and "minCllr" in output
 
 
 def test_adapted_back_end_scores_its_domain_better(kaldi_full: Path, tmp_path: Path, run: Run) -> None:
@@ -159,7 +191,9 @@ def test_plots(kaldi: Path, data: Path, tmp_path: Path, run: Run, suffix: str) -
     start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix]
     run(plot_det, data / "trials", f"[{tmp_path / 'eval.one'},{tmp_path / 'eval.two'}]", tmp_path / f"det{suffix}")
     run(plot_scores, data / "trials", tmp_path / "eval.one", tmp_path / f"scores{suffix}")
-    for plot in ("det", "scores"):
+    run(plot_tippett, data / "trials", tmp_path / "eval.one", tmp_path / f"tippett{suffix}")
+    run(plot_ece, data / "trials", tmp_path / "eval.one", tmp_path / f"ece{suffix}")
+    for plot in ("det", "scores", "tippett", "ece"):
         assert (tmp_path / f"{plot}{suffix}").read_bytes().startswith(start)
 
 
@@ -221,6 +255,13 @@ def test_bad_scores_are_told_in_one_line(tmp_path: Path, fails: Callable[..., st
     assert "eval.cosine" in fails(compute_metrics, trials, scores)
     scores.write_text("a-1 a-2 1.5\na-1 b-1 nan\n")
     assert f"{scores}:2: " in fails(compute_metrics, trials, scores)
+    scores.write_text("a-1 a-2 1.5\na-1 b-1 -inf\n")
+    assert f"{trials}:2: score of trial 2 is infinite" in fails(compute_metrics, trials, scores)
+    scores.write_text("a-1 a-2 1.5\na-1 b-1 0\n")
+    assert "operating point '2.0'" in fails(compute_metrics, trials, scores, "--priors", "[2]")
+    odd = scores.with_name("eval.cosine@len")
+    odd.write_text(scores.read_text())
+    assert "protocol 'len' is not full" in fails(compute_metrics, trials, odd)
     assert "no trial lists in it" in fails(make_results, tmp_path, tmp_path / "nowhere")
     data = tmp_path / "data" / "dev"
     data.mkdir(parents=True)

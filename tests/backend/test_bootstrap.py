@@ -48,6 +48,12 @@ def test_every_measure_is_that_of_the_trials_repeated(two_way: bool, num_speaker
         assert draws.act_dcf[0.01][index] == pytest.approx(act_dcf(targets, nontargets, 0.01))
 
 
+def test_two_way_intervals_are_wider() -> None:
+    trials = simulate(np.random.default_rng(4), 60)
+    widths = [np.ptp(interval(bootstrap(*trials, num_draws=300, two_way=way).eer)) for way in (False, True)]
+    assert widths[1] > widths[0]
+
+
 def test_same_for_any_order_and_number_of_threads() -> None:
     scores, target, enroll, test = make_trials(1)
     order = np.random.default_rng(0).permutation(len(scores))

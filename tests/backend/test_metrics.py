@@ -6,16 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
+from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_curve
 
 from steps.backend import metrics
-from steps.backend.metrics import PRIORS, act_dcf, cllr, roc, split
+from steps.backend.metrics import PRIORS, act_dcf, cllr, operating_points, roc, split
+from steps.backend.pav import Pav, weighted_ece
 from steps.utils.errors import DataError
 
 Points = list[tuple[Fraction, Fraction]]
 
 
-def operating_points(targets: np.ndarray, nontargets: np.ndarray) -> Points:
+def operating_points_of(targets: np.ndarray, nontargets: np.ndarray) -> Points:
     """(miss rate, false-alarm rate) at every threshold that makes a difference, by counting."""
     thresholds = [*sorted({*targets.tolist(), *nontargets.tolist()}), np.inf]
     return [
@@ -42,7 +45,7 @@ def tied_scores(seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", range(60))
 def test_equal_exact_arithmetic_over_all_thresholds(seed: int) -> None:
     targets, nontargets = tied_scores(seed)
-    points = operating_points(targets, nontargets)
+    points = operating_points_of(targets, nontargets)
     curve = roc(targets, nontargets)
 
     above = next(index for index, (miss, false_alarm) in enumerate(points) if miss >= false_alarm)
@@ -133,6 +136,88 @@ def test_llr_costs_of_gaussian_scores() -> None:
     assert cllr(np.zeros(5), np.zeros(9)) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_min_cllr_is_cllr_after_isotonic_regression(seed: int) -> None:
+    targets, nontargets = tied_scores(seed)
+    scores, labels = np.concatenate([targets, nontargets]), np.repeat([1.0, 0.0], [len(targets), len(nontargets)])
+    fitted = IsotonicRegression(y_min=0, y_max=1).fit(scores, labels).predict(scores)
+    with np.errstate(divide="ignore"):
+        llrs = np.log(fitted) - np.log1p(-fitted) - np.log(len(targets) / len(nontargets))
+    curve = roc(targets, nontargets)
+    assert curve.min_cllr() == pytest.approx(cllr(*split_llrs(llrs, labels)), abs=1e-9)
+    pools = Pav.of(curve)
+    assert (np.diff(pools.llrs()) > 0).all()
+    assert (pools.targets.sum(), pools.nontargets.sum()) == (len(targets), len(nontargets))
+    for odds in (-2.0, 0.7):  # the entropy of the posteriors, by its definition
+        prior = 1 / (1 + np.exp(-odds))
+        posterior = 1 / (1 + np.exp(-(llrs + odds)))
+        with np.errstate(divide="ignore"):
+            costs = -np.log2(np.where(labels == 1, posterior, 1 - posterior))
+        expected = prior * costs[labels == 1].mean() + (1 - prior) * costs[labels == 0].mean()
+        assert pools.ece(np.array([odds]))[0] == pytest.approx(expected, abs=1e-9)
+
+
+def split_llrs(llrs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return llrs[labels == 1], llrs[labels == 0]
+
+
+def test_min_cllr_bounds() -> None:
+    rng = np.random.default_rng(5)
+    targets, nontargets = rng.normal(2, 2, 4000), rng.normal(-2, 2, 9000)  # calibrated
+    curve = roc(targets, nontargets)
+    assert curve.min_cllr() < cllr(targets, nontargets) < curve.min_cllr() + 0.01
+    assert roc(np.exp(targets), np.exp(nontargets)).min_cllr() == pytest.approx(curve.min_cllr(), abs=1e-12)
+    assert roc(np.ones(3), np.ones(7)).min_cllr() == pytest.approx(1)
+    assert roc(np.array([0.0]), np.array([1.0])).min_cllr() == pytest.approx(1)  # no ascending map makes use of it
+    assert roc(np.array([1.0]), np.array([0.0])).min_cllr() == 0
+
+
+def test_rocch_eer_is_the_value_of_a_game() -> None:
+    """The hull's EER is the least max(miss, false alarm) over all mixtures of thresholds: a linear programme."""
+    for seed in range(8):
+        targets, nontargets = tied_scores(seed)
+        points = np.array(operating_points_of(targets, nontargets), float)
+        bounds = np.hstack([points.T, -np.ones((2, 1))])
+        best = linprog(
+            np.append(np.zeros(len(points)), 1),
+            A_ub=bounds,
+            b_ub=np.zeros(2),
+            A_eq=[np.append(np.ones(len(points)), 0)],
+            b_eq=[1],
+        )
+        assert roc(targets, nontargets).rocch_eer() == pytest.approx(best.fun, abs=1e-9)
+
+
+def test_ece_without_information_is_the_entropy_of_the_prior() -> None:
+    odds = np.linspace(-4, 4, 9)
+    prior = 1 / (1 + np.exp(-odds))
+    entropy = -prior * np.log2(prior) - (1 - prior) * np.log2(1 - prior)
+    assert weighted_ece(np.zeros(3), np.ones(3), np.zeros(2), np.ones(2), odds) == pytest.approx(entropy)
+
+
+def test_infinite_scores_are_the_ends_of_the_curve() -> None:
+    """An infinite score ranks as any number beyond the others does."""
+    targets, nontargets = np.array([-np.inf, 0.5, 2, np.inf, np.inf]), np.array([-np.inf, 0, 1, np.inf])
+    infinite, finite = roc(targets, nontargets), roc(np.clip(targets, -9, 9), np.clip(nontargets, -9, 9))
+    assert infinite.eer() == finite.eer() and infinite.min_dcf(0.05) == finite.min_dcf(0.05)
+    assert infinite.min_cllr() == finite.min_cllr() and infinite.rocch_eer() == finite.rocch_eer()
+    assert cllr(targets, nontargets) == np.inf  # a target denied with certainty
+
+
+def test_costs_are_part_of_the_operating_point() -> None:
+    rng = np.random.default_rng(7)
+    targets, nontargets = rng.normal(1, 1, 200), rng.normal(-1, 1, 700)
+    points = operating_points(["0.01:10:1", "0.05", "0.5:1:19"])
+    assert list(points) == ["0.01:10:1", "0.05", "0.5:1:19"]
+    assert points["0.5:1:19"] == pytest.approx(0.05)
+    rates = np.array(operating_points_of(targets, nontargets), float)
+    cost = (0.01 * 10 * rates[:, 0] + 0.99 * 1 * rates[:, 1]).min() / min(0.01 * 10, 0.99 * 1)
+    assert roc(targets, nontargets).min_dcf(points["0.01:10:1"]) == pytest.approx(cost)
+    for name in ("1", "0.1:1", "0.1:0:1", "x", "nan", "0.1:inf:1"):
+        with pytest.raises(DataError, match="operating point"):
+            operating_points([name])
+
+
 def test_kaldi_error_rates(kaldi_full: Path) -> None:
     """compute-eer does not interpolate: within one target trial. compute_min_dcf.py prints four decimals."""
     folder = kaldi_full / "backend"
@@ -154,6 +239,7 @@ def test_kaldi_error_rates(kaldi_full: Path) -> None:
     ("scores", "target", "message"),
     [
         ([1.0, np.nan, 2.0], [True, True, False], "trial 2 is not a number"),
+        ([1.0, -np.inf], [True, False], "trial 2 is infinite"),
         ([1.0, 2.0], [True, True], "none of the 2 trials is a nontarget"),
         ([1.0, 2.0], [False, False], "none of the 2 trials is a target"),
     ],

@@ -102,6 +102,35 @@ def test_each_utterance_gets_the_embedding_it_gets_alone(
     assert vectors.std(0).min() > 1e-4  # they do differ
 
 
+def test_crops_get_the_embeddings_of_their_frames(
+    data_dir: Path, make_model: Callable[[dict[str, Any]], Path], tmp_path: Path
+) -> None:
+    model = make_model(XVECTOR)
+    for name in ("full", "tta3x20+full", "len0.3s", "tta1x1000"):
+        extract_embeddings(model, data_dir, tmp_path / name / "xvector", protocol=name)
+    found = {path.parent.name: dict(zip(*read_vectors(path), strict=True)) for path in tmp_path.glob("*/xvector.scp")}
+    utts = sorted(read_table(data_dir / "feats.scp"))
+    assert sorted(found["full"]) == sorted(found["len0.3s"]) == utts
+    assert sorted(found["tta3x20+full"]) == [f"{utt}#{crop}" for utt in utts for crop in ("00", "01", "02", "full")]
+    for utt in utts:
+        assert np.abs(found["tta3x20+full"][f"{utt}#full"] - found["full"][utt]).max() <= 1e-5
+    frames = normalize(
+        read_mat(read_table(data_dir / "feats.scp")["spk2-utt2"]),
+        read_mat(read_table(data_dir / "vad.scp")["spk2-utt2"]) != 0,
+        NormalizeOptions(window=50),
+    )
+    torch.manual_seed(0)
+    network = build_network(XVECTOR, FEAT_DIM).eval()
+    middle = (len(frames) - 30) // 2
+    for name, key, part in (
+        ("tta3x20+full", "spk2-utt2#02", frames[-20:]),
+        ("len0.3s", "spk2-utt2", frames[middle : middle + 30]),
+        ("tta1x1000", "spk2-utt2", np.resize(frames, (1000, FEAT_DIM))),
+    ):
+        with torch.inference_mode():
+            assert np.abs(network(torch.from_numpy(part)[None])[0].numpy() - found[name][key]).max() <= 1e-5
+
+
 def test_the_script_says_what_it_did(
     data_dir: Path, make_model: Callable[[dict[str, Any]], Path], tmp_path: Path, root: Path
 ) -> None:

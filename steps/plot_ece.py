@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""ECE plots: what log-likelihood ratios are worth at every prior, and what calibration would gain."""
+
+from pathlib import Path
+
+from steps.backend.metrics import split
+from steps.datadir.trials import read_scores, read_trials
+from steps.utils.cli import run_step
+
+
+def plot_ece(trials: Path, scores: Path, out: Path, title: str = "") -> None:
+    """Plot the empirical cross-entropy of log-likelihood ratios over the prior of a target into OUT.
+
+    Beside it stand that of the same scores, calibrated as well as can be, and that of saying nothing.
+
+    Args:
+        trials: trial list of the score file
+        scores: "enroll test score" lines; the scores are natural logarithms of likelihood ratios, as of PLDA
+        out: the plot, .png, .svg or .pdf; without a suffix OUT.png and OUT.svg are both written
+        title: to stand above the plot
+    """
+    from steps.backend.plots import plot_paths  # matplotlib takes a second: not for --help
+    from steps.backend.plots_llr import plot_ece as draw
+
+    trial_list = read_trials(trials)
+    targets, nontargets = split(read_scores(scores, trial_list), trial_list.target, trials)
+    draw(targets, nontargets, plot_paths(out), title or scores.name)
+
+
+if __name__ == "__main__":
+    run_step(plot_ece)
