@@ -40,8 +40,8 @@ class Draws:
 def bootstrap(
     scores: Floats,
     target: Bools,
-    enroll_speaker: Ints,
-    test_speaker: Ints,
+    enroll_speaker: Integers,
+    test_speaker: Integers,
     *,
     num_draws: int = 1000,
     seed: int = 0,
@@ -59,6 +59,9 @@ def bootstrap(
     speakers are two factors, drawn apart (the pigeonhole bootstrap, Owen 2007): for lists whose sides are of different
     making, and wider than the true interval rather than narrower.
     """
+    if num_draws == 0:
+        nothing = dict.fromkeys(priors, np.empty(0))
+        return Draws(np.empty(0), nothing, act_dcf=nothing if llr else {})
     num_speakers = 1 + max(int(enroll_speaker.max()), int(test_speaker.max()))
     # drawn together: where both sides are one speaker, the second factor is that of a dummy who is always drawn once
     second = test_speaker if two_way else np.where(enroll_speaker == test_speaker, num_speakers, test_speaker)

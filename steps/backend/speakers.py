@@ -12,7 +12,7 @@ from steps.datadir.tables import read_lists, read_table
 from steps.datadir.trials import Trials
 from steps.utils.errors import DataError
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int32]  # a number a trial of long lists is made of them
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def _tied_by_targets(trials: Trials) -> TrialSpeakers:
     _, component = connected_components(graph, directed=False)
     _, first, numbers = np.unique(component, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))  # ids are sorted: so are their speakers, whatever the order of the trials
-    speaker = rank[numbers]
+    speaker = rank[numbers].astype(np.int32)
     return TrialSpeakers(speaker[enroll], speaker[test], [ids[node] for node in np.sort(first)], "target trials")
 
 
@@ -97,4 +97,4 @@ def _number(names: Sequence[str]) -> tuple[list[str], Ints]:
     """The distinct NAMES, sorted, and the number of each name."""
     distinct = sorted(set(names))
     numbers = {name: number for number, name in enumerate(distinct)}
-    return distinct, np.fromiter((numbers[name] for name in names), np.int64, len(names))
+    return distinct, np.fromiter((numbers[name] for name in names), np.int32, len(names))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from steps.datadir.trial_text import hashes
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 
@@ -124,10 +125,8 @@ def _map(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 def digest(trials: Arrays) -> bytes:
     """32 bytes that tell the ordered pairs of ids from any others, however the ids are numbered."""
-    enroll, test = (
-        np.frombuffer(b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names), np.uint64)
-        for names in (trials.enroll_ids, trials.test_ids)
-    )
+    enroll = hashes(name.encode() for name in trials.enroll_ids)
+    test = enroll if trials.test_ids is trials.enroll_ids else hashes(name.encode() for name in trials.test_ids)
     state = hashlib.sha256()
     for start in range(0, len(trials.enroll), _ROWS):
         rows = slice(start, start + _ROWS)

@@ -127,9 +127,7 @@ class Names:
         self._rows = np.zeros((1 << 8, 1), np.uint64)  # words of every name, and room for more
         self._slots = np.full(1 << 10, -1, np.int32)  # numbers of names, by hash
         if names := list(names):
-            longest = max(map(len, names))
-            words = np.array(names, f"S{8 * -(-longest // 8)}").view(np.uint64).reshape(len(names), -1)
-            self.add(words)
+            self.add(_words(names))
 
     def __len__(self) -> int:
         return self._count
@@ -210,6 +208,18 @@ class Names:
             ours = self._rows[:, index][numbers] if index < known else np.uint64(0)
             equal &= ours == (words[:, index] if index < width else np.uint64(0))
         return equal
+
+
+def hashes(names: Iterable[bytes]) -> Words:
+    """A number of 64 bits for each name, the same in every process; two names hardly ever share one."""
+    return _hash(_words(list(names)))
+
+
+def _words(names: list[bytes]) -> Words:
+    """NAMES filled up with zero bytes: (num_names, words of the longest)."""
+    width = 8 * -(-max(map(len, names), default=1) // 8)
+    words: Words = np.array(names, f"S{width}").view(np.uint64).reshape(len(names), -1)
+    return words
 
 
 def _hash(words: Words) -> Words:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend import score_list
-from steps.backend.score_list import write_list_scores
-from steps.backend.scoring import Factors, score_blocks, score_pairs
+from steps.backend import score_list, scoring
+from steps.backend.score_list import write_list_scores, write_matrix
+from steps.backend.scoring import Factors, matrix_blocks, score_blocks, score_pairs
+from steps.backend.vectors import Side
 from steps.datadir.trials import Trials, read_scores
 from steps.utils.errors import DataError
 
@@ -88,6 +89,39 @@ def test_other_work_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monk
         write_list_scores(path, trials, factors, 1, BLOCK)
         expected = score_pairs(factors, trials.enroll, trials.test)
         assert np.allclose(read_scores(path, trials), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_matrix_is_gone_on_with(biased: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, factors = make_list()
+    monkeypatch.setattr(scoring, "_STRIPE", 300 * 40)
+    if biased:
+        factors.left_bias[:] = np.linspace(-3, 3, 300)
+        factors.right_bias[0] = np.linspace(2, 5, 300)
+    side = Side.single([f"id{number:03d}" for number in range(300)], factors.left)
+    blocks = matrix_blocks
+
+    def interrupted(*arguments: object) -> object:
+        for count, block in enumerate(blocks(*arguments)):
+            if count == 3:
+                raise KeyboardInterrupt
+            yield block
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(score_list, "matrix_blocks", interrupted)
+        write_matrix(tmp_path / "all.npy", side, side, factors)
+    starts = []
+
+    def watched(factors: Factors, nj: int, start: int) -> object:
+        starts.append(start)
+        return blocks(factors, nj, start)
+
+    monkeypatch.setattr(score_list, "matrix_blocks", watched)
+    write_matrix(tmp_path / "all.npy", side, side, factors)
+    assert starts == [120]
+    expected = factors.left @ factors.right.T + factors.left_bias[:, None] + factors.right_bias[0]
+    assert np.allclose(np.load(tmp_path / "all.npy"), expected, atol=1e-5)
+    assert sorted(os.listdir(tmp_path)) == ["all.npy", "all.npy.columns", "all.npy.rows"]
 
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
