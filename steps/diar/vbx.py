@@ -18,8 +18,8 @@ class VbxOptions:
 
     Args:
         fa: scale of the windows' likelihoods; below 1 since neighbouring windows are not independent
-        fb: scale of the speakers' prior; higher drops more speakers. The default is for long recordings, a minute or
-            two may want 3
+        fb: scale of the speakers' prior; higher drops more speakers. What is best depends much on the length of the
+            recordings: tune both scales on some that are as long
         loop: probability of staying with the same speaker from one window to the next
         dim: dimensions of PLDA, those that tell speakers apart best, that are looked at; 0 for all
         smoothing: how sure the first labels are: their speaker is exp(SMOOTHING) times as likely as another
