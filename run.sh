@@ -31,6 +31,8 @@ audit=false                              # true/false: audit the corpus before t
 audit_strict=false                       # true/false: stop when the audit has a serious finding
 audit_conf=conf/feats/mfcc30.yaml        # YAML of the MFCC that the audit hears by (telephone: conf/feats/mfcc23_8k.yaml)
 backend_conf=conf/backend/plda.yaml      # YAML of the back-end beside cosine: transforms, and a kind of PLDA or cosine
+diarize=false                            # true/false: at the end diarize conversations made of the evaluation speakers (stage 10)
+conversations_conf=                      # YAML of them: conversations, speakers, lengths, pauses, overlaps (default: 20 of 90 s)
 top_n=300                                # number: cohort scores that AS-norm keeps
 nj=$(nproc)                              # number: jobs at once
 ngpu=                                    # number: GPUs to train on; 0: the CPU (default: 1 where there is one, else 0)
@@ -46,7 +48,7 @@ print_help() {
 Usage: ./run.sh [options]
 
 Stages: 0 data   1 audio   2 features   3 egs   4 train   5 fine-tune (none yet)
-        6 embed   7 back-end   8 score   9 results
+        6 embed   7 back-end   8 score   9 results   10 diarize (with --diarize)
 Each stage is skipped when what it makes is there and neither its inputs nor its options have changed.
 With --audit, stage 2 also writes AUDIT.md, on what is wrong with the corpus, into data/<corpus>/audit/.
 Results: exp/NAME/RESULTS.md, exp/NAME/results.json, exp/NAME/plots/. Logs: exp/NAME/log/.
@@ -74,13 +76,16 @@ name=${name:-${corpus}_$(basename "$network" .yaml)}
 [[ $name != */* && $name != .* ]] || die "--name $name: a name, not a path"
 read -ra conditions <<< "$test_conf"
 for file in "$feats_conf" "$vad_conf" "$egs_conf" "$network" "$objective" "$train_conf" "$corpus_conf" "$audio_conf" \
-  "$audit_conf" "$augment_conf" "$train_augment" "$backend_conf" "${conditions[@]}"; do
+  "$audit_conf" "$augment_conf" "$train_augment" "$backend_conf" \
+  "$conversations_conf" "${conditions[@]}"; do
   [ -z "$file" ] || [ -f "$file" ] || die "$file: no such file"
 done
 
 for directory in "$download_dir" "$noise_dir" "$music_dir" "$speech_dir" "$rir_dir" "$test_noise_dir"; do
   [ -z "$directory" ] || [ -d "$directory" ] || die "$directory: no such directory"
 done
+
+[ "$diarize" = false ] || ((stop_stage != 9)) || stop_stage=10
 
 . ./path.sh
 [ "$test" = false ] || exec pytest
@@ -246,8 +251,41 @@ if stage 8 score "$exp/scores" in "$backend/backend.yaml" "$backend/statistics/t
   done
 fi
 
-if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results.json" "$exp/RESULTS.md"; then
+if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html"; then
+  rm -rf "$exp/analysis"
+  for trials in "${trial_lists[@]}"; do
+    set=$(basename "$(dirname "$trials")")
+    steps/analyze_trials.py "$trials" "$exp/scores/$set${trials##*/trials}.${backend_name}_asnorm" "$exp" \
+      --data-dir "$feats/$set" --nj "$nj"
+  done
   steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
     --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
+  steps/plot_embeddings.py "$embeddings/train/xvector.scp" "$exp/plots/map_train" --labels "$feats/train/utt2spk"
+  steps/make_report.py "$exp"
+fi
+
+if [ "$diarize" = true ] && stage 10 diarize "$exp/diarization" in "$exp/model/final.pt" "$backend/backend.yaml" \
+  "$egs/manifest.json" "$audio/{set}/wav.scp" ${conversations_conf:+"$conversations_conf"} \
+  out "$exp/diarization/tuned/spectral.yaml"; then
+  diar=$exp/diarization
+  rm -rf "$diar"
+  for set in dev $eval_sets; do # dev: of the speakers that were held out of training
+    if [ "$set" = dev ]; then source=(train --speakers "$egs/manifest.json"); else source=("$set"); fi
+    steps/simulate_conversations.py "$audio/${source[0]}" "$diar/$set" "${source[@]:1}" --conversations.prefix "$set-" \
+      ${conversations_conf:+--conversations "$conversations_conf"} ${noise_dir:+--noise-dir "$noise_dir"} --nj "$nj"
+    "steps/make_$features.py" "$diar/$set" "--$features" "$feats_conf" --nj "$nj"
+    steps/compute_vad.py "$diar/$set" --vad conf/feats/vad_conversation.yaml --nj "$nj"
+    steps/make_windows.py "$diar/$set" "$diar/$set/windows" --windows conf/diar/windows_vad.yaml
+    steps/extract_windows.py "$exp/model" "$diar/$set" "$diar/$set/windows" "$diar/$set/windows/xvector" --device "$device"
+  done
+  for set in $eval_sets; do
+    steps/tune_diarization.py "$diar/dev/windows" "$diar/dev/windows/xvector.scp" "$diar/dev/rttm" "$diar/$set/rttm" \
+      "$diar/tuned" --method spectral --values '{keep: [0.05, 0.1, 0.15, 0.2, 0.3]}' --backend-dir "$backend" --nj "$nj"
+    steps/cluster_windows.py "$diar/$set/windows" "$diar/$set/windows/xvector.scp" "$diar/$set/spectral" --method spectral \
+      --spectral "$diar/tuned/spectral.yaml" --backend-dir "$backend" --nj "$nj"
+    steps/score_der.py "$diar/$set/rttm" "$diar/$set/spectral/rttm" --out "$diar/$set/spectral/der.json" \
+      --tuned-on "$diar/dev/rttm"
+    steps/plot_diarization.py "$diar/$set/rttm" "$diar/$set/spectral/rttm" "$diar/$set/plots"
+  done
 fi
 end_stage
