@@ -32,7 +32,7 @@ class Condition:
 def find_conditions(
     data_dir: Path, trials: Trials, speakers: TrialSpeakers, more: Sequence[Path] = ()
 ) -> list[Condition]:
-    """Conditions of TRIALS by the tables utt2X and spk2X of DATA_DIR, and of MORE, which replace those of the same name.
+    """Conditions of TRIALS by the tables utt2X and spk2X of DATA_DIR, and by MORE, which replace those of their names.
 
     By words: trials whose sides have the same value, different ones, and both the value v; the last only where there
     are few values. By numbers: bins of the lower of the two sides. Trials with a side that has no value are "unknown".
