@@ -33,6 +33,7 @@ audit_conf=conf/feats/mfcc30.yaml        # YAML of the MFCC that the audit hears
 backend_conf=conf/backend/plda.yaml      # YAML of the back-end beside cosine: transforms, and a kind of PLDA or cosine
 diarize=false                            # true/false: at the end diarize conversations made of the evaluation speakers (stage 10)
 conversations_conf=                      # YAML of them: conversations, speakers, lengths, pauses, overlaps (default: 20 of 90 s)
+protocols=                               # how else to test, several in quotes: len2s, tta10x400, tta5x3s+full (default: whole utterances)
 top_n=300                                # number: cohort scores that AS-norm keeps
 nj=$(nproc)                              # number: jobs at once
 ngpu=                                    # number: GPUs to train on; 0: the CPU (default: 1 where there is one, else 0)
@@ -211,10 +212,16 @@ if stage 4 train "$exp/model" in "${train_inputs[@]}" out "$exp/model/final.pt" 
 fi
 
 if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/{set}/feats.scp" \
-  out "$exp/embeddings/{set}/xvector.scp" "$exp/embeddings/{set}/statistics.scp"; then
+  out "$exp/embeddings/{set}/xvector.scp" "$exp/embeddings/{set}/statistics.scp" ${protocols:+with "protocols $protocols"}; then
   for set in $sets; do
     steps/extract_embeddings.py "$exp/model" "$feats/$set" "$exp/embeddings/$set/xvector" --device "$device" --nj "$nj"
     steps/extract_statistics.py "$feats/$set" "$exp/embeddings/$set/statistics" --nj "$nj"
+  done
+  for protocol in $protocols; do
+    for set in $sets; do
+      [ "$set" = train ] || steps/extract_embeddings.py "$exp/model" "$feats/$set" \
+        "$exp/embeddings/$set/$protocol/xvector" --protocol "$protocol" --device "$device" --nj "$nj"
+    done
   done
 fi
 
@@ -230,7 +237,8 @@ if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/t
 fi
 
 if stage 8 score "$exp/scores" in "$backend/backend.yaml" "$backend/statistics/transform.mat" \
-  "$embeddings/{set}/xvector.scp" "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n" "scored as $backend_name"; then
+  "$embeddings/{set}/xvector.scp" "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n" "scored as $backend_name" \
+  ${protocols:+"protocols $protocols"}; then
   rm -rf "$exp/scores"
   for trials in "${trial_lists[@]}"; do # DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND
     set=$(basename "$(dirname "$trials")")
@@ -248,6 +256,17 @@ if stage 8 score "$exp/scores" in "$backend/backend.yaml" "$backend/statistics/t
       steps/normalize_scores.py "$trials" "$system" "$xvectors" "$xvectors" "$embeddings/train/xvector.scp" \
         "${system}_asnorm" "${asnorm[@]}" --backend-dir "$kind"
     done
+    for protocol in $protocols; do
+      crops=$embeddings/$set/$protocol/xvector.scp
+      if [[ $protocol == tta* ]]; then
+        for measure in euclidean cosine; do
+          steps/score_crops.py "$trials" "$crops" "$crops" "$scores.$measure@$protocol" --measure "$measure" \
+            --mean "$backend/cosine/mean.vec" "${common[@]}"
+        done
+      else
+        steps/score_backend.py "$trials" "$crops" "$crops" "$backend/cosine" "$scores.cosine@$protocol" "${common[@]}"
+      fi
+    done
   done
 fi
 
@@ -260,7 +279,9 @@ if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results
   done
   steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
     --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
-  steps/plot_embeddings.py "$embeddings/train/xvector.scp" "$exp/plots/map_train" --labels "$feats/train/utt2spk"
+  for set in $eval_sets; do
+    steps/plot_embeddings.py "$embeddings/$set/xvector.scp" "$exp/plots/map_$set" --labels "$feats/$set/utt2spk" --max-labels 20
+  done
   steps/make_report.py "$exp"
 fi
 
