@@ -71,6 +71,9 @@ def test_files_a_person_looks_at(finished: Path) -> None:
     for name in ("det_eval.png", "det_eval.svg", "det_eval_all.png"):
         assert (finished / "plots" / name).stat().st_size > 5000
     assert "run.sh --config conf/run/smoke.conf" in (finished / "command").read_text()
+    assert "wolves" in (finished / "analysis" / "eval.plda_asnorm.md").read_text().lower()
+    page = (finished / "report.html").read_text()
+    assert "eval.plda_asnorm" in page and (finished / "plots" / "map_eval_spk.png").exists()
     assert "network=conf/network/xvector_smoke.yaml" in (finished / "settings.conf").read_text()
     lines = (finished / "log" / "run.log").read_text().splitlines()
     assert sum(": done in " in line for line in lines) == 8
@@ -150,6 +153,25 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
     assert ran(run(*options)) == []
     assert "noise" in run("--test-conf", conditions, "--name", "lacking", ok=False).stderr
     run()
+
+
+def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> None:
+    options = ["--protocols", "len1s tta2x50"]
+    assert ran(run(*options)) == ["embed", "score", "results"]
+    records = json.loads((finished / "results.json").read_text())
+    protocols = {record["backend"]: record["protocol"] for record in records if record["trials"] == "eval"}
+    assert set(protocols) == {*BACKENDS, "cosine@len1s", "euclidean@tta2x50", "cosine@tta2x50"}
+    assert protocols["cosine"] == "whole utterance" != protocols["cosine@len1s"]
+    run()
+
+
+def test_conversations_are_diarized(finished: Path, run: Run, place: Path) -> None:
+    conf = place / "conversations.yaml"
+    conf.write_text("num_recordings: 2\nseconds: 30\nmax_speakers: 3\n")
+    assert ran(run("--diarize", "--conversations-conf", conf.name)) == ["diarize"]
+    score = json.loads((finished / "diarization" / "eval" / "spectral" / "der.json").read_text())
+    assert 0 < score["overall"]["der"] < 0.9
+    assert (finished / "diarization" / "eval" / "rttm").read_text().count("SPEAKER") > 4
 
 
 def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
