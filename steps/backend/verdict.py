@@ -50,7 +50,7 @@ class Verdict:
             f"{'SAME' if self.same else 'DIFFERENT'} speaker{'' if self.same else 's'}: log-likelihood ratio "
             f"{self.llr:.2f}, {'at least' if self.same else 'below'} the threshold {self.threshold:.2f}.",
             f"The recordings are {odds} times as likely from {likelier}; at a prior of {self.prior:g} the probability "
-            f"of one speaker is {self.probability:.4g}.",
+            f"of one speaker is {self.probability:.5g}.",
         ]
         if self.point is not None:
             text = (
