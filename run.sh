@@ -31,6 +31,7 @@ audit=false                              # true/false: audit the corpus before t
 audit_strict=false                       # true/false: stop when the audit has a serious finding
 audit_conf=conf/feats/mfcc30.yaml        # YAML of the MFCC that the audit hears by (telephone: conf/feats/mfcc23_8k.yaml)
 backend_conf=conf/backend/plda.yaml      # YAML of the back-end beside cosine: transforms, and a kind of PLDA or cosine
+calibrate=false                          # true/false: calibrate and fuse on the speakers held out of training, and make a decision pack
 diarize=false                            # true/false: at the end diarize conversations made of the evaluation speakers (stage 10)
 conversations_conf=                      # YAML of them: conversations, speakers, lengths, pauses, overlaps (default: 20 of 90 s)
 protocols=                               # how else to test, several in quotes: len2s, tta10x400, tta5x3s+full (default: whole utterances)
@@ -92,8 +93,8 @@ done
 [ "$test" = false ] || exec pytest
 
 backend_name=$(basename "$backend_conf" .yaml) # of its score files
-[[ $backend_name != @(cosine|statistics|*_asnorm) ]] || die "--backend-conf $backend_conf: that name is taken; copy it to another"
-llr=$(grep -q 'class_path: *Cosine' "$backend_conf" || echo "$backend_name")
+[[ $backend_name != @(cosine|statistics|fusion|*_asnorm|*_llr) ]] || die "--backend-conf $backend_conf: that name is taken; copy it to another"
+llr="cosine_llr,${backend_name}_llr,fusion$(grep -q 'class_path: *Cosine' "$backend_conf" || echo ",$backend_name")"
 
 exp=exp/$name
 data=data/$corpus$variant                                   # as the corpus has it
@@ -225,37 +226,67 @@ if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/{set}/feats.
   done
 fi
 
-embeddings=$exp/embeddings backend=$exp/backend
-if stage 7 back-end "$backend" in "$embeddings/train/xvector.scp" "$embeddings/train/statistics.scp" "$backend_conf" \
+embeddings=$exp/embeddings backend=$exp/backend calibration=$exp/calibration
+train_xvectors=$embeddings/train/xvector.scp # that back-end and cohort are made of
+if [ "$calibrate" = true ]; then
+  if stage 7 held-out "$calibration" in "$egs/manifest.json" "$feats/train/utt2dur" "$train_xvectors" \
+    out "$calibration/trials" "$calibration/others.scp"; then
+    steps/make_calibration_trials.py "$feats/train" "$calibration" --egs-dir "$egs"
+    steps/filter_scp.py "$calibration/utt2spk" "$train_xvectors" "$calibration/others.scp" --exclude
+  fi
+  train_xvectors=$calibration/others.scp
+fi
+
+if stage 7 back-end "$backend" in "$train_xvectors" "$embeddings/train/statistics.scp" "$backend_conf" \
   out "$backend/backend.yaml" "$backend/cosine/mean.vec" "$backend/statistics/transform.mat"; then
   rm -rf "$backend"
   for kind in "$backend_conf" conf/backend/cosine.yaml; do
-    steps/train_backend.py "$embeddings/train/xvector.scp" "$feats/train/utt2spk" \
+    steps/train_backend.py "$train_xvectors" "$feats/train/utt2spk" \
       "$backend$([ "$kind" = "$backend_conf" ] || echo /cosine)" --backend "$kind"
   done
   steps/train_lda.py "$embeddings/train/statistics.scp" "$feats/train/utt2spk" "$backend/statistics" --lda-dim 20
 fi
 
+score() { # TRIALS XVECTORS STEM OPTIONS...: STEM.cosine, STEM.plda (the name of the back-end), each with AS-norm too
+  local kind system
+  for kind in "$backend/cosine" "$backend"; do
+    system=$3.$([ "$kind" = "$backend" ] && echo "$backend_name" || echo cosine)
+    steps/score_backend.py "$1" "$2" "$2" "$kind" "$system" "${@:4}"
+    steps/normalize_scores.py "$1" "$system" "$2" "$2" "$train_xvectors" "${system}_asnorm" --backend-dir "$kind" \
+      --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" "${@:4}"
+  done
+}
+
 if stage 8 score "$exp/scores" in "$backend/backend.yaml" "$backend/statistics/transform.mat" \
   "$embeddings/{set}/xvector.scp" "${trial_lists[@]}" out "$exp/scores" with "top-n $top_n" "scored as $backend_name" \
-  ${protocols:+"protocols $protocols"}; then
-  rm -rf "$exp/scores"
+  ${protocols:+"protocols $protocols"} "calibrate $calibrate"; then
+  rm -rf "$exp/scores" "$calibration/scores"
+  if [ "$calibrate" = true ]; then
+    dev=$calibration/scores/dev
+    score "$calibration/trials" "$embeddings/train/xvector.scp" "$dev" --nj "$nj"
+    for kind in cosine "$backend_name"; do
+      steps/train_calibration.py "$calibration/trials" "$dev.${kind}_asnorm" "$calibration/${kind}_asnorm"
+    done
+    fused=("cosine_asnorm" "${backend_name}_asnorm")
+    steps/train_calibration.py "$calibration/trials" "[$dev.${fused[0]},$dev.${fused[1]}]" "$calibration/fusion"
+  fi
   for trials in "${trial_lists[@]}"; do # DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND
     set=$(basename "$(dirname "$trials")")
     scores=$exp/scores/$set${trials##*/trials}
-    xvectors=$embeddings/$set/xvector.scp
     statistics=$embeddings/$set/statistics.scp
     common=(--nj "$nj")
     models=$(dirname "$trials")/enroll.spk2utt
     [ ! -f "$models" ] || common+=(--enroll-spk2utt "$models")
-    asnorm=(--cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" "${common[@]}")
     steps/score_backend.py "$trials" "$statistics" "$statistics" "$backend/statistics" "$scores.statistics" "${common[@]}"
-    for kind in "$backend/cosine" "$backend"; do
-      system=$scores.$([ "$kind" = "$backend" ] && echo "$backend_name" || echo cosine)
-      steps/score_backend.py "$trials" "$xvectors" "$xvectors" "$kind" "$system" "${common[@]}"
-      steps/normalize_scores.py "$trials" "$system" "$xvectors" "$xvectors" "$embeddings/train/xvector.scp" \
-        "${system}_asnorm" "${asnorm[@]}" --backend-dir "$kind"
-    done
+    score "$trials" "$embeddings/$set/xvector.scp" "$scores" "${common[@]}"
+    if [ "$calibrate" = true ]; then
+      for kind in cosine "$backend_name"; do
+        steps/calibrate_scores.py "$calibration/${kind}_asnorm" "$trials" "$scores.${kind}_asnorm" "$scores.${kind}_llr" \
+          "${common[@]:2}"
+      done
+      steps/calibrate_scores.py "$calibration/fusion" "$trials" "[$scores.${fused[0]},$scores.${fused[1]}]" "$scores.fusion" \
+        "${common[@]:2}"
+    fi
     for protocol in $protocols; do
       crops=$embeddings/$set/$protocol/xvector.scp
       if [[ $protocol == tta* ]]; then
@@ -283,6 +314,13 @@ if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results
     steps/plot_embeddings.py "$embeddings/$set/xvector.scp" "$exp/plots/map_$set" --labels "$feats/$set/utt2spk" --max-labels 20
   done
   steps/make_report.py "$exp"
+fi
+
+if [ "$calibrate" = true ] && stage 9 decision "$exp/decision" in "$exp/model/final.pt" "$backend/backend.yaml" \
+  "$calibration/trials" "$vad_conf" out "$exp/decision/pack.yaml"; then
+  steps/make_decision_pack.py "$exp/model" "$feats/train" "$backend" "$calibration/trials" "$embeddings/train/xvector.scp" \
+    "$exp/decision" --vad "$vad_conf" ${audio_conf:+--audio-conf "$audio_conf"} --cohort-scp "$train_xvectors" \
+    --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj"
 fi
 
 if [ "$diarize" = true ] && stage 10 diarize "$exp/diarization" in "$exp/model/final.pt" "$backend/backend.yaml" \
