@@ -6,13 +6,15 @@ batches of 64; `plain`, and `noise` with a noise added to each example (ten file
 sample: read the whole utterance, cut a crop, read a whole noise and add a piece, torchaudio's kaldi.fbank without
 dither, subtract the mean. Ours: EgsReader with next to no read-ahead, its process that augments on the same core, and
 FrontEnd. The two run in turn, and `ratio` is the median over the turns; all files are in the page cache.
-`effects` is conf/augment/online.yaml: a fifth of the examples each; `rooms` a reverberation on each. `on_device` makes
-them for whole batches (augment_on), here on the same core, and `device_ratio` is its gain over the processes'.
+`effects` is conf/augment/online.yaml: a fifth of the examples each; `rooms` and `bands` a reverberation and a band-pass
+on each. `on_device` makes them for whole batches (augment_on), here on the same core, and `device_ratio` is its gain
+over the processes'; `process_ratio`: how many times as many examples a process then does in a second of its CPU time.
 """
 
 import itertools
 import json
 import os
+import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -121,6 +123,18 @@ def our_rate(
     return measured
 
 
+def process_rate(egs: Path, manifest: Manifest, augmentation: Augmentation, defers: bool) -> float:
+    """Examples that a process augments and sends in a second of CPU time."""
+    augmenter, seconds = Augmenter(egs, manifest, augmentation, 0, defers=defers), []
+    examples, starts = np.arange(BATCH), np.zeros(BATCH, np.int64)
+    out = np.empty((BATCH, CROP * 100, FBANK.shift), np.int16)
+    for epoch in range(1 + ROUNDS):  # the first reads the impulse responses
+        start = time.process_time()
+        pickle.dumps((out, augmenter.fill(epoch, examples, starts, out)), pickle.HIGHEST_PROTOCOL)
+        seconds.append(time.process_time() - start)
+    return BATCH / median(seconds[1:])
+
+
 def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
@@ -139,7 +153,13 @@ def main() -> None:
             "effects": Augmentation.read(ROOT / "conf" / "augment" / "online.yaml", sources),
             "rooms": Augmentation([{"class_path": "Reverberate"}], sources),
         }
+        augmentations["bands"] = Augmentation([{"class_path": "RandomBandPass"}], sources)
         deferred: dict[str, list[float]] = {kind: [] for kind in augmentations}
+        in_process = {
+            kind: process_rate(egs, manifest, one, True) / process_rate(egs, manifest, one, False)
+            for kind, one in augmentations.items()
+            if one
+        }
         rates: dict[str, list[tuple[float, float]]] = {}
         for kind, augmentation in augmentations.items():
             rates[kind] = []
@@ -159,6 +179,7 @@ def main() -> None:
             for kind, ones in deferred.items()
             if ones
         },
+        "process_ratio": {kind: round(gain, 2) for kind, gain in in_process.items()},
         "plainly_per_s": {kind: round(median(other for _, other in rates[kind])) for kind in ("plain", "noise")},
         "ratio": ratio,
         "goal": GOAL,
