@@ -5,6 +5,7 @@ Read by scoring and metrics; written by make_trials and the corpus fronts.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,10 @@ class Trials:
 
     def digest(self) -> bytes:
         """32 bytes that tell the ordered pairs of ids from any others, however the ids are numbered."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         return trial_arrays.digest(self._arrays)
 
     @property

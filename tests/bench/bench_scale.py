@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scoring and evaluation as they grow: 10^6, 10^7 and 10^8 trials, beside what peers do in the same process.
 
-    tests/bench/bench_scale.py [--max 1e8] [--parts listed,text,...]
+    tests/bench/bench_scale.py [--max 1e8] [--parts cosine,text,...]
 
 Prints one JSON line for each part and size; every one is a process of its own, whose peak memory is `rss_gb` (pages of
 mapped files count, too). `cpu_s` is the processor time of all threads: on a busy machine it says more than `seconds`.
