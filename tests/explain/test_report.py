@@ -201,6 +201,8 @@ def test_missing_plots_are_told(exp: Path) -> None:
 
 
 def test_warnings_are_those_of_the_figures(exp: Path) -> None:
+    (exp / "model" / "log.jsonl").unlink()  # its curves take longest to draw
+
     def said() -> str:
         text = page_of(exp).text
         return text[text.index("Before you rely on this") : text.index("rate of misses and of false alarms")]
@@ -236,6 +238,7 @@ def test_warnings_are_those_of_the_figures(exp: Path) -> None:
 def test_audit_is_found_and_its_serious_findings_are_warnings(
     exp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (exp / "model" / "log.jsonl").unlink()  # its curves take longest to draw
     write_set(tmp_path / "corpus" / "train", range(6), 3, floor="speaker")
     write_set(tmp_path / "corpus" / "eval_b9", range(4, 10), 3, floor="speaker")
     mfcc = MfccOptions(sample_frequency=RATE, high_freq=3700, num_ceps=10)
@@ -296,6 +299,8 @@ def test_maps_analyses_and_environment_are_shown(exp: Path) -> None:
 
 
 def test_bad_input_is_one_line(exp: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (exp / "model" / "log.jsonl").unlink()  # its curves take longest to draw
+
     def fails(*words: object) -> str:
         monkeypatch.setattr(sys, "argv", ["make_report.py", *map(str, words or [exp])])
         capsys.readouterr()
