@@ -35,7 +35,7 @@ def compare_runs(
         nj: number of jobs
     """
     from steps.backend import compare  # takes a second: not for --help
-    from steps.backend.heat_map import plot_heat_map
+    from steps.backend.heat_map import Rate, plot_heat_map
     from steps.backend.plots import plot_det
     from steps.backend.results import write_json
 
@@ -62,8 +62,10 @@ def compare_runs(
         contents.append(compare.as_json(trials, backend, members))
     if out_dir:
         for backend in sorted({entry.system.backend for entry in measured if heat_map}):
-            rates = [(entry.system.run, entry.result.record) for entry in measured if entry.system.backend == backend]
-            rates.sort(key=lambda rate: order.index(rate[0]))
+            members = [entry for entry in measured if entry.system.backend == backend]
+            found = [(entry.system.run, entry.system.trials, entry.result.record) for entry in members]
+            rates = [Rate(run, trials, record.eer, record.eer_ci) for run, trials, record in found]
+            rates.sort(key=lambda rate: order.index(rate.run))
             plot_heat_map(rates, [out_dir / f"heatmap_{backend}{end}" for end in (".png", ".svg")], backend)
             maps.append(f"![EER by run and list, {backend}](heatmap_{backend}.png)")
         write_json(out_dir / "comparison.json", contents)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from steps.backend.plots import STYLE, save
-from steps.backend.results import Record, percent, percent_interval
+from steps.backend.results import Interval, percent, percent_interval
 from steps.utils.names import natural_key
 
 _CELL = 1.2, 0.5  # inches
@@ -18,19 +19,28 @@ _LOWEST = 1e-4  # an EER below it has the colour of this one: a logarithm has no
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)  # of the bar of colours, in per cent
 
 
-def plot_heat_map(systems: Sequence[tuple[str, Record]], paths: Iterable[Path], title: str = "") -> None:
-    """Writes EER and interval of each run (rows, in the order of SYSTEMS) on each trial list (columns) into PATHS.
+class Rate(NamedTuple):
+    """EER of a run on a trial list, a fraction, and its interval."""
+
+    run: str
+    trials: str
+    eer: float
+    eer_ci: Interval | None
+
+
+def plot_heat_map(rates: Sequence[Rate], paths: Iterable[Path], title: str = "") -> None:
+    """Writes EER and interval of each run (rows, in the order of RATES) on each trial list (columns) into PATHS.
 
     The colour is the logarithm of the EER, the darker the higher, in one hue, which print in grey and colour-blind
     eyes keep in order; the lowest EER of each list is in bold. A run that was not scored on a list has an empty cell.
 
     Args:
-        systems: name of the run and what it reached, at most once for each run and list
+        rates: at most one for each run and list
         paths: files to write, PNG, SVG or PDF by suffix
         title: over the figure
     """
-    cells = {(run, record.trials): record for run, record in systems}
-    runs = list(dict.fromkeys(run for run, _ in systems))
+    cells = {(rate.run, rate.trials): rate for rate in rates}
+    runs = list(dict.fromkeys(rate.run for rate in rates))
     lists = sorted({trials for _, trials in cells}, key=natural_key)
     best = {name: min(cells[run, name].eer for run in runs if (run, name) in cells) for name in lists}
     eers = np.full((len(runs), len(lists)), np.nan)
@@ -52,13 +62,13 @@ def plot_heat_map(systems: Sequence[tuple[str, Record]], paths: Iterable[Path], 
         axes.set_yticks(np.arange(len(runs) + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=2)
         axes.tick_params(which="minor", length=0)
-        for (run, name), record in cells.items():
+        for (run, name), rate in cells.items():
             row, column = runs.index(run), lists.index(name)
             ink = _ink(colors(norm(eers[row, column])))
-            weight = "bold" if record.eer == best[name] else "normal"
-            text = percent(record.eer)
+            weight = "bold" if rate.eer == best[name] else "normal"
+            text = percent(rate.eer)
             axes.text(column, row - 0.13, text, ha="center", va="center", color=ink, fontsize=10, fontweight=weight)
-            ends = percent_interval(record.eer_ci)
+            ends = percent_interval(rate.eer_ci)
             axes.text(column, row + 0.22, ends, ha="center", va="center", color=ink, fontsize=7)
         bar = figure.colorbar(image, ax=axes, shrink=0.9, aspect=max(8, 4 * len(runs)), pad=0.01)
         bar.outline.set_visible(False)

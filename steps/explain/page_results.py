@@ -128,11 +128,12 @@ def list_section(run: RunFiles, name: str, pictures: Sequence[Picture]) -> Html:
     assert run.results is not None
     records = run.results.of(name)
     protocols = sorted({record["protocol"] for record in records})
+    made = protocols[0] if len(protocols) == 1 else "several protocols, see the table"
     of_all = [part for part in pictures if not part.backend]
     single = [part for part in pictures if part.backend]
     extra = [_heading(part, run.sections(name)) for part in _other_tables(run.sections(name))]
     parts: list[Html] = [
-        tag("p", f"{_sizes(records[0])}. Embeddings: {', '.join(protocols)}.", class_="sizes"),
+        tag("p", f"{_sizes(records[0])}. Embeddings: {made}.", class_="sizes"),
         _metrics(name, records),
         *extra,
     ]
@@ -210,6 +211,8 @@ def _metrics(name: str, records: Sequence[dict[str, Any]]) -> Html:
     columns = ["back-end", "EER %", f"{percent(low)} to {percent(high)} %", "ROCCH-EER %"]
     columns += [f"minDCF {prior}" for prior in priors] + [f"actDCF {prior}" for prior in actual]
     columns += [{"min_cllr": "minCllr", "cllr": "Cllr"}.get(key, key.replace("_", " ")) for key in others]
+    protocols = len({record["protocol"] for record in records}) > 1
+    columns += ["protocol"] if protocols else []
     rows = []
     for record in records:
         row = [cell(record["backend"], header=True), _rate(record, record is records[0]), _strip(record, low, high)]
@@ -219,6 +222,7 @@ def _metrics(name: str, records: Sequence[dict[str, Any]]) -> Html:
         costs, intervals = record.get("act_dcf") or {}, record.get("act_dcf_ci") or {}
         row += [_cost(costs.get(prior), intervals.get(prior)) for prior in actual]
         row += [_cost(record.get(key), record.get(f"{key}_ci")) for key in others]
+        row += [cell(record["protocol"], class_="text")] if protocols else []
         rows.append(row)
     return table(f"Error rates on {name}, the lowest EER first", columns, rows)
 

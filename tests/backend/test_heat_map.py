@@ -1,33 +1,9 @@
 """The heat map of runs and lists: cells where they belong, text that can be read, the best in bold."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
-from steps.backend.heat_map import plot_heat_map
-from steps.backend.results import Record
-
-RECORD = Record(
-    trials="eval",
-    backend="cosine",
-    trials_file="data/eval/trials",
-    num_target=10,
-    num_nontarget=100,
-    num_speakers=5,
-    speakers="data/eval/utt2spk",
-    eer=0.1,
-    eer_ci=(0.08, 0.12),
-    rocch_eer=0.1,
-    min_dcf={"0.01": 0.5},
-    min_dcf_ci={"0.01": None},
-    act_dcf=None,
-    cllr=None,
-    protocol="whole utterance",
-)
-
-
-def record(trials: str, eer: float) -> Record:
-    return replace(RECORD, trials=trials, eer=eer, eer_ci=(eer / 2, 2 * eer) if eer else None)
+from steps.backend.heat_map import Rate, plot_heat_map
 
 
 def texts(svg: str) -> list[tuple[str, float, float, str]]:
@@ -44,8 +20,8 @@ def test_cells_are_where_they_belong(tmp_path: Path) -> None:
         ("a", "eval_noise5"): 0.4014,
         ("a", "eval_gsm"): 0.0,
     }
-    systems = [(run, record(name, eer)) for (run, name), eer in eers.items()]
-    plot_heat_map(systems, [tmp_path / "map.svg", tmp_path / "map.png"], "cosine")
+    rates = [Rate(run, name, eer, (eer / 2, 2 * eer) if eer else None) for (run, name), eer in eers.items()]
+    plot_heat_map(rates, [tmp_path / "map.svg", tmp_path / "map.png"], "cosine")
     svg = (tmp_path / "map.svg").read_text()
     place = {word: (x, y) for word, x, y, _ in texts(svg)}
     style = {word: style for word, _, _, style in texts(svg)}
@@ -58,5 +34,5 @@ def test_cells_are_where_they_belong(tmp_path: Path) -> None:
     assert bold == {"3.12", "10.13", "0.00"}
     assert "[1.56, 6.24]" in place and "[20.07, 80.28]" in place
     first = (tmp_path / "map.png").read_bytes(), svg
-    plot_heat_map(systems, [tmp_path / "map.svg", tmp_path / "map.png"], "cosine")
+    plot_heat_map(rates, [tmp_path / "map.svg", tmp_path / "map.png"], "cosine")
     assert ((tmp_path / "map.png").read_bytes(), (tmp_path / "map.svg").read_text()) == first
