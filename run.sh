@@ -207,6 +207,7 @@ fi
 if stage 4 train "$exp/model" in "${train_inputs[@]}" out "$exp/model/final.pt" \
   with "ngpu $ngpu${online[*]:+ ${online[*]}}"; then
   [ "$force" = false ] || rm -rf "$exp/model"
+  python -m steps.utils.environment "$exp/environment.json"
   launch steps/train.py "$egs" "$exp/model" --network "$network" --objective "$objective" --train "$train_conf" \
     --train.device "$device" "${online[@]}"
   steps/plot_training.py "$exp/model"
@@ -311,7 +312,7 @@ if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results
   steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
     --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
   for set in $eval_sets; do
-    steps/plot_embeddings.py "$embeddings/$set/xvector.scp" "$exp/plots/map_$set" --labels "$feats/$set/utt2spk" --max-labels 20
+    steps/plot_embeddings.py "$embeddings/$set/xvector.scp" "$exp/plots/tsne_$set" --labels "$feats/$set/utt2spk" --max-labels 20
   done
   steps/make_report.py "$exp"
 fi
