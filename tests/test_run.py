@@ -73,7 +73,7 @@ def test_files_a_person_looks_at(finished: Path) -> None:
     assert "run.sh --config conf/run/smoke.conf" in (finished / "command").read_text()
     assert "wolves" in (finished / "analysis" / "eval.plda_asnorm.md").read_text().lower()
     page = (finished / "report.html").read_text()
-    assert "eval.plda_asnorm" in page and (finished / "plots" / "tsne_eval_spk.png").exists()
+    assert "plda_asnorm" in page and "eval_all" in page and (finished / "plots" / "tsne_eval_spk.png").exists()
     assert "network=conf/network/xvector_smoke.yaml" in (finished / "settings.conf").read_text()
     lines = (finished / "log" / "run.log").read_text().splitlines()
     assert sum(": done in " in line for line in lines) == 8
