@@ -214,18 +214,23 @@ if stage 4 train "$exp/model" in "${train_inputs[@]}" out "$exp/model/final.pt" 
 fi
 
 if stage 6 embed "$exp/embeddings" in "$exp/model/final.pt" "$feats/{set}/feats.scp" \
-  out "$exp/embeddings/{set}/xvector.scp" "$exp/embeddings/{set}/statistics.scp" ${protocols:+with "protocols $protocols"}; then
+  out "$exp/embeddings/{set}/xvector.scp" "$exp/embeddings/{set}/statistics.scp"; then
   for set in $sets; do
     steps/extract_embeddings.py "$exp/model" "$feats/$set" "$exp/embeddings/$set/xvector" --device "$device" --nj "$nj"
     steps/extract_statistics.py "$feats/$set" "$exp/embeddings/$set/statistics" --nj "$nj"
   done
-  for protocol in $protocols; do
-    for set in $sets; do
-      [ "$set" = train ] || steps/extract_embeddings.py "$exp/model" "$feats/$set" \
-        "$exp/embeddings/$set/$protocol/xvector" --protocol "$protocol" --device "$device" --nj "$nj"
-    done
-  done
 fi
+sets=${tested_sets#train }
+for protocol in $protocols; do
+  if stage 6 "embed_$protocol" "$exp/embeddings" in "$exp/model/final.pt" "$feats/{set}/feats.scp" \
+    out "$exp/embeddings/{set}/$protocol/xvector.scp"; then
+    for set in $sets; do
+      steps/extract_embeddings.py "$exp/model" "$feats/$set" "$exp/embeddings/$set/$protocol/xvector" --protocol "$protocol" \
+        --device "$device" --nj "$nj"
+    done
+  fi
+done
+sets=$tested_sets
 
 embeddings=$exp/embeddings backend=$exp/backend calibration=$exp/calibration
 train_xvectors=$embeddings/train/xvector.scp # that back-end and cohort are made of

@@ -146,9 +146,8 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
     assert "train" not in ran_first and "features" not in ran_first and ran_first[-2:] == ["score", "results"]
     records = json.loads((finished / "results.json").read_text())
     lists = {record["trials"]: record["eer"] for record in records if record["backend"] == "cosine"}
-    assert set(lists) == {
-        f"{name}{copy}" for name in ("eval", "eval_all") for copy in ("", "_telephone_band", "_noise0")
-    }
+    copies = ("", "_telephone_band", "_noise0")
+    assert set(lists) == {f"eval{copy}{kind}" for kind in ("", "_all") for copy in copies}
     assert lists["eval_noise0"] > lists["eval"], "noise as loud as the voice cannot help"
     assert ran(run(*options)) == []
     assert "noise" in run("--test-conf", conditions, "--name", "lacking", ok=False).stderr
@@ -157,7 +156,7 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
 
 def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> None:
     options = ["--protocols", "len1s tta2x50"]
-    assert ran(run(*options)) == ["embed", "score", "results"]
+    assert ran(run(*options)) == ["embed_len1s", "embed_tta2x50", "score", "results"]
     records = json.loads((finished / "results.json").read_text())
     protocols = {record["backend"]: record["protocol"] for record in records if record["trials"] == "eval"}
     assert set(protocols) == {*BACKENDS, "cosine@len1s", "euclidean@tta2x50", "cosine@tta2x50"}

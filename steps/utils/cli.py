@@ -35,7 +35,7 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     set_parsing_settings(subclasses_disabled=[is_dataclass], **NO_IMPORTS)  # a dataclass is a group of options
     try:
-        words = _with_truth(step, [_underscored(word) for word in sys.argv[1:]])
+        words = _with_truth(step, [_located(_underscored(word)) for word in sys.argv[1:]])
         if takes_list:
             count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
             words = [json.dumps(words[:count])] * (count > 0) + words[count:]
@@ -77,6 +77,11 @@ def _underscored(word: str) -> str:
     """--some-option=a-b as --some_option=a-b: options may be written Kaldi's way too."""
     name, equals, value = word.partition("=")
     return name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+
+
+def _located(word: str) -> str:
+    """x.yaml as ./x.yaml: without a folder it looks like a class of a module, which no value may name."""
+    return re.sub(r"^(--[^=]*=)?([A-Za-z_]\w*\.(?:ya?ml|json))$", r"\1./\2", word)
 
 
 def _with_truth(step: Callable[..., Any], words: list[str]) -> list[str]:

@@ -60,3 +60,12 @@ def test_a_step_refuses_them_too(stranger: str, root: Path, tmp_path: Path) -> N
 
 def _effects(*effects: object) -> dict[str, Any]:
     return {"init_args": {"effects": list(effects)}}
+
+
+def test_a_file_beside_is_not_taken_for_a_module(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("num_mel_bin: 40\n")
+    for options in (["--fbank", "mine.yaml"], ["--fbank=mine.yaml"]):
+        command = [sys.executable, root / "steps" / "make_fbank.py", "data", *options]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 2 and "'num_mel_bin'" in done.stderr
