@@ -169,6 +169,22 @@ def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> No
     assert protocols["cosine"] == "whole utterance" != protocols["cosine@len1s"]
 
 
+def test_scores_are_calibrated_and_a_decision_is_made(finished: Path, run: Run, place: Path) -> None:
+    run()
+    assert ran(run("--calibrate")) == ["held-out", "back-end", "score", "results", "decision"]
+    records = json.loads((finished / "results.json").read_text())
+    costs = {record["backend"]: record["cllr"] for record in records if record["trials"] == "eval" and "cllr" in record}
+    assert set(costs) == {"plda", "cosine_llr", "plda_llr", "fusion"} and costs["fusion"] < 1
+    table = next(place.glob("data/*/eval/wav.scp")).read_text().splitlines()
+    files = [str(place / line.split()[1]) for line in table]
+    answers = []
+    for other in (files[1], files[-1]):
+        command = ["steps/verify.py", files[0], other, "--pack", "exp/smoke/decision", "--json"]
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+        answers.append(json.loads(done.stdout))
+    assert answers[0]["llr"] > answers[1]["llr"], "the first two are of one speaker, the last of another"
+
+
 def test_conversations_are_diarized(finished: Path, run: Run, place: Path) -> None:
     conf = place / "conversations.yaml"
     conf.write_text("num_recordings: 2\nseconds: 30\nmax_speakers: 3\n")

@@ -121,7 +121,9 @@ def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:
 
 
 def result(eer: float, spread: float = 0.03) -> Result:
-    record = Record("x", "y", "", 9, 9, 5, "", eer, (eer - spread, eer + spread), eer, {}, {}, None, None, "")
+    fields = dict.fromkeys(Record.__dataclass_fields__)
+    fields |= {"trials": "x", "backend": "y", "num_target": 9, "num_nontarget": 9, "num_speakers": 5, "eer": eer}
+    record = Record(**(fields | {"eer_ci": (eer - spread, eer + spread)}))  # type: ignore[arg-type]
     return Result(record, None, Draws(np.empty(0), {}), np.empty(0), np.empty(0))  # type: ignore[arg-type]
 
 

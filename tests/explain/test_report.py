@@ -105,7 +105,7 @@ def test_page_needs_nothing_else_and_pictures_are_described(made: Path) -> None:
     page = page_of(made, out=made.parent / "page.html")
     assert not page.all("link") and not [script for script in page.all("script") if script]
     pictures = page.all("img")
-    assert len(pictures) == 2 + 6 + 6  # DET curves, densities, training
+    assert len(pictures) == 2 + 6 + 4 + 6  # DET curves, densities, Tippett and ECE of PLDA, training
     for picture in pictures:
         kind, _, data = str(picture["src"]).partition(";base64,")
         content = base64.b64decode(data, validate=True)
@@ -275,6 +275,8 @@ def test_plots_belong_to_the_longest_name_that_fits(exp: Path) -> None:
     assert [(part.kind, part.backend) for part in owned["eval_b10"]] == [
         ("det", ""),
         *(("scores", backend) for backend in ("plda", "cosine", "statistics")),
+        ("tippett", "plda"),
+        ("ece", "plda"),
     ]
     assert list(others) == ["tsne_eval_spk"] and owned["eval_b10"][0].path.suffix == ".svg"
 
