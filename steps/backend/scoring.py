@@ -22,7 +22,7 @@ BLOCK = 1 << 23  # listed trials whose scores are held at a time
 _CHUNK = 1 << 16  # listed trials a job
 _GATHER = 256  # listed trials whose vectors are gathered at a time: half a megabyte at dim 256, within a core's cache
 _BLOCK = 1 << 22  # scores in a block of the full matrix: 16 MB
-_STRIPE = 1 << 23  # scores of the full matrix held at a time: 32 MB
+_STRIPE = 1 << 25  # scores of the full matrix held at a time: 128 MB; a job makes a quarter of them
 _DENSE = 40  # a score of the full matrix costs about this much less than one of a listed trial
 
 
@@ -112,7 +112,7 @@ def matrix_blocks(factors: Factors, nj: int = 1, start: int = 0) -> Iterator[Vec
     """
     num_left, num_right = len(factors.left), len(factors.right)
     height = max(128, _STRIPE // num_right)
-    step = min(height, max(64, _BLOCK // num_right))
+    step = min(height, max(64, _STRIPE // 4 // num_right))
     block = np.empty((min(height, num_left), num_right), np.float32)
     left_bias, right_bias = factors.left_bias.astype(np.float32), factors.right_bias.astype(np.float32)
     biased = left_bias.any() or right_bias.any()
