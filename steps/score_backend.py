@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 """Scores of a trial list by any back-end."""
 
-import logging
 from pathlib import Path
 
 from steps.backend.backends import read_backend
-from steps.backend.score_list import write_list_scores
-from steps.backend.vectors import MultiEnroll, read_sides
-from steps.datadir.trials import read_trials
+from steps.backend.score_list import score_list
+from steps.backend.vectors import MultiEnroll
 from steps.utils.cli import run_step
 
 
@@ -37,11 +35,8 @@ def score_backend(
             averaged; plda, the likelihood ratio of all of them, each projected and length-normalised by itself
         nj: number of threads
     """
-    trial_list = read_trials(trials)
-    ids = trial_list.enroll_ids, trial_list.test_ids
-    factors = read_backend(backend_dir).factors(*read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll))
-    write_list_scores(scores, trial_list, factors, nj)
-    logging.info("%s: scores of %d trials by %s", scores, len(trial_list), backend_dir)
+    backend = read_backend(backend_dir)
+    score_list(backend, trials, enroll_scp, test_scp, scores, enroll_spk2utt, multi_enroll, nj)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 #!/usr/bin/env python3
 """Cosine scores of a trial list."""
 
-import logging
 from pathlib import Path
 from typing import Literal
 
 from steps.backend.backends import CosineBackend
-from steps.backend.score_list import write_list_scores
-from steps.backend.vectors import read_sides
-from steps.datadir.trials import read_trials
+from steps.backend.score_list import score_list
 from steps.utils.cli import run_step
 
 
@@ -38,13 +35,8 @@ def score_cosine(
             the cosine of each is computed and these are averaged
         nj: number of threads
     """
-    trial_list = read_trials(trials)
-    ids = trial_list.enroll_ids, trial_list.test_ids
-    factors = CosineBackend.read(mean, transform).factors(
-        *read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
-    )
-    write_list_scores(scores, trial_list, factors, nj)
-    logging.info("%s: cosine of %d trials", scores, len(trial_list.enroll))
+    backend = CosineBackend.read(mean, transform)
+    score_list(backend, trials, enroll_scp, test_scp, scores, enroll_spk2utt, multi_enroll, nj)
 
 
 if __name__ == "__main__":

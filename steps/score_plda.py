@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 """PLDA log-likelihood ratios of a trial list."""
 
-import logging
 from pathlib import Path
 
 from steps.backend.backends import PldaBackend, PldaScoring
-from steps.backend.score_list import write_list_scores
-from steps.backend.vectors import MultiEnroll, read_sides
-from steps.datadir.trials import read_trials
+from steps.backend.score_list import score_list
+from steps.backend.vectors import MultiEnroll
 from steps.utils.cli import run_step
 
 
@@ -38,13 +36,8 @@ def score_plda(
         plda: the options of Kaldi's ivector-plda-scoring; by default as BACKEND_DIR says, otherwise Kaldi's defaults
         nj: number of threads
     """
-    trial_list = read_trials(trials)
-    ids = trial_list.enroll_ids, trial_list.test_ids
-    factors = PldaBackend.read(backend_dir, plda).factors(
-        *read_sides(*ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
-    )
-    write_list_scores(scores, trial_list, factors, nj)
-    logging.info("%s: PLDA scores of %d trials", scores, len(trial_list))
+    backend = PldaBackend.read(backend_dir, plda)
+    score_list(backend, trials, enroll_scp, test_scp, scores, enroll_spk2utt, multi_enroll, nj)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,40 @@
 """Scores of a long list of trials, or of all pairs, computed and written block by block. For the scoring scripts."""
 
 import hashlib
+import logging
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from steps.backend.backends import Backend
 from steps.backend.scoring import BLOCK, Factors, matrix_blocks, score_blocks
-from steps.backend.vectors import Side
+from steps.backend.vectors import MultiEnroll, Side, read_sides
 from steps.datadir.trial_arrays import array_header
-from steps.datadir.trials import ScoreBytes, Trials
+from steps.datadir.trials import ScoreBytes, Trials, read_trials
 from steps.utils.errors import DataError
 from steps.utils.files import atomic_write
 from steps.utils.partial import partial_write
+
+
+def score_list(
+    backend: Backend,
+    trials: Path,
+    enroll_scp: Path,
+    test_scp: Path,
+    scores: Path,
+    enroll_spk2utt: Path | None,
+    multi_enroll: MultiEnroll,
+    nj: int,
+) -> None:
+    """Writes the scores by BACKEND of the list TRIALS; the rest as the scoring scripts say."""
+    listed = read_trials(trials)
+    # the vectors themselves are let go before scoring
+    factors = backend.factors(
+        *read_sides(listed.enroll_ids, listed.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
+    )
+    write_list_scores(scores, listed, factors, nj)
+    logging.info("%s: scores of %d trials", scores, len(listed))
 
 
 def write_list_scores(path: Path, trials: Trials, factors: Factors, nj: int = 1, block: int = BLOCK) -> None:
