@@ -3,8 +3,7 @@
 
 from pathlib import Path
 
-from steps.backend.metrics import split
-from steps.datadir.trials import read_scores, read_trials
+from steps.backend.results import read_classes
 from steps.utils.cli import run_step
 
 
@@ -22,9 +21,7 @@ def plot_ece(trials: Path, scores: Path, out: Path, title: str = "") -> None:
     from steps.backend.plots import plot_paths  # matplotlib takes a second: not for --help
     from steps.backend.plots_llr import plot_ece as draw
 
-    trial_list = read_trials(trials)
-    targets, nontargets = split(read_scores(scores, trial_list), trial_list.target, trials)
-    draw(targets, nontargets, plot_paths(out), title or scores.name)
+    draw(*read_classes(trials, scores), plot_paths(out), title or scores.name)
 
 
 if __name__ == "__main__":

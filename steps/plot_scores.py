@@ -3,8 +3,7 @@
 
 from pathlib import Path
 
-from steps.backend.metrics import split
-from steps.datadir.trials import read_scores, read_trials
+from steps.backend.results import read_classes
 from steps.utils.cli import run_step
 
 
@@ -21,9 +20,7 @@ def plot_scores(trials: Path, scores: Path, out: Path, title: str = "", label: s
     from steps.backend.plots import plot_paths  # matplotlib takes a second: not for --help
     from steps.backend.plots import plot_scores as draw
 
-    trial_list = read_trials(trials)
-    targets, nontargets = split(read_scores(scores, trial_list), trial_list.target, trials)
-    draw(targets, nontargets, plot_paths(out), title or scores.name, label)
+    draw(*read_classes(trials, scores), plot_paths(out), title or scores.name, label)
 
 
 if __name__ == "__main__":

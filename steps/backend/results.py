@@ -192,6 +192,12 @@ class Evaluation:
         return Result(record, curve, draws, targets, nontargets)
 
 
+def read_classes(trials: Path, scores: Path) -> tuple[Floats, Floats]:
+    """Target and non-target scores of the file SCORES, by the list TRIALS; raises as `read_scores` and `split`."""
+    trial_list = read_trials(trials)
+    return split(read_scores(scores, trial_list), trial_list.target, trials)
+
+
 def split_name(scores: Path) -> tuple[str, str]:
     """Names of the trial list and the back-end of a score file: (eval_1, cosine@len1.5s) of eval_1.cosine@len1.5s."""
     name, at, protocol = (scores.stem if is_scores(scores) else scores.name).partition("@")
