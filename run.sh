@@ -317,7 +317,7 @@ if stage 9 results "$exp" in "$exp/scores" "${trial_lists[@]}" out "$exp/results
   steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
     --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
   for set in $eval_sets; do
-    steps/plot_embeddings.py "$embeddings/$set/xvector.scp" "$exp/plots/tsne_$set" --labels "$feats/$set/utt2spk" --max-labels 20
+    steps/plot_embeddings.py "$embeddings/$set/xvector.scp" "$exp/plots/tsne_$set" --labels "$feats/$set/utt2spk" --max-labels 18
   done
   steps/make_report.py "$exp"
 fi
