@@ -92,13 +92,6 @@ def read_uem(path: Path | str) -> Spans:
     return {recording: union(spans[recording]) for recording in sorted(spans)}
 
 
-def write_uem(path: Path | str, spans: Spans) -> None:
-    """Writes SPANS of each recording, by time, on channel 1."""
-    with atomic_write(path) as file:
-        for recording in sorted(spans):
-            file.writelines(f"{recording} 1 {start:.3f} {end:.3f}\n" for start, end in sorted(spans[recording]))
-
-
 def union(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     """SPANS by time, those that touch or overlap as one."""
     joined: list[tuple[float, float]] = []

@@ -4,22 +4,14 @@ Called by clustering.py and score_dense.py.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from steps.backend.backends import CosineBackend
 from steps.backend.plda import Plda
 from steps.backend.scoring import Factors, map_products
 from steps.backend.vectors import Floats, Projection, Side, Vectors
 from steps.utils.errors import DataError
-
-
-class WindowScorer(Protocol):
-    """Scores the windows of one recording against each other."""
-
-    def factors(self, windows: Side) -> Factors:
-        """All scores, in factored form."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -30,8 +22,7 @@ class CosineScorer:
 
     def factors(self, windows: Side) -> Factors:
         """All cosines."""
-        vectors = self.projection.apply(windows)
-        return Factors.dot(vectors, vectors)
+        return CosineBackend(self.projection).factors(windows, windows)
 
 
 @dataclass(frozen=True)

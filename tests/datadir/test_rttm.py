@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.datadir.rttm import Turn, read_rttm, read_uem, speech_of, union, write_rttm, write_uem
+from steps.datadir.rttm import Turn, read_rttm, read_uem, speech_of, union, write_rttm
 from steps.utils.errors import DataError
 
 GOOD = "SPEAKER rec 1 0.5 1.25 <NA> <NA> anna <NA> <NA>"
@@ -36,9 +36,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     write_rttm(tmp_path / "rttm", turns)
     assert read_rttm(tmp_path / "rttm") == turns
     assert (tmp_path / "rttm").read_text(encoding="utf-8").startswith("SPEAKER a 1 0.000 1.500 <NA> <NA> x <NA> <NA>\n")
-    spans = {"a": [(0.0, 2.0), (3.0, 4.5)]}
-    write_uem(tmp_path / "uem", spans)
-    assert read_uem(tmp_path / "uem") == spans
+    (tmp_path / "uem").write_text("a 1 0.000 2.000\na 1 3.000 4.500\n")
+    assert read_uem(tmp_path / "uem") == {"a": [(0.0, 2.0), (3.0, 4.5)]}
 
 
 @pytest.mark.parametrize(
