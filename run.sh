@@ -2,8 +2,8 @@
 # Timbre: from a corpus to error rates and DET curves, in numbered stages. ./run.sh --help tells the options.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-# shellcheck source=steps/utils/stages.sh
-. steps/utils/stages.sh
+# shellcheck source=steps/stages/engine.sh
+. steps/stages/engine.sh
 
 # Options: --some-name sets some_name, and --help prints the comments
 corpus=synth                             # corpus to run on: synth (made here), folder, kaldi, voxceleb, ... (local/prepare_*.py)
@@ -207,7 +207,7 @@ fi
 if stage 4 train "$exp/model" in "${train_inputs[@]}" out "$exp/model/final.pt" \
   with "ngpu $ngpu${online[*]:+ ${online[*]}}"; then
   [ "$force" = false ] || rm -rf "$exp/model"
-  python -m steps.utils.environment "$exp/environment.json"
+  python -m timbre.utils.environment "$exp/environment.json"
   launch steps/train.py "$egs" "$exp/model" --network "$network" --objective "$objective" --train "$train_conf" \
     --train.device "$device" "${online[@]}"
   steps/plot_training.py "$exp/model"

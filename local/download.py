@@ -13,9 +13,9 @@ from typing import IO, Literal
 
 from tqdm import tqdm
 
-from local.archives import Archive, unpack_all, verify
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.archives import Archive, unpack_all, verify
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 @dataclass(frozen=True)

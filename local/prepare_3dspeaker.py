@@ -9,9 +9,9 @@ that read it (3D-Speaker's own leaves out what Device09 recorded), not from a co
 
 from pathlib import Path
 
-from local.corpus import Corpus
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 CONDITIONS = ("device", "distance", "dialect")
 

@@ -7,9 +7,9 @@ the archives of the speakers in these folders are unpacked. Counts: the page, an
 
 from pathlib import Path
 
-from local.corpus import Corpus, in_speaker_folder
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, in_speaker_folder
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 PARTS = {  # part: name of the set, speakers, utterances
     "train": ("train", 420, 164905),

@@ -8,9 +8,9 @@ lines "0002 F". Counts: Bu et al., "AISHELL-1", O-COCOSDA 2017.
 
 from pathlib import Path
 
-from local.corpus import Corpus, gender_of, in_speaker_folder
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, gender_of, in_speaker_folder
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 PARTS = {  # part: name of the set, speakers, utterances
     "train": ("train", 340, 120098),

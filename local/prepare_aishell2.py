@@ -10,9 +10,9 @@ recipes that read it, not from a copy. Counts: Du et al., "AISHELL-2", 2018.
 from functools import partial as bind
 from pathlib import Path
 
-from local.corpus import Corpus, Named, gender_of, in_speaker_folder
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, Named, gender_of, in_speaker_folder
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 PUBLISHED = {"train": (1991, 1009223), "dev": (5, 2500), "test": (10, 5000)}  # speakers, utterances (of one channel)
 

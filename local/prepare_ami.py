@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from local.corpus import Corpus
-from local.utt_set import UttSet
-from steps.datadir.datadir import Segment
-from steps.datadir.rttm import Turn, rttm_line
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.corpus import Corpus
+from timbre.corpora.utt_set import UttSet
+from timbre.datadir.datadir import Segment
+from timbre.datadir.rttm import Turn, rttm_line
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 DEV = ["ES2003", "ES2011", "IS1008", "TS3004", "TS3006", "IB4001", "IB4002", "IB4003", "IB4004", "IB4010", "IB4011"]
 TEST = ["ES2004", "ES2014", "IS1009", "TS3003", "TS3007", "EN2002"]

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local.corpus import Corpus
-from local.utt_set import UttSet
-from steps.datadir.datadir import Segment
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.corpus import Corpus
+from timbre.corpora.utt_set import UttSet
+from timbre.datadir.datadir import Segment
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 SESSIONS = {
     "train": "S03 S04 S05 S06 S07 S08 S12 S13 S16 S17 S18 S19 S20 S22 S23 S24",

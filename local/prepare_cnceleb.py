@@ -14,11 +14,11 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
-from local.corpus import LABEL_LAST, Corpus, Named, stem_of
-from local.join_short import join_short
-from local.utt_set import UttSet
-from steps.datadir.contents import MODELS
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import LABEL_LAST, Corpus, Named, stem_of
+from timbre.corpora.join_short import join_short
+from timbre.corpora.utt_set import UttSet
+from timbre.datadir.contents import MODELS
+from timbre.utils.cli import run_step
 
 SUFFIXES = (".flac", ".wav")
 TRAIN = {"CN-Celeb_flac": ("dev/dev.lst", 797, 107953), "CN-Celeb2_flac": ("spk.lst", 1996, 524787)}

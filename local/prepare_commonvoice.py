@@ -8,10 +8,10 @@ clip. A client is a browser or an account rather than a person: some people have
 
 from pathlib import Path
 
-from local.corpus import Corpus, gender_of
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.corpus import Corpus, gender_of
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 ID = 16  # characters of the 128 of a client_id that make a speaker's id
 

@@ -9,12 +9,12 @@ public code; the corpus itself is not published, so that there are no counts.
 from pathlib import Path
 from typing import Literal
 
-from local.corpus import Corpus
-from local.utt_set import UttSet
-from steps.audio.reading import AUDIO_SUFFIXES
-from steps.datadir.trials import Trials
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.audio.reading import AUDIO_SUFFIXES
+from timbre.corpora.corpus import Corpus
+from timbre.corpora.utt_set import UttSet
+from timbre.datadir.trials import Trials
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def prepare_dacon(

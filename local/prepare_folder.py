@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from steps.audio.reading import AUDIO_SUFFIXES
-from steps.datadir.contents import Contents
-from steps.datadir.datadir import invert
-from steps.datadir.pairs import Pairing
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.audio.reading import AUDIO_SUFFIXES
+from timbre.datadir.contents import Contents
+from timbre.datadir.datadir import invert
+from timbre.datadir.pairs import Pairing
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from local.corpus import Corpus
-from local.utt_set import UttSet
-from steps.datadir.ark import ArkWriter
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.corpus import Corpus
+from timbre.corpora.utt_set import UttSet
+from timbre.datadir.ark import ArkWriter
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 PUBLISHED = {"train": (600, 56666), "test": (None, 8000)}  # speakers, utterances
 

@@ -5,10 +5,10 @@ import logging
 import sys
 from pathlib import Path
 
-from steps.datadir.contents import Contents
-from steps.datadir.validate import validate
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.contents import Contents
+from timbre.datadir.validate import validate
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ transcripts of the release; Panayotov et al., "Librispeech", ICASSP 2015.
 from pathlib import Path
 from typing import Literal
 
-from local.corpus import Corpus, Named, gender_of, stem_of
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.corpus import Corpus, Named, gender_of, stem_of
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 PARTS: dict[str, tuple[int | None, int]] = {  # speakers, utterances
     "train-clean-100": (251, 28539),

@@ -9,9 +9,9 @@ SPKINFO.txt SPKID, Age, Gender and Dialect, with tabs between. The utterances ar
 import re
 from pathlib import Path
 
-from local.corpus import Corpus, Named, gender_of, in_speaker_folder
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, Named, gender_of, in_speaker_folder
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 PARTS = {"train": "train", "dev": "dev", "test": "eval_magicdata"}
 SPEAKERS = 1080

@@ -8,8 +8,8 @@ the release; Snyder et al., "MUSAN", 2015.
 
 from pathlib import Path
 
-from local.corpus import Corpus, stem_of, write_noises
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, stem_of, write_noises
+from timbre.utils.cli import run_step
 
 KINDS = {"music": 660, "noise": 930, "speech": 426}
 

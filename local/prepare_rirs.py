@@ -10,8 +10,8 @@ of the file. Counts: the READMEs of the release; Ko et al., ICASSP 2017. Most re
 
 from pathlib import Path
 
-from local.corpus import Corpus, stem_of, write_noises
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, stem_of, write_noises
+from timbre.utils.cli import run_step
 
 ROOMS = ("small", "medium", "large")
 SIMULATED, REAL, POINT_SOURCES = 20000, 325, 843  # simulated: of each size of room

@@ -11,13 +11,13 @@ microphone, session and more (README of the release). Counts of core-core: McLar
 from collections.abc import Iterator
 from pathlib import Path
 
-from local.corpus import Corpus, gender_of, stem_of
-from local.utt_set import UttSet
-from steps.datadir.contents import MODELS
-from steps.datadir.datadir import Segment, parse_segment
-from steps.datadir.trials import Layout
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.corpus import Corpus, gender_of, stem_of
+from timbre.corpora.utt_set import UttSet
+from timbre.datadir.contents import MODELS
+from timbre.datadir.datadir import Segment, parse_segment
+from timbre.datadir.trials import Layout
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 TRIALS = {"dev": 338226, "eval": 721788}  # of core-core
 KEYS = Layout({b"tgt": True, b"imp": False}, 0, 1, 2)

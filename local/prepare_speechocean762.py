@@ -7,9 +7,9 @@ speechocean762/WAVE/SPEAKER0001/000010011.WAV. Counts: Zhang et al., "speechocea
 
 from pathlib import Path
 
-from local.corpus import Corpus, gender_of
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, gender_of
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 PARTS = {"train": ("train", 125, 2500), "test": ("eval_speechocean762", 125, 2500)}
 

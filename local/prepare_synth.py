@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from local.synth_speaker import Speaker, SynthOptions, draw_speakers, record_afresh
-from local.synth_voice import engine_version
-from steps.datadir.datadir import DataDir
-from steps.datadir.pairs import Pairing
-from steps.datadir.tables import write_table
-from steps.datadir.trials import write_trials
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
-from steps.utils.files import atomic_write
-from steps.utils.fingerprint import digest
-from steps.utils.jobs import run_jobs
+from timbre.corpora.synth_speaker import Speaker, SynthOptions, draw_speakers, record_afresh
+from timbre.corpora.synth_voice import engine_version
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.pairs import Pairing
+from timbre.datadir.tables import write_table
+from timbre.datadir.trials import write_trials
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_write
+from timbre.utils.fingerprint import digest
+from timbre.utils.jobs import run_jobs
 
 log = logging.getLogger(__name__)
 

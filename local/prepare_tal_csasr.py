@@ -8,9 +8,9 @@ copy.
 
 from pathlib import Path
 
-from local.corpus import Corpus, Named, stem_of
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, Named, stem_of
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 
 def prepare_tal_csasr(corpus_dir: Path, out_dir: Path, partial: bool = False) -> None:

@@ -8,9 +8,9 @@ read too. Counts: the documentation of the release.
 import re
 from pathlib import Path
 
-from local.corpus import Corpus, Named
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, Named
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 PARTS = {"train": ("train", 462, 4620), "test": ("eval_timit", 168, 1680)}  # name of the set, speakers, utterances
 _PLACE = re.compile(r"(DR\d)/([FM][A-Z]{3}\d)/(S[AIX]\d+)\.WAV", re.IGNORECASE)

@@ -9,9 +9,9 @@ read. The two parts have no speaker in common. Written from the README of the re
 
 from pathlib import Path
 
-from local.corpus import Corpus, gender_of
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
+from timbre.corpora.corpus import Corpus, gender_of
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
 
 PARTS = {"train": "train", "test": "eval_voices"}
 COLUMNS = ("speaker", "gender", "room", "distractor", "mic", "chapter", "segment", "query_name", "filename")

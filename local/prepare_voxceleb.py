@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
-from local.corpus import Corpus, gender_of
-from local.join_short import join_all
-from local.utt_set import UttSet
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.corpus import Corpus, gender_of
+from timbre.corpora.join_short import join_all
+from timbre.corpora.utt_set import UttSet
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 Part = Literal["vox1_dev", "vox1_test", "vox2_dev", "vox2_test"]
 

@@ -3,10 +3,10 @@
 
 from pathlib import Path
 
-from local.archives import find_archives, read_checksums, unpack_all
 from local.download import CATALOGUE
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.corpora.archives import find_archives, read_checksums, unpack_all
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def unpack(download_dir: Path, corpus_dir: Path, nested: bool = True) -> None:

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from steps.backend.adapt_backend import adapt_backend, weights_of
-from steps.backend.backends import read_backend
-from steps.utils.cli import run_step
+from timbre.backend.adaptation import adapt_backend, weights_of
+from timbre.backend.backends import read_backend
+from timbre.utils.cli import run_step
 
 
 def adapt_plda(

@@ -3,10 +3,10 @@
 
 from pathlib import Path
 
-from steps.datadir.tables import read_lists, write_table
-from steps.diar.ahc import AhcOptions
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.tables import read_lists, write_table
+from timbre.diarization.ahc import AhcOptions
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def agglomerative_cluster(
@@ -31,11 +31,11 @@ def agglomerative_cluster(
 
     import numpy as np
 
-    from steps.datadir.ark import read_mat
-    from steps.datadir.tables import read_table
-    from steps.diar.ahc import cluster
-    from steps.diar.clustering import read_numbers
-    from steps.diar.scores import symmetrize
+    from timbre.datadir.ark import read_mat
+    from timbre.datadir.tables import read_table
+    from timbre.diarization.ahc import cluster
+    from timbre.diarization.clustering import read_numbers
+    from timbre.diarization.window_scores import symmetrize
 
     places = read_table(scores)
     numbers = {} if reco2num_spk is None else read_numbers(reco2num_spk)

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from steps.utils.cli import run_step
+from timbre.utils.cli import run_step
 
 
 def analyze_trials(
@@ -42,14 +42,14 @@ def analyze_trials(
     """
     import numpy as np
 
-    from steps.backend import breakdown, worst  # takes a second: not for --help
-    from steps.backend.conditions import find_conditions
-    from steps.backend.metrics import operating_points, roc, split
-    from steps.backend.plots_conditions import plot_conditions
-    from steps.backend.results import split_name, write_json
-    from steps.backend.speakers import trial_speakers
-    from steps.datadir.trials import read_scores, read_trials
-    from steps.utils.files import atomic_write
+    from timbre.datadir.trials import read_scores, read_trials
+    from timbre.evaluation import breakdown, worst  # takes a second: not for --help
+    from timbre.evaluation.conditions import find_conditions
+    from timbre.evaluation.metrics import operating_points, roc, split
+    from timbre.evaluation.plots_conditions import plot_conditions
+    from timbre.evaluation.results import split_name, write_json
+    from timbre.evaluation.speakers import trial_speakers
+    from timbre.utils.files import atomic_write
 
     operating_points([str(prior)])  # checks it
     folder = data_dir or trials.parent

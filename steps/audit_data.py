@@ -3,13 +3,13 @@
 
 from pathlib import Path
 
-from steps.audio.audited import AuditedSet, find_sets
-from steps.audio.findings import Limits, find_all
-from steps.feats.audit import ListenOptions, audit_audio
-from steps.feats.options import MfccOptions
-from steps.feats.vad import VadOptions
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.audit.audit_pass import ListenOptions, audit_audio
+from timbre.audit.audited import AuditedSet, find_sets
+from timbre.audit.findings import Limits, find_all
+from timbre.feats.options import MfccOptions
+from timbre.feats.vad import VadOptions
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def audit_data(
@@ -49,8 +49,8 @@ def audit_data(
         seed: of the draws
         nj: number of jobs
     """
-    from steps.backend.audit_report import Audit  # imports matplotlib: not for --help
-    from steps.backend.channel_leak import LeakOptions, measure_leaks
+    from timbre.audit.audit_page import Audit  # imports matplotlib: not for --help
+    from timbre.audit.channel_leak import LeakOptions, measure_leaks
 
     listen, leak_options = ListenOptions(mfcc, vad, guard), LeakOptions(min_frames, lda_dim, draws, seed)
     sets = []

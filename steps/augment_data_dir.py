@@ -4,10 +4,10 @@
 from pathlib import Path
 from typing import Literal
 
-from steps.audio.augment import augment, read_copies
-from steps.audio.effects import Sources
-from steps.datadir.datadir import DataDir
-from steps.utils.cli import run_step
+from timbre.audio.augmented_copies import augment, read_copies
+from timbre.audio.effects import Sources
+from timbre.datadir.datadir import DataDir
+from timbre.utils.cli import run_step
 
 
 def augment_data_dir(

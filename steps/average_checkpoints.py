@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from steps.utils.cli import run_step
+from timbre.utils.cli import run_step
 
 
 def average_checkpoints(model_dir: Path, last: int = 3) -> None:
@@ -13,8 +13,8 @@ def average_checkpoints(model_dir: Path, last: int = 3) -> None:
         model_dir: directory that steps/train.py wrote
         last: so many checkpoints; those that were not kept cannot be had
     """
-    from steps.nnet import checkpoint
-    from steps.utils.errors import DataError
+    from timbre.nnet import checkpoint
+    from timbre.utils.errors import DataError
 
     paths = checkpoint.list_checkpoints(model_dir)
     if not 1 <= last <= len(paths):

@@ -4,8 +4,8 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.trials import read_trials, write_scores
-from steps.utils.cli import run_step
+from timbre.datadir.trials import read_trials, write_scores
+from timbre.utils.cli import run_step
 
 
 def calibrate_scores(
@@ -32,9 +32,9 @@ def calibrate_scores(
         enroll_spk2utt: enrolment ids named here are models; their measures are averaged
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
     """
-    from steps.backend.calibration import Calibration  # scipy takes half a second: not for --help
-    from steps.backend.overlap import Who
-    from steps.backend.quality import check_terms, trial_values
+    from timbre.decision.calibration import Calibration  # scipy takes half a second: not for --help
+    from timbre.decision.overlap import Who
+    from timbre.decision.quality import check_terms, trial_values
 
     path = calibration_dir / "calibration.yaml"
     calibration = Calibration.read(path)

@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from steps.datadir.datadir import DataDir
-from steps.diar.ahc import AhcOptions
-from steps.diar.spectral import SpectralOptions
-from steps.utils.cli import run_step
+from timbre.datadir.datadir import DataDir
+from timbre.diarization.ahc import AhcOptions
+from timbre.diarization.spectral import SpectralOptions
+from timbre.utils.cli import run_step
 
 
 def cluster_windows(
@@ -42,7 +42,7 @@ def cluster_windows(
         reco2num_spk: numbers of speakers, where they are known: "recording number" a line
         nj: number of jobs; each holds the scores of all pairs of windows of a recording
     """
-    from steps.diar.clustering import Clusterer, cluster_all, read_recordings, read_scorer, write_diarization
+    from timbre.diarization.clustering import Clusterer, cluster_all, read_recordings, read_scorer, write_diarization
 
     windows = DataDir.read(windows_dir)
     recordings = read_recordings(windows, xvectors, reco2num_spk)

@@ -3,9 +3,9 @@
 
 from pathlib import Path
 
-from steps.datadir.combine import combine
-from steps.datadir.contents import Contents
-from steps.utils.cli import run_step
+from timbre.datadir.combine import combine
+from timbre.datadir.contents import Contents
+from timbre.utils.cli import run_step
 
 
 def combine_data_dir(target: Path, sources: Path | list[Path]) -> None:

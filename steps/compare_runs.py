@@ -4,10 +4,10 @@
 from itertools import groupby
 from pathlib import Path
 
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
-from steps.utils.files import atomic_write
-from steps.utils.jobs import run_jobs
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_write
+from timbre.utils.jobs import run_jobs
 
 
 def compare_runs(
@@ -34,10 +34,10 @@ def compare_runs(
         heat_map: also OUT_DIR/heatmap_<backend>.png and .svg, EER of every run (row) on every trial list (column)
         nj: number of jobs
     """
-    from steps.backend import compare  # takes a second: not for --help
-    from steps.backend.heat_map import Rate, plot_heat_map
-    from steps.backend.plots import plot_det
-    from steps.backend.results import write_json
+    from timbre.evaluation import compare  # takes a second: not for --help
+    from timbre.evaluation.heat_map import Rate, plot_heat_map
+    from timbre.evaluation.plots import plot_det
+    from timbre.evaluation.results import write_json
 
     if len(exp_dirs) < 2:
         raise DataError("two runs at least are needed to compare")

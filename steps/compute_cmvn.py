@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.datadir.ark import ArkWriter, read_mat
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import write_table
-from steps.feats.cmvn import cmvn_stats
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.ark import ArkWriter, read_mat
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
+from timbre.feats.cmvn import cmvn_stats
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def compute_cmvn(data_dir: Path, per_utt: bool = False) -> None:

@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from steps.backend.results import Evaluation, write_json
-from steps.utils.cli import run_step
+from timbre.evaluation.results import Evaluation, write_json
+from timbre.utils.cli import run_step
 
 
 def compute_metrics(

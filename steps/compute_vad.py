@@ -3,10 +3,10 @@
 
 from pathlib import Path
 
-from steps.datadir.datadir import DataDir
-from steps.feats.dump_vad import dump_vad
-from steps.feats.vad import VadOptions
-from steps.utils.cli import run_step
+from timbre.datadir.datadir import DataDir
+from timbre.feats.dump_vad import dump_vad
+from timbre.feats.vad import VadOptions
+from timbre.utils.cli import run_step
 
 
 def compute_vad(data_dir: Path, vad: VadOptions = VadOptions(), nj: int = 4) -> None:

@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from steps.datadir.contents import Contents
-from steps.utils.cli import run_step
+from timbre.datadir.contents import Contents
+from timbre.utils.cli import run_step
 
 
 def copy_data_dir(

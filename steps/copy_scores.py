@@ -4,8 +4,8 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.trials import read_scores, read_trials, write_scores
-from steps.utils.cli import run_step
+from timbre.datadir.trials import read_scores, read_trials, write_scores
+from timbre.utils.cli import run_step
 
 
 def copy_scores(trials: Path, scores: Path, out: Path) -> None:

@@ -4,8 +4,8 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.trials import read_trials, write_trials
-from steps.utils.cli import run_step
+from timbre.datadir.trials import read_trials, write_trials
+from timbre.utils.cli import run_step
 
 
 def copy_trials(trials: Path, out: Path) -> None:

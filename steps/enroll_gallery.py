@@ -4,7 +4,7 @@
 import logging
 from pathlib import Path
 
-from steps.utils.cli import run_step
+from timbre.utils.cli import run_step
 
 
 def enroll_gallery(
@@ -20,9 +20,9 @@ def enroll_gallery(
     """
     from tqdm import tqdm
 
-    from steps.backend.audio_gallery import find_recordings, write_gallery  # torch takes seconds: not for --help
-    from steps.backend.decision import DecisionPack
-    from steps.backend.verdict import open_embedder
+    from timbre.decision.audio_gallery import find_recordings, write_gallery  # torch takes seconds: not for --help
+    from timbre.decision.pack import DecisionPack
+    from timbre.decision.verdict import open_embedder
 
     packed = DecisionPack.read(pack)
     recordings = find_recordings(audio_dir)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.datadir.ark import write_vectors
-from steps.datadir.datadir import DataDir
-from steps.feats.protocols import Protocol, frame_shift_of, read_pieces
-from steps.feats.utterances import check_failures, list_utterances
-from steps.utils.cli import run_step
+from timbre.datadir.ark import write_vectors
+from timbre.datadir.datadir import DataDir
+from timbre.feats.protocols import Protocol, frame_shift_of, read_pieces
+from timbre.feats.utterances import check_failures, list_utterances
+from timbre.utils.cli import run_step
 
 
 def extract_embeddings(
@@ -50,12 +50,12 @@ def extract_embeddings(
         allow_missing: go on, without them, when at most this many utterances have no embedding
         nj: threads that read and normalise features ahead of the network
     """
-    from steps.nnet.extract import (
+    from timbre.embedding.extract import (
         ExtractOptions,
         device_named,
         extract_embeddings,
     )  # torch takes seconds: not for --help
-    from steps.nnet.model import load_model
+    from timbre.nnet.model import load_model
 
     options = ExtractOptions(batch_frames, max_frames, bf16, overlap)
     network, normalization = load_model(model_dir, device_named(device))

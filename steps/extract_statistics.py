@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.datadir.ark import write_vectors
-from steps.datadir.datadir import DataDir
-from steps.feats.normalize import NormalizeOptions
-from steps.feats.statistics import frame_statistics
-from steps.feats.utterances import Utterance, check_failures, list_utterances, read_utterances
-from steps.utils.cli import run_step
-from steps.utils.jobs import run_jobs
+from timbre.datadir.ark import write_vectors
+from timbre.datadir.datadir import DataDir
+from timbre.feats.mean_std import frame_statistics
+from timbre.feats.normalize import NormalizeOptions
+from timbre.feats.utterances import Utterance, check_failures, list_utterances, read_utterances
+from timbre.utils.cli import run_step
+from timbre.utils.jobs import run_jobs
 
 
 def extract_statistics(

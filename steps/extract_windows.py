@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from steps.datadir.ark import write_vectors
-from steps.datadir.datadir import DataDir
-from steps.diar.recordings import frame_shift
-from steps.feats.utterances import check_failures
-from steps.utils.cli import run_step
+from timbre.datadir.ark import write_vectors
+from timbre.datadir.datadir import DataDir
+from timbre.diarization.recordings import frame_shift
+from timbre.feats.utterances import check_failures
+from timbre.utils.cli import run_step
 
 
 def extract_windows(
@@ -41,9 +41,9 @@ def extract_windows(
         bf16: bfloat16 autocast: about twice as fast, less exact
         allow_missing: go on, without them, when at most this many windows have no embedding
     """
-    from steps.diar.embed import read_windows  # torch takes seconds: not for --help
-    from steps.nnet.extract import ExtractOptions, device_named, extract_embeddings
-    from steps.nnet.model import load_model
+    from timbre.diarization.window_feats import read_windows  # torch takes seconds: not for --help
+    from timbre.embedding.extract import ExtractOptions, device_named, extract_embeddings
+    from timbre.nnet.model import load_model
 
     network, normalization = load_model(model_dir, device_named(device))
     segments = DataDir.read(windows_dir).segments

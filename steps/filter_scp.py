@@ -4,9 +4,9 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.tables import read_ids, read_table, write_table
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.tables import read_ids, read_table, write_table
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def filter_scp(ids: Path, table: Path, out: Path, exclude: bool = False) -> None:

@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from steps.datadir.fix import fix
-from steps.utils.cli import run_step
+from timbre.datadir.fix import fix
+from timbre.utils.cli import run_step
 
 
 def fix_data_dir(data_dir: Path, drop_missing_audio: bool = False) -> None:

@@ -4,11 +4,11 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.datadir import DataDir
-from steps.feats.egs import write_egs
-from steps.feats.egs_options import EgsOptions
-from steps.feats.normalize import NormalizeOptions
-from steps.utils.cli import run_step
+from timbre.datadir.datadir import DataDir
+from timbre.egs.egs_writer import write_egs
+from timbre.egs.options import EgsOptions
+from timbre.feats.normalize import NormalizeOptions
+from timbre.utils.cli import run_step
 
 
 def get_egs(

@@ -4,7 +4,7 @@
 import logging
 from pathlib import Path
 
-from steps.utils.cli import run_step
+from timbre.utils.cli import run_step
 
 
 def identify(
@@ -27,9 +27,9 @@ def identify(
         json: print JSON
         device: cpu, cuda or cuda:N
     """
-    from steps.backend.audio_gallery import AudioGallery, identify_recording  # torch takes seconds: not for --help
-    from steps.backend.decision import DecisionPack
-    from steps.backend.verdict import open_embedder
+    from timbre.decision.audio_gallery import AudioGallery, identify_recording  # torch takes seconds: not for --help
+    from timbre.decision.pack import DecisionPack
+    from timbre.decision.verdict import open_embedder
 
     packed = DecisionPack.read(pack)
     enrolled = AudioGallery.read(gallery, packed)

@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from steps.datadir.tables import read_table
-from steps.utils.cli import run_step
+from timbre.datadir.tables import read_table
+from timbre.utils.cli import run_step
 
 
 def identify_speakers(
@@ -46,9 +46,9 @@ def identify_speakers(
         seed: of the draws
         nj: number of threads
     """
-    from steps.backend.identify import Gallery, identify  # scipy takes half a second: not for --help
-    from steps.backend.plots import plot_paths, plot_rank_curve
-    from steps.backend.results import write_json
+    from timbre.decision.probes import Gallery, identify  # scipy takes half a second: not for --help
+    from timbre.evaluation.plots import plot_paths, plot_rank_curve
+    from timbre.evaluation.results import write_json
 
     gallery = Gallery.read(enroll_spk2utt, enroll_scp)
     probes = read_table(probe_utt2spk)

@@ -4,10 +4,10 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.foreign_scores import ForeignScores
-from steps.datadir.trials import read_trials, write_scores, write_trials
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.foreign_scores import ForeignScores
+from timbre.datadir.trials import read_trials, write_scores, write_trials
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def import_scores(

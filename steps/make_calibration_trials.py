@@ -4,13 +4,13 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
-from steps.datadir.contents import ORIGINALS, Contents
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import read_ids, read_numbers
-from steps.datadir.trials import write_trials
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
+from timbre.datadir.contents import ORIGINALS, Contents
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_ids, read_numbers
+from timbre.datadir.trials import write_trials
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def make_calibration_trials(
@@ -36,7 +36,7 @@ def make_calibration_trials(
             log-likelihood ratios that promise too much
         draw: how many trials, and how they are drawn
     """
-    from steps.feats.egs_format import Manifest
+    from timbre.egs.egs_format import Manifest
 
     data = DataDir.read(data_dir)
     if (egs_dir is None) == (spk_list is None):

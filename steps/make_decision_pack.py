@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from steps.feats.vad import VadOptions
-from steps.utils.cli import run_step
+from timbre.feats.vad import VadOptions
+from timbre.utils.cli import run_step
 
 
 def make_decision_pack(
@@ -53,7 +53,7 @@ def make_decision_pack(
         seed: of the draws
         nj: number of threads
     """
-    from steps.backend.make_pack import ScoredList, make_pack  # scipy takes half a second: not for --help
+    from timbre.decision.packing import ScoredList, make_pack  # scipy takes half a second: not for --help
 
     cohort = (cohort_scp, cohort_utt2spk, top_n)
     calibration_list = ScoredList(trials, embeddings, measures)

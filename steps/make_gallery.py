@@ -4,10 +4,10 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.datadir import DataDir
-from steps.datadir.gallery import split_gallery
-from steps.datadir.tables import write_lists, write_table
-from steps.utils.cli import run_step
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.gallery import split_gallery
+from timbre.datadir.tables import write_lists, write_table
+from timbre.utils.cli import run_step
 
 
 def make_gallery(data_dir: Path, out_dir: Path, num_enroll: int = 3, known: float = 1.0, seed: int = 0) -> None:

@@ -5,9 +5,9 @@ import logging
 import math
 from pathlib import Path
 
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import write_table
-from steps.utils.cli import run_step
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
+from timbre.utils.cli import run_step
 
 
 def make_quality(
@@ -36,9 +36,9 @@ def make_quality(
         top_n: how many of the cohort; at most the whole
         nj: number of jobs
     """
-    from steps.backend.measures import cohort_means, magnitudes  # scipy takes half a second: not for --help
-    from steps.backend.vectors import Embeddings
-    from steps.feats.quality import measure_speech
+    from timbre.backend.vectors import Embeddings
+    from timbre.decision.embedding_quality import cohort_means, magnitudes  # scipy takes half a second: not for --help
+    from timbre.feats.speech_quality import measure_speech
 
     data = DataDir.read(data_dir)
     speech = measure_speech(data, nj)

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from steps.utils.cli import run_step
+from timbre.utils.cli import run_step
 
 
 def make_report(exp_dir: Path, out: Path | None = None, audit: Path | None = None) -> None:
@@ -16,8 +16,8 @@ def make_report(exp_dir: Path, out: Path | None = None, audit: Path | None = Non
         out: file to write; default: EXP_DIR/report.html
         audit: audit.json of the corpus; by default it is looked for where run.sh --audit puts it
     """
-    from steps.explain.report import write_report  # imports matplotlib: not for --help
-    from steps.explain.run_files import RunFiles
+    from timbre.report.page import write_report  # imports matplotlib: not for --help
+    from timbre.report.run_files import RunFiles
 
     write_report(RunFiles(exp_dir, audit), out or exp_dir / "report.html")
 

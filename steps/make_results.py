@@ -3,10 +3,10 @@
 
 from pathlib import Path
 
-from steps.backend.results import Evaluation, split_name, write_json
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
-from steps.utils.jobs import run_jobs
+from timbre.evaluation.results import Evaluation, split_name, write_json
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
+from timbre.utils.jobs import run_jobs
 
 
 def make_results(
@@ -38,7 +38,12 @@ def make_results(
         two_way: draw enrolment and test speakers apart: for lists whose two sides are of different making; wider
         nj: number of jobs
     """
-    from steps.backend.report import PageJob, find_scores, find_trials, write_page  # imports matplotlib: not for --help
+    from timbre.evaluation.results_page import (  # imports matplotlib: not for --help
+        PageJob,
+        find_scores,
+        find_trials,
+        write_page,
+    )
 
     folders = data_dir if isinstance(data_dir, list) else [data_dir]
     lists = {name: path for folder in folders for name, path in find_trials(folder).items()}

@@ -3,11 +3,11 @@
 
 from pathlib import Path
 
-from steps.datadir.ark import Compression
-from steps.datadir.datadir import DataDir
-from steps.feats.dump import Device, dump_features
-from steps.feats.options import SpectrogramOptions
-from steps.utils.cli import run_step
+from timbre.datadir.ark import Compression
+from timbre.datadir.datadir import DataDir
+from timbre.feats.dump_feats import Device, dump_features
+from timbre.feats.options import SpectrogramOptions
+from timbre.utils.cli import run_step
 
 
 def make_spectrogram(

@@ -4,12 +4,12 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.contents import is_trials
-from steps.datadir.datadir import DataDir
-from steps.datadir.pairs import Pairing, match_utterances
-from steps.datadir.trials import read_trials, write_trials
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.contents import is_trials
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.pairs import Pairing, match_utterances
+from timbre.datadir.trials import read_trials, write_trials
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.ark import read_mat
-from steps.datadir.datadir import DataDir
-from steps.datadir.rttm import Spans, read_rttm, speech_of
-from steps.diar.recordings import durations, frame_shift
-from steps.diar.windows import WindowOptions, smooth, speech_of_vad, windows_of
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.ark import read_mat
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.rttm import Spans, read_rttm, speech_of
+from timbre.diarization.recordings import durations, frame_shift
+from timbre.diarization.windows import WindowOptions, smooth, speech_of_vad, windows_of
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def make_windows(

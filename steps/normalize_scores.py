@@ -4,12 +4,12 @@
 import logging
 from pathlib import Path
 
-from steps.backend.backends import CosineBackend, PldaScoring, read_backend
-from steps.backend.score_norm import Method, normalize_trials, read_cohort
-from steps.backend.speakers import trial_speakers
-from steps.backend.vectors import MultiEnroll, read_sides
-from steps.datadir.trials import read_scores, read_trials, write_scores
-from steps.utils.cli import run_step
+from timbre.backend.backends import CosineBackend, PldaScoring, read_backend
+from timbre.backend.score_norm import Method, normalize_trials, read_cohort
+from timbre.backend.vectors import MultiEnroll, read_sides
+from timbre.datadir.trials import read_scores, read_trials, write_scores
+from timbre.evaluation.speakers import trial_speakers
+from timbre.utils.cli import run_step
 
 
 def normalize_scores(

@@ -3,10 +3,10 @@
 
 from pathlib import Path
 
-from steps.backend.metrics import roc, split
-from steps.datadir.trials import read_scores, read_trials
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.trials import read_scores, read_trials
+from timbre.evaluation.metrics import roc, split
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def plot_det(trials: Path, scores: Path | list[Path], out: Path, title: str = "") -> None:
@@ -18,8 +18,8 @@ def plot_det(trials: Path, scores: Path | list[Path], out: Path, title: str = ""
         out: the plot, .png, .svg or .pdf; without a suffix OUT.png and OUT.svg are both written
         title: to stand above the plot
     """
-    from steps.backend.plots import plot_det as draw  # matplotlib takes a second: not for --help
-    from steps.backend.plots import plot_paths
+    from timbre.evaluation.plots import plot_det as draw  # matplotlib takes a second: not for --help
+    from timbre.evaluation.plots import plot_paths
 
     files = scores if isinstance(scores, list) else [scores]
     if not files:

@@ -3,9 +3,9 @@
 
 from pathlib import Path
 
-from steps.datadir.rttm import read_rttm
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.rttm import read_rttm
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def plot_diarization(reference: Path, hypothesis: Path, out_dir: Path, recordings: list[str] = []) -> None:  # noqa: B006
@@ -19,7 +19,7 @@ def plot_diarization(reference: Path, hypothesis: Path, out_dir: Path, recording
         out_dir: where the plots go
         recordings: those to plot, [a,b] (default: all of REFERENCE)
     """
-    from steps.diar.timeline import plot_timeline  # imports matplotlib: not for --help
+    from timbre.diarization.timeline import plot_timeline  # imports matplotlib: not for --help
 
     truth, found = read_rttm(reference), read_rttm(hypothesis)
     for recording in recordings or truth:

@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from steps.backend.results import read_classes
-from steps.utils.cli import run_step
+from timbre.evaluation.results import read_classes
+from timbre.utils.cli import run_step
 
 
 def plot_ece(trials: Path, scores: Path, out: Path, title: str = "") -> None:
@@ -18,8 +18,8 @@ def plot_ece(trials: Path, scores: Path, out: Path, title: str = "") -> None:
         out: the plot, .png, .svg or .pdf; without a suffix OUT.png and OUT.svg are both written
         title: to stand above the plot
     """
-    from steps.backend.plots import plot_paths  # matplotlib takes a second: not for --help
-    from steps.backend.plots_llr import plot_ece as draw
+    from timbre.evaluation.plots import plot_paths  # matplotlib takes a second: not for --help
+    from timbre.evaluation.plots_llr import plot_ece as draw
 
     draw(*read_classes(trials, scores), plot_paths(out), title or scores.name)
 

@@ -5,10 +5,10 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from steps.explain.embedding_map import MapOptions, measure, project, read_labelled
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
-from steps.utils.files import atomic_write
+from timbre.explain.embedding_map import MapOptions, measure, project, read_labelled
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_write
 
 _NAMES = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
 
@@ -38,8 +38,8 @@ def plot_embeddings(
         legend: labels with a colour of their own, those with most utterances; the others are grey
         title: above the map; default: method and embeddings
     """
-    from steps.backend.results import write_json
-    from steps.explain.embedding_plot import MOST_LABELS, plot_map  # imports matplotlib: not for --help
+    from timbre.evaluation.results import write_json
+    from timbre.explain.plots import MOST_LABELS, plot_map  # imports matplotlib: not for --help
 
     if max_labels < 0 or max_utts < 3 or not 1 <= legend <= MOST_LABELS:
         raise DataError(f"max_labels is at least 0, max_utts at least 3, legend from 1 to {MOST_LABELS}")

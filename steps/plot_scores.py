@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from steps.backend.results import read_classes
-from steps.utils.cli import run_step
+from timbre.evaluation.results import read_classes
+from timbre.utils.cli import run_step
 
 
 def plot_scores(trials: Path, scores: Path, out: Path, title: str = "", label: str = "score") -> None:
@@ -17,8 +17,8 @@ def plot_scores(trials: Path, scores: Path, out: Path, title: str = "", label: s
         title: to stand above the plot
         label: what the scores are, to stand below it
     """
-    from steps.backend.plots import plot_paths  # matplotlib takes a second: not for --help
-    from steps.backend.plots import plot_scores as draw
+    from timbre.evaluation.plots import plot_paths  # matplotlib takes a second: not for --help
+    from timbre.evaluation.plots import plot_scores as draw
 
     draw(*read_classes(trials, scores), plot_paths(out), title or scores.name, label)
 

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from steps.utils.cli import run_step
+from timbre.utils.cli import run_step
 
 
 def plot_training(model_dir: Path, out: Path | None = None) -> None:
@@ -13,9 +13,9 @@ def plot_training(model_dir: Path, out: Path | None = None) -> None:
         model_dir: directory that steps/train.py wrote, or is still writing
         out: file to write, .png, .svg or .pdf; default: MODEL_DIR/training.png and MODEL_DIR/training.svg
     """
-    from steps.nnet.plot import plot_training as plot
-    from steps.nnet.train_log import read_log
-    from steps.utils.errors import DataError
+    from timbre.training.plots import plot_training as plot
+    from timbre.training.train_log import read_log
+    from timbre.utils.errors import DataError
 
     lines = read_log(model_dir / "log.jsonl")
     if not lines:

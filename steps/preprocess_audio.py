@@ -4,10 +4,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from steps.audio.effects import Sources, build_chain
-from steps.audio.preprocess import preprocess_audio as preprocess
-from steps.datadir.datadir import DataDir
-from steps.utils.cli import run_step
+from timbre.audio.effects import Sources, build_chain
+from timbre.audio.preprocess import preprocess_audio as preprocess
+from timbre.datadir.datadir import DataDir
+from timbre.utils.cli import run_step
 
 
 def preprocess_audio(

@@ -4,9 +4,9 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.datadir import DataDir
-from steps.diar.vbx import VbxOptions
-from steps.utils.cli import run_step
+from timbre.datadir.datadir import DataDir
+from timbre.diarization.vbx import VbxOptions
+from timbre.utils.cli import run_step
 
 
 def resegment_vbx(
@@ -32,8 +32,14 @@ def resegment_vbx(
         vbx: scales and probabilities, or a YAML file of them
         nj: number of jobs
     """
-    from steps.backend.backends import PldaBackend
-    from steps.diar.clustering import Resegmenter, read_labels, read_recordings, resegment_all, write_diarization
+    from timbre.backend.backends import PldaBackend
+    from timbre.diarization.clustering import (
+        Resegmenter,
+        read_labels,
+        read_recordings,
+        resegment_all,
+        write_diarization,
+    )
 
     windows = DataDir.read(windows_dir)
     first = read_labels(labels, windows.segments)

@@ -4,9 +4,9 @@
 from pathlib import Path
 from typing import Literal
 
-from steps.backend.backends import CosineBackend
-from steps.backend.score_list import score_list
-from steps.utils.cli import run_step
+from timbre.backend.backends import CosineBackend
+from timbre.backend.score_list import score_list
+from timbre.utils.cli import run_step
 
 
 def score_cosine(

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from steps.datadir.tables import read_lists
-from steps.datadir.trials import read_trials, write_scores
-from steps.utils.cli import run_step
+from timbre.datadir.tables import read_lists
+from timbre.datadir.trials import read_trials, write_scores
+from timbre.utils.cli import run_step
 
 
 def score_crops(
@@ -39,9 +39,9 @@ def score_crops(
         enroll_spk2utt: enrolment ids named here are models: the crops of all their utterances count
         nj: number of threads
     """
-    from steps.backend.crops import CropSide, mean_distances, mean_products  # takes a second: not for --help
-    from steps.backend.vectors import Embeddings, Projection
-    from steps.utils.errors import DataError
+    from timbre.backend.crop_scores import CropSide, mean_distances, mean_products  # takes a second: not for --help
+    from timbre.backend.vectors import Embeddings, Projection
+    from timbre.utils.errors import DataError
 
     if measure == "cosine" and not normalize:
         raise DataError("a cosine is of vectors of length 1: --normalize false goes with --measure euclidean")

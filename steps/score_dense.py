@@ -4,8 +4,8 @@
 from pathlib import Path
 from typing import Literal
 
-from steps.datadir.tables import read_lists, write_table
-from steps.utils.cli import run_step
+from timbre.datadir.tables import read_lists, write_table
+from timbre.utils.cli import run_step
 
 
 def score_dense(
@@ -26,10 +26,10 @@ def score_dense(
         backend_dir: mean.vec, transform.mat and plda, as steps/train_plda.py writes them; for cosine mean.vec alone
         target_energy: PLDA works in the space that holds this share of a recording's variance
     """
-    from steps.backend.vectors import Embeddings
-    from steps.datadir.ark import ArkWriter
-    from steps.diar.clustering import read_scorer
-    from steps.diar.scores import dense_scores
+    from timbre.backend.vectors import Embeddings
+    from timbre.datadir.ark import ArkWriter
+    from timbre.diarization.clustering import read_scorer
+    from timbre.diarization.window_scores import dense_scores
 
     lists = read_lists(reco2utt)
     embeddings = Embeddings.read(xvectors)

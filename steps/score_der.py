@@ -4,10 +4,10 @@
 import json
 from pathlib import Path
 
-from steps.datadir.rttm import read_rttm, read_uem
-from steps.diar.der import DerOptions, as_json, check_apart, measure, pool, table
-from steps.utils.cli import run_step
-from steps.utils.files import atomic_write
+from timbre.datadir.rttm import read_rttm, read_uem
+from timbre.diarization.der import DerOptions, as_json, check_apart, measure, pool, table
+from timbre.utils.cli import run_step
+from timbre.utils.files import atomic_write
 
 
 def score_der(

@@ -4,12 +4,12 @@
 import logging
 from pathlib import Path
 
-from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
-from steps.backend.score_list import write_matrix
-from steps.backend.vectors import Embeddings
-from steps.datadir.tables import read_lists
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.backend.backends import CosineBackend, PldaBackend, PldaScoring
+from timbre.backend.score_list import write_matrix
+from timbre.backend.vectors import Embeddings
+from timbre.datadir.tables import read_lists
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def score_matrix(

@@ -3,10 +3,10 @@
 
 from pathlib import Path
 
-from steps.backend.backends import PldaBackend, PldaScoring
-from steps.backend.score_list import score_list
-from steps.backend.vectors import MultiEnroll
-from steps.utils.cli import run_step
+from timbre.backend.backends import PldaBackend, PldaScoring
+from timbre.backend.score_list import score_list
+from timbre.backend.vectors import MultiEnroll
+from timbre.utils.cli import run_step
 
 
 def score_plda(

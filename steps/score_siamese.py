@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from steps.backend.vectors import read_sides
-from steps.datadir.trials import read_trials, write_scores
-from steps.utils.cli import run_step
+from timbre.backend.vectors import read_sides
+from timbre.datadir.trials import read_trials, write_scores
+from timbre.utils.cli import run_step
 
 
 def score_siamese(
@@ -39,8 +39,8 @@ def score_siamese(
     """
     import torch  # takes seconds: not for --help
 
-    from steps.nnet.extract import device_named
-    from steps.nnet.pair_scores import load_pair_head, score_models, score_pairs
+    from timbre.backend.pair_scores import load_pair_head, score_models, score_pairs
+    from timbre.embedding.extract import device_named
 
     torch.set_num_threads(max(1, min(nj, os.cpu_count() or 1)))
     trial_list = read_trials(trials)

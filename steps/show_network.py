@@ -4,7 +4,7 @@
 from pathlib import Path
 from typing import Literal
 
-from steps.utils.cli import run_step
+from timbre.utils.cli import run_step
 
 
 def show_network(
@@ -36,11 +36,11 @@ def show_network(
     import torch
     from tqdm import tqdm
 
-    from steps.nnet import summary
-    from steps.nnet.extract import device_named
-    from steps.nnet.network import build_network
-    from steps.nnet.train import autocast_dtype
-    from steps.utils.errors import DataError
+    from timbre.embedding.extract import device_named
+    from timbre.nnet import summary
+    from timbre.nnet.network import build_network
+    from timbre.training.loop import autocast_dtype
+    from timbre.utils.errors import DataError
 
     if min(depth, seconds, feat_dim) < 0 or min(batch_size, num_frames) < 1:
         raise DataError("depth, seconds and feat_dim cannot be below 0, batch_size and num_frames not below 1")

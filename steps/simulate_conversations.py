@@ -3,10 +3,10 @@
 
 from pathlib import Path
 
-from steps.datadir.datadir import DataDir
-from steps.diar.simulate import ConversationOptions, only_of, read_speakers, simulate
-from steps.feats.vad import VadOptions
-from steps.utils.cli import run_step
+from timbre.datadir.datadir import DataDir
+from timbre.diarization.conversations import ConversationOptions, only_of, read_speakers, simulate
+from timbre.feats.vad import VadOptions
+from timbre.utils.cli import run_step
 
 
 def simulate_conversations(

@@ -3,9 +3,9 @@
 
 from pathlib import Path
 
-from steps.audio.rooms import RoomOptions
-from steps.audio.rooms import simulate_rooms as simulate
-from steps.utils.cli import run_step
+from timbre.audio.rooms import RoomOptions
+from timbre.audio.rooms import simulate_rooms as simulate
+from timbre.utils.cli import run_step
 
 
 def simulate_rooms(out_dir: Path, rooms: RoomOptions = RoomOptions(), seed: int = 0, nj: int = 4) -> None:

@@ -3,9 +3,9 @@
 
 from pathlib import Path
 
-from steps.datadir.contents import Contents
-from steps.datadir.split import split, write_split
-from steps.utils.cli import run_step
+from timbre.datadir.contents import Contents
+from timbre.datadir.split import split, write_split
+from timbre.utils.cli import run_step
 
 
 def split_data_dir(data_dir: Path, num_parts: int, per_utt: bool = False) -> None:

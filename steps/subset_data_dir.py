@@ -3,10 +3,10 @@
 
 from pathlib import Path
 
-from steps.datadir.contents import Contents
-from steps.datadir.subset import CHOICES, choose
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.contents import Contents
+from timbre.datadir.subset import CHOICES, choose
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def subset_data_dir(

@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from steps.nnet.options import TrainOptions
-from steps.utils.cli import run_step
+from timbre.training.options import TrainOptions
+from timbre.utils.cli import run_step
 
 
 def train(
@@ -38,8 +38,8 @@ def train(
         speech_dir: where the voices of babble come from
         rir_dir: where impulse responses come from
     """
-    from steps.nnet.augment import Augmentation
-    from steps.nnet.train import train as train_network
+    from timbre.egs.crop_effects import Augmentation
+    from timbre.training.loop import train as train_network
 
     given = {"noise": noise_dir, "music": music_dir, "speech": speech_dir, "rir": rir_dir}
     sources = {kind: tuple(paths) if isinstance(paths, list) else (paths,) for kind, paths in given.items() if paths}

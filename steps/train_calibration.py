@@ -4,9 +4,9 @@
 import logging
 from pathlib import Path
 
-from steps.datadir.trials import read_trials
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.trials import read_trials
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def train_calibration(
@@ -35,9 +35,9 @@ def train_calibration(
         enroll_spk2utt: enrolment ids named here are models; their measures are averaged
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
     """
-    from steps.backend.calibration import Calibration  # scipy takes half a second: not for --help
-    from steps.backend.overlap import Who
-    from steps.backend.quality import trial_values
+    from timbre.decision.calibration import Calibration  # scipy takes half a second: not for --help
+    from timbre.decision.overlap import Who
+    from timbre.decision.quality import trial_values
 
     trial_list = read_trials(trials)
     files = scores if isinstance(scores, list) else [scores]

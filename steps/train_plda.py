@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from steps.backend.train_backend import train_backend
-from steps.utils.cli import run_step
+from timbre.backend.chain_training import train_backend
+from timbre.utils.cli import run_step
 
 
 def train_plda(

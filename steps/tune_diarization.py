@@ -6,13 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
-from steps.datadir.datadir import DataDir
-from steps.datadir.rttm import read_rttm, read_uem
-from steps.diar.ahc import AhcOptions
-from steps.diar.spectral import SpectralOptions
-from steps.diar.vbx import VbxOptions
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.rttm import read_rttm, read_uem
+from timbre.diarization.ahc import AhcOptions
+from timbre.diarization.spectral import SpectralOptions
+from timbre.diarization.vbx import VbxOptions
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def tune_diarization(
@@ -60,10 +60,10 @@ def tune_diarization(
         skip_overlap: leave out where several speakers speak
         nj: number of jobs
     """
-    from steps.backend.backends import PldaBackend
-    from steps.diar import tuning
-    from steps.diar.clustering import Resegmenter, read_labels, read_recordings, read_scorer
-    from steps.diar.der import DerOptions, check_apart
+    from timbre.backend.backends import PldaBackend
+    from timbre.diarization import tuning
+    from timbre.diarization.clustering import Resegmenter, read_labels, read_recordings, read_scorer
+    from timbre.diarization.der import DerOptions, check_apart
 
     truth = read_rttm(reference)
     check_apart(truth, read_rttm(test_reference))

@@ -4,9 +4,9 @@
 import sys
 from pathlib import Path
 
-from steps.datadir.validate import examine
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.validate import examine
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def validate_data_dir(data_dir: Path, need_wav: bool = False, need_feats: bool = False) -> None:

@@ -4,8 +4,8 @@
 import logging
 from pathlib import Path
 
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 def verify(
@@ -30,8 +30,8 @@ def verify(
     """
     if len(files) < 2:
         raise DataError("two files at least: those of the speaker, and the one to test")
-    from steps.backend.decision import DecisionPack  # torch takes seconds: not for --help
-    from steps.backend.verdict import verify_files
+    from timbre.decision.pack import DecisionPack  # torch takes seconds: not for --help
+    from timbre.decision.verdict import verify_files
 
     verdict = verify_files(DecisionPack.read(pack), files[:-1], files[-1], prior, far, device)
     for text in verdict.warnings():

@@ -8,10 +8,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from steps.datadir.datadir import DataDir
-from steps.datadir.pairs import Pairing
-from steps.datadir.tables import write_table
-from steps.datadir.trials import write_trials
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.pairs import Pairing
+from timbre.datadir.tables import write_table
+from timbre.datadir.trials import write_trials
 
 RATE = 8000
 SMALL = ("--mfcc.sample_frequency", 8000, "--mfcc.high_freq", 3700, "--mfcc.num_ceps", 10, "--nj", 1, "--draws", 100)

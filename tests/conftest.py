@@ -1,9 +1,17 @@
-"""Where the tests find reference data: a part of it in the clone, the whole when it lies beside the project."""
+"""Where the tests find reference data (a part in the clone, all of it beside the project), and small data."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from numpy.typing import NDArray
 
+from timbre.datadir.ark import read_ark
+from timbre.datadir.datadir import DataDir
+
+Waves = Mapping[str, NDArray[np.float32]]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -36,3 +44,43 @@ def _shared(name: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"{name} is not beside the project")
     return path
+
+
+@pytest.fixture(params=["in the clone", "all"])
+def reference(request: pytest.FixtureRequest, kaldi: Path) -> Path:
+    """Outputs of the real Kaldi: those in the clone, then all of them."""
+    return kaldi if request.param == "in the clone" else request.getfixturevalue("kaldi_full")
+
+
+@pytest.fixture
+def read() -> Callable[[Path], dict[str, NDArray[np.float32]]]:
+    """Reads an archive whole."""
+    return lambda path: dict(read_ark(path))
+
+
+@pytest.fixture
+def make_data(tmp_path: Path) -> Callable[..., DataDir]:
+    """Writes a data directory of 16-bit wav files; an utterance is its own speaker."""
+
+    def make(waves: Waves, rate: int = 16000, name: str = "data") -> DataDir:
+        path = tmp_path / name
+        (path / "wav").mkdir(parents=True)
+        for utt, wave in waves.items():
+            soundfile.write(path / "wav" / f"{utt}.wav", wave, rate, subtype="PCM_16")
+        wavs = {utt: str(path / "wav" / f"{utt}.wav") for utt in sorted(waves)}
+        data = DataDir(path, wavs, {utt: utt for utt in sorted(waves)})
+        data.write(path)
+        return data
+
+    return make
+
+
+@pytest.fixture
+def noise() -> Callable[..., NDArray[np.float32]]:
+    """White noise of so many samples at int16 resolution."""
+
+    def make(num_samples: int, seed: int = 0, scale: float = 0.05) -> NDArray[np.float32]:
+        wave = np.random.default_rng(seed).standard_normal(num_samples) * scale
+        return (np.clip(np.rint(wave * 32768), -32768, 32767) / 32768).astype(np.float32)
+
+    return make

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps.datadir.validate import validate
+from timbre.datadir.validate import validate
 
 RATE = 16000
 KINDS = {"wav": "WAV", "flac": "FLAC", "sph": "NIST", "mp3": "MP3"}

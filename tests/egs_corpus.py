@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.datadir.ark import ArkWriter
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import write_table
-from steps.feats.egs import write_egs
-from steps.feats.egs_format import Manifest
-from steps.feats.egs_options import EgsOptions
-from steps.feats.normalize import NormalizeOptions
+from timbre.datadir.ark import ArkWriter
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
+from timbre.egs.egs_format import Manifest
+from timbre.egs.egs_writer import write_egs
+from timbre.egs.options import EgsOptions
+from timbre.feats.normalize import NormalizeOptions
 
 DIM = 12
 

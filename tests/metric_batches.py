@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from steps.nnet.objectives import Objective, build_objective
+from timbre.nnet.objectives import Objective, build_objective
 
 FOLDER = Path(__file__).resolve().parents[1] / "conf" / "objective"
 NAMES = [

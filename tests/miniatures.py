@@ -6,28 +6,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from miniature_trees import (
-    aidatatang,
-    aishell1,
-    aishell2,
-    ami,
-    chime5,
-    cnceleb,
-    commonvoice,
-    dacon,
-    hw4,
-    librispeech,
-    magicdata,
-    musan,
-    rirs,
-    sitw,
-    speechocean762,
-    tal_csasr,
-    threedspeaker,
-    timit,
-    voices,
-)
-
 from local import (
     prepare_3dspeaker,
     prepare_aidatatang,
@@ -48,6 +26,27 @@ from local import (
     prepare_tal_csasr,
     prepare_timit,
     prepare_voices,
+)
+from miniature_trees import (
+    aidatatang,
+    aishell1,
+    aishell2,
+    ami,
+    chime5,
+    cnceleb,
+    commonvoice,
+    dacon,
+    hw4,
+    librispeech,
+    magicdata,
+    musan,
+    rirs,
+    sitw,
+    speechocean762,
+    tal_csasr,
+    threedspeaker,
+    timit,
+    voices,
 )
 
 

@@ -12,13 +12,13 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.audio.reading import AudioReader
-from steps.datadir.tables import read_table
-from steps.feats.extractor import FeatureExtractor
-from steps.feats.options import FbankOptions
-from steps.nnet.models import Trunk
-from steps.nnet.network import SpeakerNetwork, build_network
-from steps.nnet.schedule import Scheduled
+from timbre.audio.reading import AudioReader
+from timbre.datadir.tables import read_table
+from timbre.feats.extractor import FeatureExtractor
+from timbre.feats.options import FbankOptions
+from timbre.nnet.models import Trunk
+from timbre.nnet.network import SpeakerNetwork, build_network
+from timbre.nnet.scheduled import Scheduled
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = {path.stem: path for path in sorted((ROOT / "conf" / "network").glob("*.yaml"))}

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from egs_corpus import write_configs, write_small_egs
 
-from steps.datadir.ark import ArkWriter, write_vectors
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import write_table
+from egs_corpus import write_configs, write_small_egs
+from timbre.datadir.ark import ArkWriter, write_vectors
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 FBANK = ("--fbank.sample_frequency", 8000, "--nj", 1)

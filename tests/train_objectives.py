@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.objectives import Objective
-from steps.nnet.objectives.base import Batches
+from timbre.nnet.objectives import Objective
+from timbre.nnet.objectives.objective import Batches
 
 
 class Tempered(Objective):

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from steps.datadir.datadir import DataDir
-from steps.feats.dump import dump_features
-from steps.feats.dump_vad import dump_vad
-from steps.feats.egs import write_egs
-from steps.feats.egs_format import Manifest
-from steps.feats.egs_options import EgsOptions
-from steps.feats.normalize import NormalizeOptions
-from steps.feats.options import FbankOptions
-from steps.feats.vad import VadOptions
+from timbre.datadir.datadir import DataDir
+from timbre.egs.egs_format import Manifest
+from timbre.egs.egs_writer import write_egs
+from timbre.egs.options import EgsOptions
+from timbre.feats.dump_feats import dump_features
+from timbre.feats.dump_vad import dump_vad
+from timbre.feats.normalize import NormalizeOptions
+from timbre.feats.options import FbankOptions
+from timbre.feats.vad import VadOptions
 
 RATE = 8000
 FBANK = FbankOptions(sample_frequency=RATE, num_mel_bins=20, snip_edges=False)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.datadir.datadir import DataDir
+from timbre.datadir.datadir import DataDir
 
 RATE = 16000
 Wave = NDArray[np.float32]

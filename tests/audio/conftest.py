@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from waves import RATE, Make, Wave
 
-from steps.datadir.datadir import DataDir
+from timbre.datadir.datadir import DataDir
+from waves import RATE, Make, Wave
 
 
 @pytest.fixture

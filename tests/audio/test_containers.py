@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steps.audio.reading import AudioReader, read_audio
-from steps.datadir.datadir import Segment
-from steps.utils.errors import DataError
+from timbre.audio.reading import AudioReader, read_audio
+from timbre.datadir.datadir import Segment
+from timbre.utils.errors import DataError
 
 RATE = 16000
 FORMATS = {"m4a": ("ipod", "aac"), "mp4": ("mp4", "aac"), "webm": ("webm", "libopus"), "aac": ("adts", "aac")}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps.audio.audit_table import HEADER, AuditTable, audit_line
-from steps.audio.facts import AudioFacts, measure
-from steps.audio.reading import read_audio
-from steps.utils.errors import DataError
+from timbre.audio.facts import AudioFacts, measure
+from timbre.audio.reading import read_audio
+from timbre.audit.audit_table import HEADER, AuditTable, audit_line
+from timbre.utils.errors import DataError
 
 
 def sine(amplitude: float, seconds: float = 1.0, hertz: float = 200.0, rate: int = 16000) -> np.ndarray:

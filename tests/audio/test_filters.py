@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steps.audio.filters import BandpassOptions, butter_bandpass
-from steps.utils.errors import DataError
+from timbre.audio.filters import BandpassOptions, butter_bandpass
+from timbre.utils.errors import DataError
 
 RATE = 16000
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps.audio.dump import to_int16
-from steps.audio.effects import Chain, Sources, build_chain
-from steps.audio.preprocess import preprocess_audio
-from steps.audio.reading import read_audio
-from steps.datadir.datadir import DataDir, Segment
-from steps.utils.errors import DataError
+from timbre.audio.audio_files import to_int16
+from timbre.audio.effects import Chain, Sources, build_chain
+from timbre.audio.preprocess import preprocess_audio
+from timbre.audio.reading import read_audio
+from timbre.datadir.datadir import DataDir, Segment
+from timbre.utils.errors import DataError
 
 NOTHING = Chain(Sources(), [])
 BAND = build_chain(["BandPass"], Sources())  # type: ignore[list-item]

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from steps.audio.reading import AudioReader, read_audio
-from steps.datadir.datadir import Segment
-from steps.utils.errors import DataError
+from timbre.audio.reading import AudioReader, read_audio
+from timbre.datadir.datadir import Segment
+from timbre.utils.errors import DataError
 
 RATE = 16000
 EXACT = {"wav": "WAV", "flac": "FLAC", "sph": "NIST", "aiff": "AIFF", "w64": "W64"}

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.audio.effects import generator
-from steps.audio.effects.reverb import direct_path
-from steps.audio.reading import Samples, read_audio
-from steps.audio.rooms import RoomOptions, _draw, eyring, simulate_rooms
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import read_table
-from steps.datadir.validate import validate
-from steps.utils.errors import DataError
+from timbre.audio.effects import generator
+from timbre.audio.effects.reverb import direct_path
+from timbre.audio.reading import Samples, read_audio
+from timbre.audio.rooms import RoomOptions, _draw, eyring, simulate_rooms
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_table
+from timbre.datadir.validate import validate
+from timbre.utils.errors import DataError
 
 
 def decay_time(response: Samples, rate: int) -> float:

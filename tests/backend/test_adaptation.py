@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend.adapt_backend import adapt_backend, weights_of
-from steps.backend.backends import Backend, CosineBackend, PldaBackend, read_backend
-from steps.backend.metrics import roc, split
-from steps.backend.plda import Plda, train_plda
-from steps.backend.plda_adapt import coral, coral_plus, interpolate
-from steps.backend.scoring import score_pairs
-from steps.backend.speaker_stats import SpeakerStats
-from steps.backend.vectors import Embeddings, Projection, Side
-from steps.datadir.ark import write_vectors
-from steps.utils.errors import DataError
+from timbre.backend.adaptation import adapt_backend, weights_of
+from timbre.backend.backends import Backend, CosineBackend, PldaBackend, read_backend
+from timbre.backend.plda import Plda, train_plda
+from timbre.backend.plda_adapt import coral, coral_plus, interpolate
+from timbre.backend.scoring import score_pairs
+from timbre.backend.speaker_stats import SpeakerStats
+from timbre.backend.vectors import Embeddings, Projection, Side
+from timbre.datadir.ark import write_vectors
+from timbre.evaluation.metrics import roc, split
+from timbre.utils.errors import DataError
 
 DIM = 12
 METHODS = ["kaldi", "coral", "coral+", "lip", "cip"]

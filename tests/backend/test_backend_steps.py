@@ -10,8 +10,6 @@ import pytest
 
 from steps.adapt_plda import adapt_plda
 from steps.compute_metrics import compute_metrics
-from steps.datadir.ark import write_vectors
-from steps.datadir.trials import read_scores, read_trials
 from steps.make_results import make_results
 from steps.normalize_scores import normalize_scores
 from steps.plot_det import plot_det
@@ -24,7 +22,9 @@ from steps.score_plda import score_plda
 from steps.train_backend import train_backend
 from steps.train_lda import train_lda
 from steps.train_plda import train_plda
-from steps.utils.cli import run_step
+from timbre.datadir.ark import write_vectors
+from timbre.datadir.trials import read_scores, read_trials
+from timbre.utils.cli import run_step
 
 Run = Callable[..., None]
 

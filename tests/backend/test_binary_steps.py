@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend.backends import PldaBackend
-from steps.backend.plda import Plda
-from steps.backend.vectors import Projection
 from steps.compute_metrics import compute_metrics
 from steps.copy_scores import copy_scores
 from steps.copy_trials import copy_trials
-from steps.datadir.ark import write_vectors
-from steps.datadir.trials import Trials, read_scores, read_trials, write_trials
 from steps.score_cosine import score_cosine
 from steps.score_matrix import score_matrix
 from steps.score_plda import score_plda
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.backend.backends import PldaBackend
+from timbre.backend.plda import Plda
+from timbre.backend.vectors import Projection
+from timbre.datadir.ark import write_vectors
+from timbre.datadir.trials import Trials, read_scores, read_trials, write_trials
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir.ark import write_vectors
-from steps.datadir.trials import read_scores, read_trials
 from steps.score_cosine import score_cosine
 from steps.score_crops import score_crops
-from steps.utils.cli import run_step
+from timbre.datadir.ark import write_vectors
+from timbre.datadir.trials import read_scores, read_trials
+from timbre.utils.cli import run_step
 
 UTTS = ["a-1", "a-2", "b-1", "b#2"]  # one with the mark of a crop in its name
 PAIRS = [(one, other) for one in UTTS for other in UTTS if one != other]

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
-from steps.backend.lda import compute_lda
-from steps.backend.plda import Plda, log_likelihood, train_plda
-from steps.backend.plda_adapt import adapt_plda
-from steps.backend.scoring import score_pairs
-from steps.backend.speaker_stats import SpeakerStats
-from steps.backend.train_backend import train_backend
-from steps.backend.vectors import Embeddings, Projection, Side, read_sides
-from steps.datadir.ark import read_mat
-from steps.datadir.trials import read_trials
+from timbre.backend.backends import CosineBackend, PldaBackend, PldaScoring
+from timbre.backend.chain_training import train_backend
+from timbre.backend.lda import compute_lda
+from timbre.backend.plda import Plda, log_likelihood, train_plda
+from timbre.backend.plda_adapt import adapt_plda
+from timbre.backend.scoring import score_pairs
+from timbre.backend.speaker_stats import SpeakerStats
+from timbre.backend.vectors import Embeddings, Projection, Side, read_sides
+from timbre.datadir.ark import read_mat
+from timbre.datadir.trials import read_trials
 
 
 @pytest.fixture(scope="module")

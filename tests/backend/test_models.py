@@ -7,14 +7,14 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from steps.backend.backends import PldaBackend, PldaScoring
-from steps.backend.plda import Plda, log_likelihood, train_plda
-from steps.backend.plda_ioffe import train_ioffe
-from steps.backend.plda_subspace import train_subspace
-from steps.backend.scoring import score_pairs
-from steps.backend.speaker_stats import SpeakerStats
-from steps.backend.vectors import Projection, Side
-from steps.utils.errors import DataError
+from timbre.backend.backends import PldaBackend, PldaScoring
+from timbre.backend.plda import Plda, log_likelihood, train_plda
+from timbre.backend.plda_ioffe import train_ioffe
+from timbre.backend.plda_subspace import train_subspace
+from timbre.backend.scoring import score_pairs
+from timbre.backend.speaker_stats import SpeakerStats
+from timbre.backend.vectors import Projection, Side
+from timbre.utils.errors import DataError
 
 DIM = 5
 

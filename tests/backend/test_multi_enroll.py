@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from steps.backend.backends import Backend, CosineBackend, PldaBackend, PldaScoring
-from steps.backend.plda import Plda
-from steps.backend.scoring import Factors, score_pairs
-from steps.backend.vectors import MultiEnroll, Projection, Side, read_sides
-from steps.datadir.ark import write_vectors
-from steps.utils.errors import DataError
+from timbre.backend.backends import Backend, CosineBackend, PldaBackend, PldaScoring
+from timbre.backend.plda import Plda
+from timbre.backend.scoring import Factors, score_pairs
+from timbre.backend.vectors import MultiEnroll, Projection, Side, read_sides
+from timbre.datadir.ark import write_vectors
+from timbre.utils.errors import DataError
 
 DIM = 5
 MODELS = {"m1": ["a-1"], "m2": ["a-2", "b-1"], "m4": ["c-1", "a-1", "b-2", "c-2"]}

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring, read_backend
-from steps.backend.lda import compute_lda, possible_dim
-from steps.backend.model_files import write_object
-from steps.backend.plda import Plda, log_likelihood, train_plda
-from steps.backend.speaker_stats import SpeakerStats
-from steps.backend.vectors import Projection
-from steps.datadir.ark import read_mat
-from steps.utils.errors import DataError
+from timbre.backend.backends import CosineBackend, PldaBackend, PldaScoring, read_backend
+from timbre.backend.lda import compute_lda, possible_dim
+from timbre.backend.model_files import write_object
+from timbre.backend.plda import Plda, log_likelihood, train_plda
+from timbre.backend.speaker_stats import SpeakerStats
+from timbre.backend.vectors import Projection
+from timbre.datadir.ark import read_mat
+from timbre.utils.errors import DataError
 
 
 def make_vectors(seed: int, dim: int = 5, num_speakers: int = 30) -> tuple[np.ndarray, list[str]]:

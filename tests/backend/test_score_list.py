@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend import score_list, scoring
-from steps.backend.score_list import write_list_scores, write_matrix
-from steps.backend.scoring import Factors, matrix_blocks, score_blocks, score_pairs
-from steps.backend.vectors import Side
-from steps.datadir.trials import Trials, read_scores
-from steps.utils.errors import DataError
+from timbre.backend import score_list, scoring
+from timbre.backend.score_list import write_list_scores, write_matrix
+from timbre.backend.scoring import Factors, matrix_blocks, score_blocks, score_pairs
+from timbre.backend.vectors import Side
+from timbre.datadir.trials import Trials, read_scores
+from timbre.utils.errors import DataError
 
 SLOW = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, "tests/backend")
 import test_score_list as test
-from steps.backend import score_list
+from timbre.backend import score_list
 
 def slowly(*arguments):
     for block in test.score_blocks(*arguments):

@@ -6,10 +6,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from steps.backend import score_norm, scoring
-from steps.backend.backends import Backend, CosineBackend, PldaBackend
-from steps.backend.plda import Plda
-from steps.backend.score_norm import (
+from timbre.backend import score_norm, scoring
+from timbre.backend.backends import Backend, CosineBackend, PldaBackend
+from timbre.backend.plda import Plda
+from timbre.backend.score_norm import (
     CohortStats,
     Method,
     cohort_stats,
@@ -18,10 +18,10 @@ from steps.backend.score_norm import (
     read_cohort,
     side_stats,
 )
-from steps.backend.scoring import Factors, score_pairs
-from steps.backend.vectors import Projection, Side
-from steps.datadir.ark import write_vectors
-from steps.utils.errors import DataError
+from timbre.backend.scoring import Factors, score_pairs
+from timbre.backend.vectors import Projection, Side
+from timbre.datadir.ark import write_vectors
+from timbre.utils.errors import DataError
 
 
 def make_side(seed: int, count: int, max_utts: int = 1) -> Side:

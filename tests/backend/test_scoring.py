@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from steps.backend import scoring
-from steps.backend.backends import CosineBackend, PldaBackend, PldaScoring
-from steps.backend.plda import Plda
-from steps.backend.scoring import Factors, map_products, score_blocks, score_pairs
-from steps.backend.vectors import Projection, Side, group_means, read_sides
-from steps.datadir.ark import write_vectors
-from steps.utils.errors import DataError
+from timbre.backend import scoring
+from timbre.backend.backends import CosineBackend, PldaBackend, PldaScoring
+from timbre.backend.plda import Plda
+from timbre.backend.scoring import Factors, map_products, score_blocks, score_pairs
+from timbre.backend.vectors import Projection, Side, group_means, read_sides
+from timbre.datadir.ark import write_vectors
+from timbre.utils.errors import DataError
 
 
 def make_side(seed: int, count: int, dim: int = 6, max_utts: int = 1) -> Side:
@@ -150,7 +150,7 @@ def test_models_beside_utterances(tmp_path: Path) -> None:
 
 def test_means_of_many_models_are_made_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(17)
-    monkeypatch.setattr("steps.backend.vectors._ROWS", 16)
+    monkeypatch.setattr("timbre.backend.vectors._ROWS", 16)
     matrix, counts = rng.standard_normal((90, 4), dtype=np.float32), rng.integers(1, 40, 25)
     rows = rng.integers(0, 90, counts.sum())
     expected = [matrix[part].mean(axis=0) for part in np.split(rows, np.cumsum(counts)[:-1])]

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.backend.backends import CosineBackend, PldaBackend, read_backend
-from steps.backend.speaker_stats import SpeakerStats
-from steps.backend.train_backend import train_backend
-from steps.backend.transforms import Mean, Pca, Transform, Wccn, Whitening
-from steps.backend.vectors import Embeddings, Projection, Side
-from steps.datadir.ark import read_mat, write_vectors
-from steps.datadir.tables import read_table
-from steps.utils.configure import choose
-from steps.utils.errors import DataError
+from timbre.backend.backends import CosineBackend, PldaBackend, read_backend
+from timbre.backend.chain_training import train_backend
+from timbre.backend.speaker_stats import SpeakerStats
+from timbre.backend.transforms import Mean, Pca, Transform, Wccn, Whitening
+from timbre.backend.vectors import Embeddings, Projection, Side
+from timbre.datadir.ark import read_mat, write_vectors
+from timbre.datadir.tables import read_table
+from timbre.utils.configure import choose
+from timbre.utils.errors import DataError
 
 DIM = 6
 

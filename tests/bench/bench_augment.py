@@ -21,10 +21,10 @@ import numpy as np
 import pyloudnorm
 import soundfile
 
-from steps.audio import effects as ours
-from steps.audio.augment import augment, read_copies
-from steps.audio.effects import Effect, Sources, generator
-from steps.datadir.datadir import DataDir
+from timbre.audio import effects as ours
+from timbre.audio.augmented_copies import augment, read_copies
+from timbre.audio.effects import Effect, Sources, generator
+from timbre.datadir.datadir import DataDir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RATE, SECONDS, FILES, ROUNDS = 16000, 5, 60, 31

@@ -21,16 +21,15 @@ import kaldiio
 import numpy as np
 import torch
 
-from steps.datadir.ark import ArkWriter
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import write_table
-from steps.feats.egs import write_egs
-from steps.feats.egs_format import Manifest
-from steps.feats.egs_options import EgsOptions
-from steps.feats.normalize import NormalizeOptions
-from steps.nnet.batch_plan import PairsPlan, SpeakerGroups, SpeakersPlan
-from steps.nnet.egs import EgsReader
-from steps.nnet.options import BatchOptions
+from timbre.datadir.ark import ArkWriter
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
+from timbre.egs.batch_plan import PairsPlan, SpeakerGroups, SpeakersPlan
+from timbre.egs.egs_format import Manifest
+from timbre.egs.egs_reader import EgsReader
+from timbre.egs.egs_writer import write_egs
+from timbre.egs.options import BatchOptions, EgsOptions
+from timbre.feats.normalize import NormalizeOptions
 
 KINDS = {
     "read": BatchOptions(),

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from steps.nnet.extract import ExtractOptions, extract_embeddings
-from steps.nnet.network import build_network
+from timbre.embedding.extract import ExtractOptions, extract_embeddings
+from timbre.nnet.network import build_network
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = ("xvector", "xvector_small", "ecapa512", "ecapa128", "resnet34_small")

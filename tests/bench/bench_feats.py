@@ -22,9 +22,9 @@ import soundfile
 import torch
 import torchaudio
 
-from steps.datadir.datadir import DataDir
-from steps.feats.dump import dump_features
-from steps.feats.options import FbankOptions
+from timbre.datadir.datadir import DataDir
+from timbre.feats.dump_feats import dump_features
+from timbre.feats.options import FbankOptions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS, FILES, RATE, ROUNDS = 600, 60, 16000, 10

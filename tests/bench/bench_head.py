@@ -18,7 +18,7 @@ import time
 import torch
 import torch.distributed as dist
 
-from steps.nnet.objectives import AamSoftmax
+from timbre.nnet.objectives import AamSoftmax
 
 DIM, BATCH = 192, 64
 

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.isotonic import isotonic_regression
 from sklearn.metrics import roc_curve
 
-from steps.backend.metrics import PRIORS, roc, split
+from timbre.evaluation.metrics import PRIORS, roc, split
 
 SCORES = 10_000_000
 

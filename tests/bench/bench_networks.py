@@ -19,8 +19,8 @@ import torch
 from peers import PEERS, ROOT, Peer
 from torch import nn
 
-from steps.nnet.network import build_network
-from steps.nnet.summary import num_parameters, own_feat_dim
+from timbre.nnet.network import build_network
+from timbre.nnet.summary import num_parameters, own_feat_dim
 
 FRAMES = 200
 TOLERANCE = 0.01  # of the number of parameters

@@ -26,20 +26,19 @@ import soundfile
 import torch
 from torchaudio.compliance import kaldi
 
-from steps.datadir.datadir import DataDir
-from steps.feats.dump import dump_features
-from steps.feats.dump_vad import dump_vad
-from steps.feats.egs import write_egs
-from steps.feats.egs_format import Manifest
-from steps.feats.egs_options import EgsOptions
-from steps.feats.normalize import NormalizeOptions
-from steps.feats.options import FbankOptions
-from steps.feats.vad import VadOptions
-from steps.nnet import egs as egs_reader
-from steps.nnet.augment import Augmentation, Augmenter
-from steps.nnet.egs import EgsReader
-from steps.nnet.front_end import FrontEnd
-from steps.nnet.options import BatchOptions
+from timbre.datadir.datadir import DataDir
+from timbre.egs import egs_reader
+from timbre.egs.crop_effects import Augmentation, Augmenter
+from timbre.egs.egs_format import Manifest
+from timbre.egs.egs_reader import EgsReader
+from timbre.egs.egs_writer import write_egs
+from timbre.egs.options import BatchOptions, EgsOptions
+from timbre.feats.dump_feats import dump_features
+from timbre.feats.dump_vad import dump_vad
+from timbre.feats.normalize import NormalizeOptions
+from timbre.feats.options import FbankOptions
+from timbre.feats.vad import VadOptions
+from timbre.training.front_end import FrontEnd
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RATE, SPEAKERS, UTTS, SECONDS, CROP, BATCH, ROUNDS = 16000, 20, 160, 8, 2, 64, 5

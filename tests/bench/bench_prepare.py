@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]
 
 from corpus_tree import audio  # noqa: E402
-
 from local.prepare_voxceleb import LISTS, PUBLISHED  # noqa: E402
 
 MOST_MINUTES, MOST_MB = 10, 2000  # limits: a short break, and a small part of any machine that trains on so much

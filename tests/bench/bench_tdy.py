@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from steps.nnet.models.tdy import TdyResNet
-from steps.nnet.models.tdy_convolution import TemporalDynamicConvolution
+from timbre.nnet.models.tdy import TdyResNet
+from timbre.nnet.models.tdy_convolution import TemporalDynamicConvolution
 
 # channels, frequency bins and time bins of the stages
 STAGES = {"stage1": (16, 32, 200), "stage2": (32, 16, 100), "stage3": (64, 8, 50), "stage4": (128, 8, 50)}

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from steps.datadir.ark import ArkWriter
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import write_table
-from steps.feats.egs import write_egs
-from steps.feats.egs_options import EgsOptions
-from steps.feats.normalize import NormalizeOptions
-from steps.nnet.options import TrainOptions
-from steps.nnet.train import train
-from steps.nnet.train_log import read_log
+from timbre.datadir.ark import ArkWriter
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
+from timbre.egs.egs_writer import write_egs
+from timbre.egs.options import EgsOptions
+from timbre.feats.normalize import NormalizeOptions
+from timbre.training.loop import train
+from timbre.training.options import TrainOptions
+from timbre.training.train_log import read_log
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPEAKERS, UTTS, FRAMES, LENGTH, DIM, WARM = 500, 2, 400, 200, 80, 2

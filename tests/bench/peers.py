@@ -17,7 +17,7 @@ import peers_redimnet as redimnet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.network import build_network
+from timbre.nnet.network import build_network
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

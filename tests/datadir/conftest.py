@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps.datadir.ark import ArkWriter, write_vectors
-from steps.datadir.tables import write_table
+from timbre.datadir.ark import ArkWriter, write_vectors
+from timbre.datadir.tables import write_table
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import kaldiio
 import numpy as np
 import pytest
 
-from steps.datadir.ark import ArkWriter, Compression, read_ark, read_mat, read_shape, read_vectors, write_vectors
-from steps.utils.errors import DataError
+from timbre.datadir.ark import ArkWriter, Compression, read_ark, read_mat, read_shape, read_vectors, write_vectors
+from timbre.utils.errors import DataError
 
 
 @pytest.fixture(params=["in the clone", "all"])
@@ -361,7 +361,7 @@ def test_an_old_table_never_points_into_a_new_archive(tmp_path: Path, monkeypatc
     def fail(*_: object) -> None:
         raise DataError("the disk is full")
 
-    monkeypatch.setattr("steps.datadir.ark.write_table", fail)
+    monkeypatch.setattr("timbre.datadir.ark.write_table", fail)
     with pytest.raises(DataError, match="full"):
         write_vectors(tmp_path / "x", ["b"], np.zeros((1, 4)))
     assert [path.name for path in tmp_path.iterdir()] == ["x.ark"]

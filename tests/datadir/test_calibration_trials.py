@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
-from steps.datadir.tables import read_numbers, read_table, write_table
-from steps.datadir.trials import Trials, read_trials
 from steps.filter_scp import filter_scp
 from steps.make_calibration_trials import make_calibration_trials
-from steps.utils.errors import DataError
+from timbre.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
+from timbre.datadir.tables import read_numbers, read_table, write_table
+from timbre.datadir.trials import Trials, read_trials
+from timbre.utils.errors import DataError
 
 LENGTHS = (2.0, 4.0)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from steps.datadir.combine import combine
-from steps.datadir.contents import Contents, kind_of
-from steps.datadir.split import split, write_split
-from steps.datadir.subset import CHOICES, choose
-from steps.datadir.tables import read_table, write_table
-from steps.datadir.validate import validate
-from steps.utils.errors import DataError
+from timbre.datadir.combine import combine
+from timbre.datadir.contents import Contents, kind_of
+from timbre.datadir.split import split, write_split
+from timbre.datadir.subset import CHOICES, choose
+from timbre.datadir.tables import read_table, write_table
+from timbre.datadir.validate import validate
+from timbre.utils.errors import DataError
 
 WholeDir = Callable[..., Path]
 SEGMENTED = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.datadir.datadir import DataDir, Segment
-from steps.utils.errors import DataError
+from timbre.datadir.datadir import DataDir, Segment
+from timbre.utils.errors import DataError
 
 GOOD = {"wav.scp": "a-1 a.wav\na-2 cat a.wav |\nb-1 b.wav\n", "utt2spk": "a-1 a\na-2 a\nb-1 b\n"}
 SEGMENTED = {"wav.scp": "r r.wav\n", "segments": "a-1 r 0 1.5\nb-1 r 1.5 -1\n", "utt2spk": "a-1 a\nb-1 b\n"}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from steps.datadir.tables import read_table
-from steps.datadir.trials import read_trials
-from steps.datadir.validate import validate
+from timbre.datadir.tables import read_table
+from timbre.datadir.trials import read_trials
+from timbre.datadir.validate import validate
 
 WholeDir = Callable[..., Path]
 SCRIPTS = ("validate", "fix", "subset", "split", "combine", "copy")

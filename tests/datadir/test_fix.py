@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from steps.datadir.fix import fix
-from steps.datadir.tables import read_table
-from steps.datadir.validate import examine, validate
-from steps.utils.errors import DataError
+from timbre.datadir.fix import fix
+from timbre.datadir.tables import read_table
+from timbre.datadir.validate import examine, validate
+from timbre.utils.errors import DataError
 
 
 def test_a_whole_directory_is_left_alone(whole_dir: Callable[..., Path]) -> None:

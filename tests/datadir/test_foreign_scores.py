@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir.foreign_scores import ForeignScores
-from steps.datadir.trials import read_scores, read_trials
 from steps.import_scores import import_scores
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.foreign_scores import ForeignScores
+from timbre.datadir.trials import read_scores, read_trials
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 ROWS = [("a-1", "a-2", 0.75, True), ("a-1", "b-1", -0.5, False), ("b-2", "a-1", 1e-3, False), ("b-1", "b-2", 3.0, True)]
 FORMS = {

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir import pairs as module
-from steps.datadir.pairs import Pairing, match_utterances
-from steps.datadir.trials import Trials, join_trials
-from steps.utils.errors import DataError
+from timbre.datadir import pairs as module
+from timbre.datadir.pairs import Pairing, match_utterances
+from timbre.datadir.trials import Trials, join_trials
+from timbre.utils.errors import DataError
 
 Triple = tuple[str, str, bool]
 

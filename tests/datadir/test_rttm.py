@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.datadir.rttm import Turn, read_rttm, read_uem, speech_of, union, write_rttm
-from steps.utils.errors import DataError
+from timbre.datadir.rttm import Turn, read_rttm, read_uem, speech_of, union, write_rttm
+from timbre.utils.errors import DataError
 
 GOOD = "SPEAKER rec 1 0.5 1.25 <NA> <NA> anna <NA> <NA>"
 

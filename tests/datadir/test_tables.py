@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.datadir.tables import read_ids, read_lists, read_table, split_blanks, split_key, write_lists, write_table
-from steps.utils.errors import DataError
+from timbre.datadir.tables import read_ids, read_lists, read_table, split_blanks, split_key, write_lists, write_table
+from timbre.utils.errors import DataError
 
 ODD_VALUES = [
     "a b",

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir.trials import Trials, read_scores, read_trials, write_scores, write_trials
-from steps.utils.errors import DataError
+from timbre.datadir.trials import Trials, read_scores, read_trials, write_scores, write_trials
+from timbre.utils.errors import DataError
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir import trial_text
-from steps.datadir.trial_text import Names, read_lines
-from steps.utils.errors import DataError
+from timbre.datadir import trial_text
+from timbre.datadir.trial_text import Names, read_lines
+from timbre.utils.errors import DataError
 
 NUMBERS = """0 -0 1 -1 7. .5 -.5 0.0 -0.0 12345678 123456789 1234567.5 12345678.5 -1234567.25 9007199254740993 0.1 0.25
 1e5 -1.5e-07 +3 inf -inf Infinity 1_0 0.12345678 0.123456789 0.1234567890123456 0.12345678901234567 99999999.99999999

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir import trial_text
-from steps.datadir import trials as module
-from steps.datadir.trials import Trials, join_trials, read_scores, read_trials, write_scores, write_trials
-from steps.utils.errors import DataError
+from timbre.datadir import trial_text
+from timbre.datadir import trials as module
+from timbre.datadir.trials import Trials, join_trials, read_scores, read_trials, write_scores, write_trials
+from timbre.utils.errors import DataError
 
 LISTS = {
     "kaldi": "a b target\na c nontarget\nb c nontarget\na b target\n",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from steps.datadir.tables import read_table, write_table
-from steps.datadir.validate import examine, validate
+from timbre.datadir.tables import read_table, write_table
+from timbre.datadir.validate import examine, validate
 
 Change = Callable[[Path], object]
 

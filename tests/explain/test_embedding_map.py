@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir.ark import write_vectors
-from steps.explain.embedding_map import Labelled, MapOptions, measure, project, read_labelled
-from steps.explain.embedding_plot import plot_map
 from steps.plot_embeddings import plot_embeddings
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.datadir.ark import write_vectors
+from timbre.explain.embedding_map import Labelled, MapOptions, measure, project, read_labelled
+from timbre.explain.plots import plot_map
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 SPEAKERS, UTTS, DIM = 6, 8, 12
 

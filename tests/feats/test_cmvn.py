@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steps.feats.cmvn import apply_cmvn, cmvn_stats, sliding_cmn
-from steps.utils.errors import DataError
+from timbre.feats.cmvn import apply_cmvn, cmvn_stats, sliding_cmn
+from timbre.utils.errors import DataError
 
 Read = Callable[[Path], dict[str, NDArray[np.float32]]]
 

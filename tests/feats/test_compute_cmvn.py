@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from steps.compute_cmvn import compute_cmvn
-from steps.datadir.ark import ArkWriter, read_mat
-from steps.datadir.tables import read_table, write_table
-from steps.utils.errors import DataError
+from timbre.datadir.ark import ArkWriter, read_mat
+from timbre.datadir.tables import read_table, write_table
+from timbre.utils.errors import DataError
 
 
 @pytest.fixture

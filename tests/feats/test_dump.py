@@ -13,13 +13,13 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from steps.audio.reading import read_audio
-from steps.datadir.ark import read_mat
-from steps.datadir.datadir import DataDir, Segment
-from steps.feats.dump import dump_features
-from steps.feats.extractor import FeatureExtractor
-from steps.feats.options import FbankOptions, MfccOptions, SpectrogramOptions
-from steps.utils.errors import DataError
+from timbre.audio.reading import read_audio
+from timbre.datadir.ark import read_mat
+from timbre.datadir.datadir import DataDir, Segment
+from timbre.feats.dump_feats import dump_features
+from timbre.feats.extractor import FeatureExtractor
+from timbre.feats.options import FbankOptions, MfccOptions, SpectrogramOptions
+from timbre.utils.errors import DataError
 
 MakeData = Callable[..., DataDir]
 Noise = Callable[..., NDArray[np.float32]]
@@ -102,7 +102,7 @@ def test_resolved_options_lie_beside_the_features(make_data: MakeData, noise: No
     data = make_data({"a": noise(16000)})
     dump_features(data, SpectrogramOptions(frame_length=20), nj=1)
     saved = yaml.safe_load((data.path / "conf" / "feats.yaml").read_text())
-    assert saved["class_path"] == "steps.feats.options.SpectrogramOptions"
+    assert saved["class_path"] == "timbre.feats.options.SpectrogramOptions"
     assert SpectrogramOptions(**saved["init_args"]) == SpectrogramOptions(frame_length=20)
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from steps.feats.extractor import FeatureExtractor
-from steps.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
+from timbre.feats.extractor import FeatureExtractor
+from timbre.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
 
 Noise = Callable[..., NDArray[np.float32]]
 

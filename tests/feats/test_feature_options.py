@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from steps.feats.mel import mel_filters
-from steps.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
-from steps.feats.vad import VadOptions
-from steps.utils.errors import DataError
+from timbre.feats.mel import mel_filters
+from timbre.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
+from timbre.feats.vad import VadOptions
+from timbre.utils.errors import DataError
 
 WRONG: list[tuple[type[FrameOptions], dict[str, Any], str]] = [
     (FbankOptions, {"low_freq": 4000, "high_freq": 4000}, "low_freq < high_freq"),
@@ -86,5 +86,5 @@ def test_the_files_of_conf_feats(root: Path) -> None:
 def test_resolved_options_build_the_same_object_again() -> None:
     options = MfccOptions(num_ceps=20, snip_edges=False)
     saved = yaml.safe_load(yaml.safe_dump(options.to_dict()))
-    assert saved["class_path"] == "steps.feats.options.MfccOptions"
+    assert saved["class_path"] == "timbre.feats.options.MfccOptions"
     assert MfccOptions(**saved["init_args"]) == options

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.datadir.ark import ArkWriter
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import write_table
-from steps.feats.normalize import NormalizeOptions, normalize
-from steps.feats.protocols import Protocol, describe, frame_shift_of, read_pieces
-from steps.feats.utterances import list_utterances
-from steps.utils.errors import DataError
+from timbre.datadir.ark import ArkWriter
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
+from timbre.feats.normalize import NormalizeOptions, normalize
+from timbre.feats.protocols import Protocol, describe, frame_shift_of, read_pieces
+from timbre.feats.utterances import list_utterances
+from timbre.utils.errors import DataError
 
 
 def spans(name: str, num_frames: int, frame_shift: float = 0.01) -> list[tuple[str, int, int]]:

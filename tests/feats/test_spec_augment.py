@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from steps.feats.spec_augment import SpecAugmentOptions, spec_augment
-from steps.utils.errors import DataError
+from timbre.feats.spec_augment import SpecAugmentOptions, spec_augment
+from timbre.utils.errors import DataError
 
 ONES = np.ones((200, 80), np.float32)
 

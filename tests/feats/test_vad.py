@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steps.datadir.ark import ArkWriter, read_mat
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import write_table
-from steps.feats.dump import dump_features
-from steps.feats.dump_vad import dump_vad
-from steps.feats.options import FbankOptions, MfccOptions
-from steps.feats.vad import VadOptions, energy_vad
-from steps.utils.errors import DataError
+from timbre.datadir.ark import ArkWriter, read_mat
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
+from timbre.feats.dump_feats import dump_features
+from timbre.feats.dump_vad import dump_vad
+from timbre.feats.options import FbankOptions, MfccOptions
+from timbre.feats.vad import VadOptions, energy_vad
+from timbre.utils.errors import DataError
 
 KALDI = {
     "sre16": VadOptions(),

@@ -12,7 +12,7 @@ from test_archives import tar
 
 from local import download as front
 from local.download import Resource, download, fetch
-from steps.utils.errors import DataError
+from timbre.utils.errors import DataError
 
 DATA = tar({"LibriSpeech/SPEAKERS.TXT": bytes(range(256)) * 2000})
 MD5 = hashlib.md5(DATA).hexdigest()

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from corpus_tree import snapshot, table, unchanged_by
 from miniatures import MINIATURES, Miniature
-
-from steps.audio.reading import read_audio
-from steps.datadir.ark import read_mat
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import read_lists, read_table
-from steps.datadir.trials import read_trials
-from steps.datadir.validate import examine
-from steps.utils.errors import DataError
+from timbre.audio.reading import read_audio
+from timbre.datadir.ark import read_mat
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_lists, read_table
+from timbre.datadir.trials import read_trials
+from timbre.datadir.validate import examine
+from timbre.utils.errors import DataError
 
 WITH_LIST = [name for name, miniature in MINIATURES.items() if miniature.lists]
 WITH_LINES = [name for name, miniature in MINIATURES.items() if miniature.bad]

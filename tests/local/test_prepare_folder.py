@@ -7,11 +7,11 @@ from urllib.parse import unquote
 import pytest
 
 from local.prepare_folder import escape, name_utterances, prepare_folder
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import read_table
-from steps.datadir.trials import read_trials
-from steps.datadir.validate import validate
-from steps.utils.errors import DataError
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_table
+from timbre.datadir.trials import read_trials
+from timbre.datadir.validate import validate
+from timbre.utils.errors import DataError
 
 NAMES = ("anna", "b c", "x;rm -rf $HOME", "ünïcode", "漢字", "100%", "d|", "e'f\"g", "-dash", "h\u00a0i")
 

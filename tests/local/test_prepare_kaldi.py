@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from local.prepare_kaldi import prepare_kaldi
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import read_table, write_table
-from steps.datadir.validate import validate
-from steps.utils.errors import DataError
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_table, write_table
+from timbre.datadir.validate import validate
+from timbre.utils.errors import DataError
 
 
 @pytest.fixture

@@ -17,15 +17,15 @@ import pytest
 import soundfile
 import yaml
 
-from local import synth_voice
 from local.prepare_synth import prepare_synth
-from local.synth_room import Session, SessionOptions
-from local.synth_speaker import SynthOptions
-from local.synth_text import sentence
-from local.synth_voice import VoiceOptions, draw_voice, vary
-from steps.datadir.tables import read_lists, read_table
-from steps.datadir.validate import validate
-from steps.utils.errors import DataError
+from timbre.corpora import synth_voice
+from timbre.corpora.synth_room import Session, SessionOptions
+from timbre.corpora.synth_speaker import SynthOptions
+from timbre.corpora.synth_text import sentence
+from timbre.corpora.synth_voice import VoiceOptions, draw_voice, vary
+from timbre.datadir.tables import read_lists, read_table
+from timbre.datadir.validate import validate
+from timbre.utils.errors import DataError
 
 TINY = SynthOptions(train_speakers=2, eval_speakers=4, utts_per_speaker=4, sessions_per_speaker=2)
 COUNTS = ["train_speakers", "eval_speakers", "utts_per_speaker", "sessions_per_speaker"]

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_tree import plant, table, unchanged_by, whole, write
 
+from corpus_tree import plant, table, unchanged_by, whole, write
 from local import prepare_voxceleb as front
 from local.prepare_voxceleb import prepare_voxceleb
-from steps.audio.reading import read_audio
-from steps.datadir.datadir import DataDir
-from steps.datadir.tables import read_table
-from steps.datadir.validate import validate
-from steps.utils.errors import DataError
+from timbre.audio.reading import read_audio
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_table
+from timbre.datadir.validate import validate
+from timbre.utils.errors import DataError
 
 VOX1 = ["id10001/1zcIwhmdeo4/00001", "id10001/7gWzIy6yIIk/00001", "id10002/0_laIeN-Q44/00001"]
 TEST = ["id10270/5r0dWxy17C8/00001", "id10270/x6uYqmx31kE/00002", "id10300/ize_eiCFEg0/00001"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from steps.nnet.objectives import CenterLoss, RingLoss, WeightedSum, build_objective
+from timbre.nnet.objectives import CenterLoss, RingLoss, WeightedSum, build_objective
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "objective"
 

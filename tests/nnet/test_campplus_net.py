@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from network_checks import (
     CONF,
     Config,
@@ -18,10 +20,8 @@ from network_checks import (
     full_size,
     num_parameters,
 )
-from torch import nn
-
-from steps.nnet.models.campplus import CamPlusPlus, ContextMask, FrontEnd, cut
-from steps.utils.errors import DataError
+from timbre.nnet.models.campplus import CamPlusPlus, ContextMask, FrontEnd, cut
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {
     "planes": 4,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from steps.nnet import checkpoint
-from steps.utils.errors import DataError
+from timbre.nnet import checkpoint
+from timbre.utils.errors import DataError
 
 
 class _Payload:

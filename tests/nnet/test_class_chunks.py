@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from steps.nnet.objectives.class_chunks import Shard, class_cross_entropy
+from timbre.nnet.objectives.class_chunks import Shard, class_cross_entropy
 
 B, D, C, NEAREST = 12, 6, 50, 4
 
@@ -76,7 +76,7 @@ import sys
 import torch, torch.distributed as dist
 sys.path.insert(0, sys.argv[4])
 from test_class_chunks import B, C, NEAREST, case, logits_of
-from steps.nnet.objectives.class_chunks import Shard, class_cross_entropy
+from timbre.nnet.objectives.class_chunks import Shard, class_cross_entropy
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 shard = Shard.of_rank(rank, 2, C)

@@ -13,7 +13,7 @@ import torch
 from pytorch_metric_learning import losses as oracles
 from torch.nn import functional
 
-from steps.nnet.objectives import (
+from timbre.nnet.objectives import (
     AamSoftmax,
     AmSoftmax,
     Annealing,
@@ -22,8 +22,8 @@ from steps.nnet.objectives import (
     SphereFace2,
     build_objective,
 )
-from steps.nnet.objectives.class_chunks import class_cross_entropy
-from steps.nnet.objectives.margin import AngularSoftmax, MarginWarmup, add_angle
+from timbre.nnet.objectives.class_chunks import class_cross_entropy
+from timbre.nnet.objectives.margin import AngularSoftmax, MarginWarmup, add_angle
 
 Array = npt.NDArray[np.float64]
 CONF = Path(__file__).resolve().parents[2] / "conf" / "objective"

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 import torch
 import torchaudio
+from torch import Tensor, nn
+from torch.nn import functional
+
 from network_checks import (
     CONF,
     Config,
@@ -19,12 +22,9 @@ from network_checks import (
     num_parameters,
     utterances,
 )
-from torch import Tensor, nn
-from torch.nn import functional
-
-from steps.nnet.models.conformer import Conformer
-from steps.nnet.models.sequence import DepthwiseConvolution, SelfAttention
-from steps.utils.errors import DataError
+from timbre.nnet.models.conformer import Conformer
+from timbre.nnet.models.sequence import DepthwiseConvolution, SelfAttention
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": 16, "blocks": 2, "heads": 2, "hidden": 24, "kernel": 5}
 SMALL: dict[str, Config] = {name: changed(name, trunk=TINY) for name in ("conformer", "mfa_conformer")}

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
 from network_checks import (
     CONF,
     Config,
@@ -19,12 +22,9 @@ from network_checks import (
     num_parameters,
     trained,
 )
-from torch import nn
-from torch.nn import functional
-
-from steps.nnet.models.convmixer import ConvMixer
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.nnet.models.convmixer import ConvMixer
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": 16, "depth": 3, "kernel": 5, "patch": 4}
 SMALL: dict[str, Config] = {"convmixer": changed("convmixer", trunk=TINY)}

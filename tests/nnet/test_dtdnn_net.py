@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+
 from network_checks import (
     CONF,
     Config,
@@ -19,10 +21,8 @@ from network_checks import (
     full_size,
     num_parameters,
 )
-from scipy import stats
-
-from steps.nnet.models.dtdnn import DenseLayer, DenseTdnn, Selection, high_order_statistics
-from steps.utils.errors import DataError
+from timbre.nnet.models.dtdnn import DenseLayer, DenseTdnn, Selection, high_order_statistics
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"stem_channels": 16, "growth": 8, "bottleneck": 12, "blocks": [2, 3]}
 SMALL: dict[str, Config] = {name: changed(name, trunk=TINY, embedding_dim=24) for name in ("dtdnn", "dtdnn_ss")}

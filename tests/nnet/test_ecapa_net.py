@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from network_checks import (
     CONF,
     Config,
@@ -18,9 +19,8 @@ from network_checks import (
     full_size,
     num_parameters,
 )
-
-from steps.nnet.layers import SqueezeExcitation
-from steps.nnet.models import EcapaTdnn
+from timbre.nnet.layers import SqueezeExcitation
+from timbre.nnet.models import EcapaTdnn
 
 TINY: dict[str, Any] = {"channels": 32, "output_channels": 48, "bottleneck": 8}
 SMALL: dict[str, Config] = {

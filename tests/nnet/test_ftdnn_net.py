@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from network_checks import (
     CONF,
     Config,
@@ -21,9 +23,7 @@ from network_checks import (
     full_size,
     num_parameters,
 )
-from torch import Tensor, nn
-
-from steps.nnet.models.ftdnn import (
+from timbre.nnet.models.ftdnn import (
     Factor,
     FactorizedTdnn,
     SharedDropout,
@@ -31,8 +31,8 @@ from steps.nnet.models.ftdnn import (
     parse_schedule,
     scheduled_value,
 )
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"stem_channels": 16, "channels": 24, "bottleneck": 8, "output_channels": 32}
 SMALL: dict[str, Config] = {"ftdnn": changed("ftdnn", trunk=TINY, hidden_dims=[24], embedding_dim=24)}

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
 from network_checks import (
     CONF,
     Config,
@@ -21,12 +24,9 @@ from network_checks import (
     trained,
     utterances,
 )
-from torch import nn
-from torch.nn import functional
-
-from steps.nnet.models.iskconvnet import BranchAttention, IskConvNet, SelectiveConvolution
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.nnet.models.iskconvnet import BranchAttention, IskConvNet, SelectiveConvolution
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": [8, 8, 16, 16], "blocks": [1, 2, 1, 1], "min_hidden": 4}
 SMALL: dict[str, Config] = {name: changed(name, trunk=TINY) for name in ("iskconvnet", "iskconvnet_last")}

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from network_checks import (
     CONF,
     Config,
@@ -19,11 +20,10 @@ from network_checks import (
     num_parameters,
     utterances,
 )
-
-from steps.nnet.extract import ExtractOptions, extract_embeddings
-from steps.nnet.models.lstm import Lstm
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.embedding.extract import ExtractOptions, extract_embeddings
+from timbre.nnet.models.lstm import Lstm
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 SMALL: dict[str, Config] = {
     "lstm": changed("lstm", trunk={"hidden_dim": 32, "num_layers": 2}, hidden_dims=[24]),

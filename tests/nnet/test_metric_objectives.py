@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from metric_batches import DIM, NAMES, SPEAKERS, UTTS, batch, gradient, of, suitable
 from pytorch_metric_learning.losses import MultiSimilarityLoss
 from pytorch_metric_learning.miners import MultiSimilarityMiner
 from torch import Tensor, nn
 
-from steps.nnet.objectives import (
+from metric_batches import DIM, NAMES, SPEAKERS, UTTS, batch, gradient, of, suitable
+from timbre.nnet.objectives import (
     AngularPrototypical,
     Contrastive,
     Ge2e,
@@ -22,7 +22,7 @@ from steps.nnet.objectives import (
     WeightedSum,
     build_objective,
 )
-from steps.utils.errors import DataError
+from timbre.utils.errors import DataError
 
 
 def cosine(one: Tensor, other: Tensor) -> float:

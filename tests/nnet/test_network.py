@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+
 from network_checks import (
     CONF,
     changed,
@@ -19,10 +20,9 @@ from network_checks import (
     trained,
     utterances,
 )
-
-from steps.nnet.layers import SqueezeExcitation, TdnnLayer, normalize_instances
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.nnet.layers import SqueezeExcitation, TdnnLayer, normalize_instances
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 HERE = Path(__file__).resolve().parent
 XVECTOR = {"channels": [16, 16, 16, 16, 24]}

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch.nn import functional
 
-from steps.nnet.objectives import (
+from timbre.nnet.objectives import (
     AamSoftmax,
     AmSoftmax,
     CosineSoftmax,
@@ -19,7 +19,7 @@ from steps.nnet.objectives import (
     WeightedSum,
     build_objective,
 )
-from steps.utils.errors import DataError
+from timbre.utils.errors import DataError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "conf" / "objective").glob("*.yaml"))
 

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 import torch
-from metric_batches import DIM, SPEAKERS, batch, gradient, of, pairs
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steps.nnet.objectives import Contrastive, Siamese, build_objective
-from steps.nnet.objectives.pairs import PairHead
+from metric_batches import DIM, SPEAKERS, batch, gradient, of, pairs
+from timbre.nnet.objectives import Contrastive, Siamese, build_objective
+from timbre.nnet.objectives.pair_losses import PairHead
 
 
 class SquaredContrastive(ContrastiveLoss):

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from network_checks import changed, full_size, num_parameters
 from torch import nn
 
-from steps.nnet.pooling import (
+from network_checks import changed, full_size, num_parameters
+from timbre.nnet.pooling import (
     AttentiveStatisticsPooling,
     GaussianPosteriorPooling,
     GhostVlad,
@@ -22,8 +22,8 @@ from steps.nnet.pooling import (
     SelfAttentivePooling,
     StatisticsPooling,
 )
-from steps.nnet.pooling.weighting import mean_and_std_by_channel, means_and_stds
-from steps.utils.errors import DataError
+from timbre.nnet.pooling.weighting import mean_and_std_by_channel, means_and_stds
+from timbre.utils.errors import DataError
 
 Array = npt.NDArray[np.float64]
 FACTORIES: dict[str, Callable[[], Pooling]] = {

@@ -2,9 +2,12 @@
 
 from typing import Any
 
-import network_checks
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import network_checks
 from network_checks import (
     CONF,
     Config,
@@ -20,14 +23,11 @@ from network_checks import (
     num_parameters,
     trained,
 )
-from torch import Tensor, nn
-from torch.nn import functional
-
-from steps.nnet.layers import SqueezeExcitation
-from steps.nnet.models.redimnet import Block, PlaneStage, ReDimNet, TimeContext, WeightedSum
-from steps.nnet.models.sequence import SelfAttention
-from steps.nnet.network import SpeakerNetwork
-from steps.utils.errors import DataError
+from timbre.nnet.layers import SqueezeExcitation
+from timbre.nnet.models.redimnet import Block, PlaneStage, ReDimNet, TimeContext, WeightedSum
+from timbre.nnet.models.sequence import SelfAttention
+from timbre.nnet.network import SpeakerNetwork
+from timbre.utils.errors import DataError
 
 FEAT_DIM = 24  # a multiple of the strides
 NAMES = [f"redimnet_b{size}" for size in range(7)]

@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
 from network_checks import (
     CONF,
     Config,
@@ -21,15 +25,11 @@ from network_checks import (
     trained,
     utterances,
 )
-from torch import nn
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
-
-from steps.nnet import checkpoint
-from steps.nnet.model import load_model, write_config
-from steps.nnet.models.repvgg import RepVgg, RepVggBlock
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.nnet import checkpoint
+from timbre.nnet.model import load_model, write_config
+from timbre.nnet.models.repvgg import RepVgg, RepVggBlock
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": [8, 8, 16], "blocks": [1, 2, 2], "strides": [1, 2, 2], "stem_channels": 8}
 SMALL: dict[str, Config] = {name: changed(name, trunk=TINY) for name in ("repvgg_tiny_a0", "repvgg_small")}

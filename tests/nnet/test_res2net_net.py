@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
+
 from network_checks import (
     CONF,
     Config,
@@ -20,14 +23,11 @@ from network_checks import (
     trained,
     utterances,
 )
-from torch import Tensor
-from torch.nn import functional
-
-from steps.nnet.models.eres2net import AttentionalFusion, ERes2Net
-from steps.nnet.models.plane import ConvNorm, PlaneTrunk
-from steps.nnet.models.res2net import Res2Block, Res2Net
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.nnet.models.eres2net import AttentionalFusion, ERes2Net
+from timbre.nnet.models.plane import ConvNorm, PlaneTrunk
+from timbre.nnet.models.res2net import Res2Block, Res2Net
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": [8, 8, 16, 16], "blocks": [1, 2, 1, 1]}
 NAMES = ("res2net34_base", "eres2net34_base", "eres2net34_small", "eres2netv2")

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from network_checks import (
     CONF,
     Config,
@@ -20,13 +23,10 @@ from network_checks import (
     trained,
     utterances,
 )
-from torch import Tensor, nn
-from torch.nn import functional
-
-from steps.nnet.models.rescnn import ResCnn
-from steps.nnet.models.thin_resnet import ThinResNet
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.nnet.models.rescnn import ResCnn
+from timbre.nnet.models.thin_resnet import ThinResNet
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": [4, 8, 8], "blocks": [1, 2, 1]}
 THIN: dict[str, Any] = TINY | {"widths": [4, 4, 8], "strides": [1, 2, 2], "stem_channels": 8, "output_channels": 12}

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from network_checks import (
     CONF,
     Config,
@@ -22,12 +25,9 @@ from network_checks import (
     trained,
     utterances,
 )
-from torch import Tensor, nn
-from torch.nn import functional
-
-from steps.nnet.layers import SqueezeExcitation
-from steps.nnet.models.resnet import FrequencyAverage, ResNet
-from steps.nnet.models.resnet_blocks import (
+from timbre.nnet.layers import SqueezeExcitation
+from timbre.nnet.models.resnet import FrequencyAverage, ResNet
+from timbre.nnet.models.resnet_blocks import (
     BasicBlock,
     Bottleneck,
     ConvolutionalAttention,
@@ -35,8 +35,8 @@ from steps.nnet.models.resnet_blocks import (
     ResidualBlock,
     Stem,
 )
-from steps.nnet.network import build_network
-from steps.utils.errors import DataError
+from timbre.nnet.network import build_network
+from timbre.utils.errors import DataError
 
 NAMES = [name for name in CONF if changed(name)["trunk"]["class_path"] == "ResNet"]
 TINY: dict[str, Any] = {"channels": [4, 8, 8, 8], "blocks": [1, 2, 1, 1]}

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from network_checks import (
     CONF,
     Config,
@@ -18,10 +20,8 @@ from network_checks import (
     full_size,
     num_parameters,
 )
-from torch import nn
-
-from steps.nnet.models.ret import AggregatedBlock, BasicBlock, ResidualTdnn
-from steps.utils.errors import DataError
+from timbre.nnet.models.ret import AggregatedBlock, BasicBlock, ResidualTdnn
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": [16, 16, 24, 24], "last_channels": [24, 32]}
 SMALL: dict[str, Config] = {

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from network_checks import (
     CONF,
     Config,
@@ -19,10 +20,9 @@ from network_checks import (
     full_size,
     num_parameters,
 )
-
-from steps.nnet.models.resnet import ResNet
-from steps.nnet.models.simam_resnet import SimAM, SimAMResNet
-from steps.utils.errors import DataError
+from timbre.nnet.models.resnet import ResNet
+from timbre.nnet.models.simam_resnet import SimAM, SimAMResNet
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": [8, 8, 16, 16], "blocks": [1, 2, 1, 1]}
 SMALL: dict[str, Config] = {

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from network_checks import CONF
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from steps.nnet.network import build_network
-from steps.nnet.summary import FLOP_FORMULAS, own_feat_dim, steps_per_second, summarize, utterances_per_second
+from network_checks import CONF
+from timbre.nnet.network import build_network
+from timbre.nnet.summary import FLOP_FORMULAS, own_feat_dim, steps_per_second, summarize, utterances_per_second
 
 FRAMES = 1000  # of the 10 s that are counted
 

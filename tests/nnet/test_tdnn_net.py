@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from network_checks import (
     Config,
     changed,
@@ -18,13 +21,10 @@ from network_checks import (
     num_parameters,
     trained,
 )
-from torch import Tensor, nn
-from torch.nn import functional
-
-from steps.nnet.models.tdnn import XvectorTdnn, from_layout
-from steps.nnet.network import build_network
-from steps.nnet.objectives import build_objective
-from steps.utils.errors import DataError
+from timbre.nnet.models.tdnn import XvectorTdnn, from_layout
+from timbre.nnet.network import build_network
+from timbre.nnet.objectives import build_objective
+from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": [16, 16, 16, 16, 24]}
 SMALL: dict[str, Config] = {

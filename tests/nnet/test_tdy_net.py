@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from network_checks import (
     CONF,
     Config,
@@ -21,15 +24,12 @@ from network_checks import (
     trained,
     utterances,
 )
-from torch import Tensor, nn
-from torch.nn import functional
-
-from steps.nnet.models.tdy import DynamicBlock, TdyResNet
-from steps.nnet.models.tdy_convolution import TemporalAttention, TemporalDynamicConvolution, bins_to_frames
-from steps.nnet.models.vgg import VggM
-from steps.nnet.network import build_network
-from steps.nnet.schedule import Scheduled
-from steps.utils.errors import DataError
+from timbre.nnet.models.tdy import DynamicBlock, TdyResNet
+from timbre.nnet.models.tdy_convolution import TemporalAttention, TemporalDynamicConvolution, bins_to_frames
+from timbre.nnet.models.vgg import VggM
+from timbre.nnet.network import build_network
+from timbre.nnet.scheduled import Scheduled
+from timbre.utils.errors import DataError
 
 FEAT_DIM = 24
 RESNET: dict[str, Any] = {"channels": [16, 16, 32], "blocks": [1, 2, 1], "strides": [1, 2, 1]}

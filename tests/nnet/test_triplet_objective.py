@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from metric_batches import DIM, SPEAKERS, UTTS, batch, gradient
 from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
@@ -12,7 +11,8 @@ from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer, Thr
 from torch import Tensor
 from torch.nn import functional
 
-from steps.nnet.objectives import Triplet
+from metric_batches import DIM, SPEAKERS, UTTS, batch, gradient
+from timbre.nnet.objectives import Triplet
 
 
 def oracle_triplet(distance: Any, mining: str, margin: float, reducer: Any, miner_margin: float) -> Any:

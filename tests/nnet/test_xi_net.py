@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from network_checks import (
     CONF,
     Config,
@@ -19,10 +21,8 @@ from network_checks import (
     trained,
     utterances,
 )
-from torch import nn
-
-from steps.nnet.network import build_network
-from steps.nnet.pooling import GaussianPosteriorPooling
+from timbre.nnet.network import build_network
+from timbre.nnet.pooling import GaussianPosteriorPooling
 
 NARROW = {"bottleneck": 8}
 SMALL: dict[str, Config] = {

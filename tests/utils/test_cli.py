@@ -6,8 +6,8 @@ from pathlib import Path
 
 PROGRAM = '''
 from pathlib import Path
-from steps.utils.cli import run_step
-from steps.utils.errors import DataError
+from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 def step(data_dir: Path, scale: float = 1.0, some_option: str = "", quiet: bool = False) -> None:
     """Does something.

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from steps.audio.effects import Sources, build_chain
-from steps.utils.configure import check
-from steps.utils.errors import DataError
+from timbre.audio.effects import Sources, build_chain
+from timbre.utils.configure import check
+from timbre.utils.errors import DataError
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_values_of_any_type_are_kept_as_they_are(stranger: str) -> None:
 
 
 def test_only_known_effects_are_built(stranger: str, tmp_path: Path) -> None:
-    for name in (stranger, "os.system", "steps.audio.effects.level.Gain", "stranger"):
+    for name in (stranger, "os.system", "timbre.audio.effects.level.Gain", "stranger"):
         named = {"class_path": name, "init_args": {}}
         nested = {"class_path": "Sometimes", "init_args": {"effects": [{"class_path": "Chain", **_effects(named)}]}}
         for effect in (named, nested, {"class_path": "Gain", "init_args": named}):

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from steps.utils import environment
-from steps.utils.names import natural_key
+from timbre.utils import environment
+from timbre.utils.names import natural_key
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_record_is_of_this_machine(tmp_path: Path) -> None:
     path = tmp_path / "exp" / "environment.json"
-    subprocess.run([sys.executable, "-m", "steps.utils.environment", path], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "timbre.utils.environment", path], cwd=ROOT, check=True)
     found = json.loads(path.read_text())
     assert found["Python"] == platform.python_version() and found["torch"] == version("torch")
     assert found["CPU cores"] == subprocess.run(["nproc"], env={}, capture_output=True, text=True).stdout.strip()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.utils.errors import DataError
-from steps.utils.files import atomic_path, atomic_write
+from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_path, atomic_write
 
 
 def test_written_whole_with_lf(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_folder_replaces_folder(tmp_path: Path) -> None:
 
 def test_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from steps.utils.files import atomic_write\n"
+        "import sys, time; from timbre.utils.files import atomic_write\n"
         "with atomic_write(sys.argv[1]) as f: f.write('half'); f.flush(); print('writing', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "table")], stdout=subprocess.PIPE)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.utils.errors import DataError
-from steps.utils.fingerprint import record, why_run
+from timbre.utils.errors import DataError
+from timbre.utils.fingerprint import record, why_run
 
 
 @pytest.fixture

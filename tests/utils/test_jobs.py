@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.utils.errors import DataError
-from steps.utils.jobs import run_jobs, split_jobs
+from timbre.utils.errors import DataError
+from timbre.utils.jobs import run_jobs, split_jobs
 
 
 def square(number: int) -> int:
@@ -59,7 +59,7 @@ def sleep_beside(folder: Path) -> None:
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from tests.utils.test_jobs import sleep_beside\n"
-        "from steps.utils.jobs import run_jobs\n"
+        "from timbre.utils.jobs import run_jobs\n"
         "if __name__ == '__main__': run_jobs(sleep_beside, [Path(sys.argv[1])] * 2, 2, '')"
     )
     (tmp_path / "program.py").write_text(program)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from waves import RATE, Wave, noise, tone
 
-from steps.audio.effects import ALaw, Effect, Gsm, Mp3, MuLaw, Opus, Sources, build_chain, generator
-from steps.utils.configure import read_config
-from steps.utils.errors import DataError
+from timbre.audio.effects import ALaw, Effect, Gsm, Mp3, MuLaw, Opus, Sources, build_chain, generator
+from timbre.utils.configure import read_config
+from timbre.utils.errors import DataError
+from waves import RATE, Wave, noise, tone
 
 CODECS: dict[str, Effect] = {
     "mu-law": MuLaw(),

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from waves import RATE, noise
 
-from steps.audio.effects import Sources, build_chain, generator
-from steps.utils.errors import DataError
+from timbre.audio.effects import Sources, build_chain, generator
+from timbre.utils.errors import DataError
+from waves import RATE, noise
 
 Config = dict[str, Any]
 

@@ -5,16 +5,16 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
-from waves import RATE, Make, Wave, noise, tone
 
-from steps.audio.augment import augment, read_copies
-from steps.audio.effects import Sources, Speed, TrimSilence, build_chain, generator
-from steps.audio.preprocess import preprocess_audio
-from steps.audio.reading import read_audio
-from steps.datadir.datadir import DataDir, Segment
-from steps.datadir.tables import read_table, write_table
-from steps.datadir.validate import validate
-from steps.utils.errors import DataError
+from timbre.audio.augmented_copies import augment, read_copies
+from timbre.audio.effects import Sources, Speed, TrimSilence, build_chain, generator
+from timbre.audio.preprocess import preprocess_audio
+from timbre.audio.reading import read_audio
+from timbre.datadir.datadir import DataDir, Segment
+from timbre.datadir.tables import read_table, write_table
+from timbre.datadir.validate import validate
+from timbre.utils.errors import DataError
+from waves import RATE, Make, Wave, noise, tone
 
 
 def pitch(wave: Wave) -> float:

@@ -3,11 +3,11 @@
 import numpy as np
 import pyloudnorm
 import pytest
-from waves import RATE, noise, tone
 
-from steps.audio.effects import Gain, Loudness, generator
-from steps.audio.loudness import _weighting, loudness
-from steps.utils.errors import DataError
+from timbre.audio.effects import Gain, Loudness, generator
+from timbre.audio.loudness import _weighting, loudness
+from timbre.utils.errors import DataError
+from waves import RATE, noise, tone
 
 
 def test_the_weighting_at_48_khz_is_that_of_the_standard() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from waves import RATE, Make, noise, tone
 
-from steps.audio.effects import Audiomentations, Sources, build_chain, generator
-from steps.utils.configure import read_config
-from steps.utils.errors import DataError
+from timbre.audio.effects import Audiomentations, Sources, build_chain, generator
+from timbre.utils.configure import read_config
+from timbre.utils.errors import DataError
+from waves import RATE, Make, noise, tone
 
 NAMES = ["AddGaussianNoise", "TimeStretch", "PitchShift", "Shift", "Reverse"]
 

@@ -7,14 +7,14 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from waves import RATE, Make, Wave, noise
 
-from steps.audio.effects import AddForegroundNoise, AddNoise, Babble, GaussianNoise, Sources, generator
-from steps.audio.effects.noise import level
-from steps.audio.effects.sources import Pool
-from steps.audio.reading import AUDIO_SUFFIXES
-from steps.datadir.datadir import DataDir, Segment
-from steps.utils.errors import DataError
+from timbre.audio.effects import AddForegroundNoise, AddNoise, Babble, GaussianNoise, Sources, generator
+from timbre.audio.effects.noise import level
+from timbre.audio.effects.sources import Pool
+from timbre.audio.reading import AUDIO_SUFFIXES
+from timbre.datadir.datadir import DataDir, Segment
+from timbre.utils.errors import DataError
+from waves import RATE, Make, Wave, noise
 
 
 def snr(speech: Wave, mixed: Wave) -> float:

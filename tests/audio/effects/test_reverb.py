@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from waves import RATE, Make, Wave, noise
 
-from steps.audio.effects import Reverberate, Sources, generator
-from steps.audio.effects.reverb import direct_path, reverberate
-from steps.utils.errors import DataError
+from timbre.audio.effects import Reverberate, Sources, generator
+from timbre.audio.effects.reverb import direct_path, reverberate
+from timbre.utils.errors import DataError
+from waves import RATE, Make, Wave, noise
 
 
 def room(delay: int = 200, seed: int = 0) -> Wave:

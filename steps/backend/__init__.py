@@ -1,1 +1,0 @@
-"""From embeddings to error rates: LDA, PLDA, scoring, score normalisation, metrics and their intervals, plots."""

@@ -1,0 +1,1 @@
+"""Audio: read, resampled, filtered, changed by effects and codecs, put into rooms."""

@@ -1,0 +1,47 @@
+"""Effects on waveforms: what is imported here can be named in conf/audio/*.yaml and conf/augment/*.yaml.
+
+An effect is called as `effect(samples, rate, rng, speaker)`;
+preprocess.py, augmented_copies.py and training call the same ones.
+"""
+
+from timbre.audio.effects.adaptive import Lms, Nlms
+from timbre.audio.effects.base import Effect, generator
+from timbre.audio.effects.codecs import ALaw, Gsm, Mp3, MuLaw, Opus
+from timbre.audio.effects.compose import AtRate, Chain, OneOf, Sometimes, build_chain
+from timbre.audio.effects.duration import Speed, TrimSilence
+from timbre.audio.effects.filtering import BandPass, RandomBandPass
+from timbre.audio.effects.level import Gain, Loudness
+from timbre.audio.effects.library import Audiomentations
+from timbre.audio.effects.noise import AddForegroundNoise, AddNoise, Babble, GaussianNoise
+from timbre.audio.effects.reverb import Reverberate
+from timbre.audio.effects.sources import Sources
+
+__all__ = [
+    "ALaw",
+    "AddForegroundNoise",
+    "AddNoise",
+    "AtRate",
+    "Audiomentations",
+    "Babble",
+    "BandPass",
+    "Chain",
+    "Effect",
+    "Gain",
+    "GaussianNoise",
+    "Gsm",
+    "Lms",
+    "Loudness",
+    "Mp3",
+    "MuLaw",
+    "Nlms",
+    "OneOf",
+    "Opus",
+    "RandomBandPass",
+    "Reverberate",
+    "Sometimes",
+    "Sources",
+    "Speed",
+    "TrimSilence",
+    "build_chain",
+    "generator",
+]

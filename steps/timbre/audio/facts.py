@@ -1,0 +1,75 @@
+"""What can be told of a signal without knowing what is said: level, clipping, offset, and a hash of its samples.
+
+Called by the audit of a corpus, for every utterance.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timbre.audio.reading import Samples
+
+FLOOR = -120.0  # dBFS of what has no energy at all
+_FULL_SCALE = 32736  # int16; from here on, 0.1 % below the end of the range, a sample is at full scale
+_RUN = 3  # samples at full scale in a row are clipped: a sound peak touches it with one or two
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """Of one utterance: rate in Hz; seconds; peak and level (root mean square, without the offset) in dBFS; shares of
+    samples that are clipped and that are exactly zero; dc, the mean of the samples, 1 being full scale; content, a
+    64-bit hash of the samples (0: they are all zero)."""
+
+    rate: int
+    seconds: float
+    peak: float
+    level: float
+    clipped: float
+    zeros: float
+    dc: float
+    content: int
+
+
+def measure(samples: Samples, rate: int) -> AudioFacts:
+    """Facts of SAMPLES (num_samples,) in [-1, 1) at RATE Hz, as 16-bit audio, which the hash is of.
+
+    Zeros at both ends do not count in the hash, nor does the rate: the same audio in another container, padded, or
+    under a wrong header has the same. Another gain, codec, rate of sampling or start makes another.
+    """
+    pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+    values = samples.astype(np.float64)
+    dc = float(values.mean())
+    sounding = np.flatnonzero(pcm)
+    return AudioFacts(
+        rate=rate,
+        seconds=len(samples) / rate,
+        peak=_decibels(float(np.abs(values).max())),
+        level=_decibels(float(values.std())),
+        clipped=_num_clipped(pcm) / len(pcm),
+        zeros=1 - len(sounding) / len(pcm),
+        dc=dc,
+        content=_hash(pcm[sounding[0] : sounding[-1] + 1]) if len(sounding) else 0,
+    )
+
+
+def _num_clipped(pcm: NDArray[np.int16]) -> int:
+    """Samples in runs of at least _RUN at full scale, all of one sign."""
+    count = 0
+    for high in (pcm >= _FULL_SCALE, pcm <= -_FULL_SCALE):
+        if np.count_nonzero(high) < _RUN:
+            continue
+        edges = np.diff(high.astype(np.int8), prepend=0, append=0)
+        lengths = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
+        count += int(lengths[lengths >= _RUN].sum())
+    return count
+
+
+def _decibels(amplitude: float) -> float:
+    return max(FLOOR, 20 * float(np.log10(amplitude))) if amplitude > 0 else FLOOR
+
+
+def _hash(pcm: NDArray[np.int16]) -> int:
+    data = np.ascontiguousarray(pcm, "<i2").tobytes()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1

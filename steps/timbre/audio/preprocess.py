@@ -1,0 +1,58 @@
+"""Resampled and filtered copies of the audio of a data directory. Called by preprocess_audio.py."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from timbre.audio.audio_files import AudioFormat, Item, dump_audio
+from timbre.audio.effects import Chain
+from timbre.datadir.contents import Contents
+from timbre.datadir.datadir import DataDir
+from timbre.utils.errors import DataError
+
+OF_OLD_AUDIO = ("feats.scp", "energy.scp", "vad.scp", "cmvn.scp", "utt2num_frames", "frame_shift", "conf/feats.yaml")
+
+
+def preprocess_audio(
+    data: DataDir,
+    out_dir: Path,
+    chain: Chain,
+    nj: int,
+    rate: int | None = None,
+    channel: int = -1,
+    seed: int = 0,
+    audio_format: AudioFormat = "flac",
+) -> None:
+    """Writes OUT_DIR: every recording of DATA as a 16-bit file under OUT_DIR/audio, and the tables that go with them.
+
+    Args:
+        data: the data directory; it must have wav.scp
+        out_dir: the new one
+        chain: effects after the resampling
+        nj: number of jobs
+        rate: sample rate to resample to; None keeps it
+        channel: of audio with several, from 0; -1: the audio must be mono
+        seed: of effects that are random
+        audio_format: of the new files
+
+    Raises:
+        DataError: a recording failed (each is listed with its reason), or DATA has segments and effects changed the
+            length of what they are segments of; OUT_DIR gets no table
+    """
+    if not data.wavs:
+        raise DataError("there is no wav.scp", data.path)
+    if out_dir.resolve() == data.path.resolve():
+        raise DataError("the new data directory must not be the old one", out_dir)
+    if rate is not None and rate < 1:
+        raise DataError(f"rate is {rate}; it must be at least 1 Hz")
+    speakers = {} if data.segments else data.utt2spk
+    items = [Item(name, place, None, speakers.get(name, "")) for name, place in sorted(data.wavs.items())]
+    dumped = dump_audio(data.path, items, out_dir / "audio", chain, nj, rate, channel, seed, audio_format)
+    if data.segments and dumped.changed:
+        text = f"the effects change the length of '{min(dumped.changed)}', whose segments would no longer fit"
+        raise DataError(text, data.path / "segments")
+    contents = Contents.read(data.path).drop(OF_OLD_AUDIO)
+    tables = contents.tables | {"wav.scp": dumped.places}
+    for name in ("reco2dur", *(() if data.segments else ("utt2dur",))):
+        if name in tables:
+            tables[name] = {key: f"{seconds:.6g}" for key, seconds in dumped.seconds.items()}
+    replace(contents, tables=tables).write(out_dir)

@@ -1,0 +1,1 @@
+"""From embeddings to scores: transforms, cosine, PLDA and its adaptation, scoring, score normalisation."""

@@ -1,0 +1,170 @@
+"""Scoring as matrix algebra: every back-end's score is a product of two vectors plus a term of each side.
+
+backends.py makes the vectors and terms of cosine and PLDA; here they are multiplied, in blocks, on several threads.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from timbre.backend.vectors import Floats, Ints, Vectors
+from timbre.utils.errors import DataError
+
+Integers = npt.NDArray[np.integer]
+
+BLOCK = 1 << 23  # listed trials whose scores are held at a time
+_CHUNK = 1 << 16  # listed trials a job
+_GATHER = 256  # listed trials whose vectors are gathered at a time: half a megabyte at dim 256, within a core's cache
+_BLOCK = 1 << 22  # scores in a block of the full matrix: 16 MB
+_STRIPE = 1 << 25  # scores of the full matrix held at a time: 128 MB; a job makes a quarter of them
+_DENSE = 40  # a score of the full matrix costs about this much less than one of a listed trial
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Scores of all pairs in factored form: score(e, t) = left[e] . right[t] + left_bias[e] + right_bias[group[e], t].
+
+    left: (E, D), right: (T, D) float32; left_bias: (E,), right_bias: (G, T) float64; group: (E,) int64, because the
+    test side's term of PLDA depends on the number of enrolment utterances.
+    """
+
+    left: Vectors
+    right: Vectors
+    left_bias: Floats
+    right_bias: Floats
+    group: Ints
+
+    @classmethod
+    def dot(cls, left: Vectors, right: Vectors) -> "Factors":
+        """Scores that are dot products and nothing more.
+
+        Raises:
+            DataError: the two sides are of different dimension
+        """
+        if left.shape[1] != right.shape[1]:
+            raise DataError(f"vectors of dimension {left.shape[1]} on one side and {right.shape[1]} on the other")
+        return cls(left, right, np.zeros(len(left)), np.zeros((1, len(right))), np.zeros(len(left), np.int64))
+
+    def terms(self, enroll: Integers, test: Integers) -> Floats:
+        """What the scores of pairs (ENROLL[i], TEST[i]) are beside the product, (N,)."""
+        right = self.right_bias[0][test] if len(self.right_bias) == 1 else self.right_bias[self.group[enroll], test]
+        terms: Floats = self.left_bias[enroll] + right
+        return terms
+
+
+def score_pairs(factors: Factors, enroll: Integers, test: Integers, nj: int = 1) -> Floats:
+    """Scores (N,) of the pairs (ENROLL[i], TEST[i]), on at most NJ threads."""
+    return np.concatenate([np.empty(0), *score_blocks(factors, enroll, test, nj)])
+
+
+def score_blocks(
+    factors: Factors, enroll: Integers, test: Integers, nj: int = 1, start: int = 0, size: int = BLOCK
+) -> Iterator[Floats]:
+    """Scores of the pairs (ENROLL[i], TEST[i]) from START on, SIZE at a time, on at most NJ threads.
+
+    The pairs of a block are taken by enrolment row, or nearly so, which makes its vector stay in the cache; where
+    they are dense among the rows that they span, all scores of those rows are computed and theirs picked.
+    """
+    for begin in range(start, len(enroll), size):
+        yield _score_block(factors, enroll[begin : begin + size], test[begin : begin + size], nj)
+
+
+def _score_block(factors: Factors, enroll: Integers, test: Integers, nj: int) -> Floats:
+    scores = np.empty(len(enroll))
+    order = None if (enroll[1:] >= enroll[:-1]).all() else _near(enroll, len(factors.left))
+
+    def multiply(begin: int) -> None:
+        part: slice | Integers = slice(begin, begin + _CHUNK)
+        if order is not None:
+            part = order[part]
+        rows, columns = enroll[part], test[part]
+        first, last = int(rows.min()), int(rows.max())
+        if (last + 1 - first) * len(factors.right) < _DENSE * len(rows):
+            products = (factors.left[first : last + 1] @ factors.right.T)[rows - first, columns]
+        else:
+            products = _gathered_dot(factors, rows, columns)
+        scores[part] = products + factors.terms(rows, columns)
+
+    _on_threads(multiply, range(0, len(enroll), _CHUNK), nj)
+    return scores
+
+
+def _near(rows: Integers, num_rows: int) -> Integers:
+    """An order of ROWS (N,), numbers below NUM_ROWS, in which the few next to each other come together.
+
+    Not sorted to the last bit: 16 bits of a number are what numpy sorts in linear time.
+    """
+    shift = max(0, (num_rows - 1).bit_length() - 16)
+    order: Integers = np.argsort((rows >> shift).astype(np.uint16), kind="stable")
+    return order
+
+
+def matrix_blocks(factors: Factors, nj: int = 1, start: int = 0) -> Iterator[Vectors]:
+    """The full matrix of scores from row START on, some rows at a time, (rows, T) float32, on at most NJ threads.
+
+    A block is only good until the next one.
+    """
+    num_left, num_right = len(factors.left), len(factors.right)
+    height = max(128, _STRIPE // num_right)
+    step = min(height, max(64, _STRIPE // 4 // num_right))
+    block = np.empty((min(height, num_left), num_right), np.float32)
+    left_bias, right_bias = factors.left_bias.astype(np.float32), factors.right_bias.astype(np.float32)
+    biased = left_bias.any() or right_bias.any()
+    for begin in range(start, num_left, height):
+        stop = min(begin + height, num_left)
+
+        def multiply(first: int) -> None:
+            rows = slice(first, min(first + step, stop))  # noqa: B023 (done with before the next round)
+            scores = block[rows.start - begin : rows.stop - begin]  # noqa: B023
+            np.matmul(factors.left[rows], factors.right.T, out=scores)
+            if biased:
+                scores += left_bias[rows, None]
+                scores += right_bias[factors.group[rows]] if len(right_bias) > 1 else right_bias[0]
+
+        _on_threads(multiply, range(begin, stop, step), nj)
+        yield block[: stop - begin]
+
+
+def map_products(factors: Factors, function: Callable[[slice, Vectors], None], nj: int = 1) -> None:
+    """FUNCTION(rows, left[rows] @ right.T) for all rows, by blocks, on at most NJ threads; it may overwrite a block."""
+    num_left, num_right = len(factors.left), len(factors.right)
+    height = min(num_left, max(64, _BLOCK // num_right))
+    buffers = threading.local()
+
+    def multiply(begin: int) -> None:
+        rows = slice(begin, min(begin + height, num_left))
+        if not hasattr(buffers, "block"):
+            buffers.block = np.empty((height, num_right), np.float32)
+        block: Vectors = buffers.block[: rows.stop - rows.start]
+        np.matmul(factors.left[rows], factors.right.T, out=block)
+        function(rows, block)
+
+    _on_threads(multiply, range(0, num_left, height), nj)
+
+
+def _gathered_dot(factors: Factors, enroll: Integers, test: Integers) -> Vectors:
+    products = np.empty(len(enroll), np.float32)
+    left = np.empty((_GATHER, factors.left.shape[1]), np.float32)
+    right = np.empty_like(left)
+    for begin in range(0, len(enroll), _GATHER):
+        part = slice(begin, begin + _GATHER)
+        size = len(enroll[part])
+        # mode clip: in the default mode numpy gathers through one more buffer
+        np.take(factors.left, enroll[part], axis=0, out=left[:size], mode="clip")
+        np.take(factors.right, test[part], axis=0, out=right[:size], mode="clip")
+        np.vecdot(left[:size], right[:size], out=products[part])
+    return products
+
+
+def _on_threads(function: Callable[[int], None], jobs: Iterable[int], nj: int) -> None:
+    """FUNCTION of each job on at most NJ threads, with the linear algebra underneath kept to one thread each."""
+    nj = max(1, min(nj, os.cpu_count() or 1))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(nj) as pool:
+        for _ in pool.map(function, jobs):
+            pass

@@ -1,0 +1,1 @@
+"""From scores to decisions: calibration, fusion, thresholds, decision packs, galleries, verdicts."""

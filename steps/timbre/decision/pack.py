@@ -1,0 +1,173 @@
+"""A decision pack: all that it takes to decide whether two recordings are of one speaker, in one folder.
+
+Made by make_decision_pack.py, read by verify.py, enroll_gallery.py and identify.py. Its files: model/ (network),
+front.yaml (audio, features, VAD), backend/, cohort.ark (for AS-norm), calibration.yaml, thresholds.yaml, pack.yaml.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from timbre.backend.backends import Backend, read_backend
+from timbre.backend.score_norm import normalize, side_stats
+from timbre.backend.scoring import score_pairs
+from timbre.backend.vectors import Embeddings, Ints, Side
+from timbre.decision.calibration import Calibration
+from timbre.decision.thresholds import ErrorRate, OperatingPoint
+from timbre.evaluation.metrics import Floats
+from timbre.utils.configure import read_config
+from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_write
+
+MEASURES = ("logdur", "snr", "magnitude")  # those that can be told of a recording by itself
+SCORE = "score"  # what the calibration of a pack calls its score
+
+_SETTINGS, COHORT, _CALIBRATION, _THRESHOLDS = "pack.yaml", "cohort.ark", "calibration.yaml", "thresholds.yaml"
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores of a back-end, normalised (AS-norm) by the top_n scores of a cohort where there is one."""
+
+    backend: Backend
+    cohort: Side | None = None
+    top_n: int = 300
+
+    def pairs(self, enroll: Side, test: Side, rows: Ints, columns: Ints, nj: int = 1) -> Floats:
+        """Scores (N,) of the pairs (ENROLL[ROWS[i]], TEST[COLUMNS[i]])."""
+        scores = score_pairs(self.backend.factors(enroll, test), rows, columns, nj)
+        if self.cohort is None:
+            return scores
+        size = min(self.top_n, len(self.cohort.ids))
+        enroll_stats, test_stats = side_stats(self.backend, enroll, test, self.cohort, size, nj)
+        return normalize(scores, enroll_stats.at(rows), test_stats.at(columns))
+
+
+def measure_values(
+    names: Sequence[str], enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]
+) -> Floats:
+    """Values (N, 2 len(NAMES)) of the terms that `trial_values` makes of measures: mean and gap of each name."""
+    first, second = (np.array([[one[name] for name in names] for one in side]) for side in (enroll, test))
+    values: Floats = np.stack([(first + second) / 2, np.abs(first - second)], axis=-1).reshape(len(first), -1)
+    return values
+
+
+@dataclass(frozen=True)
+class DecisionPack:
+    """The parts of a pack that are not the network; measures: the quality measures that its calibration takes."""
+
+    path: Path
+    scorer: Scorer
+    calibration: Calibration
+    points: Sequence[OperatingPoint]
+    measures: Sequence[str]
+    min_speech: float
+
+    @classmethod
+    def read(cls, path: Path) -> "DecisionPack":
+        """Reads the folder PATH.
+
+        Raises:
+            DataError: it is not a pack, or one of its files is damaged
+        """
+        if not (path / _SETTINGS).is_file():
+            raise DataError("not a decision pack: make_decision_pack.py makes one", path)
+        settings = read_config(path / _SETTINGS)
+        cohort = None
+        if settings.get("top_n") is not None:
+            vectors = Embeddings.read(path / COHORT)
+            cohort = Side.single(vectors.ids, vectors.matrix, path / COHORT)
+        try:
+            scorer = Scorer(read_backend(path / "backend"), cohort, int(settings.get("top_n") or 0))
+            names = [str(name) for name in settings["measures"]]
+            min_speech = float(settings["min_speech"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not the settings of a pack: {error}", path / _SETTINGS) from error
+        calibration = Calibration.read(path / _CALIBRATION)
+        return cls(path, scorer, calibration, read_points(path / _THRESHOLDS), names, min_speech)
+
+    def write_settings(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Writes FOLDER/{calibration,thresholds,pack}.yaml; ABOUT: where the pack is from, for people."""
+        self.calibration.write(folder / _CALIBRATION)
+        write_points(folder / _THRESHOLDS, self.points)
+        settings = {
+            "measures": list(self.measures),
+            "top_n": self.scorer.top_n if self.scorer.cohort is not None else None,
+            "min_speech": self.min_speech,
+            "about": dict(about),
+        }
+        with atomic_write(folder / _SETTINGS) as file:
+            yaml.safe_dump(settings, file, sort_keys=False, allow_unicode=True)
+
+    def llr(self, scores: Floats, enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]) -> Floats:
+        """Log-likelihood ratios (N,) of SCORES (N,) of pairs with the measures ENROLL[i] and TEST[i]."""
+        values = np.column_stack([scores, measure_values(self.measures, enroll, test)])
+        return self.calibration.apply(values)
+
+    def supported(self, llr: float) -> float:
+        """LLR, no farther from 0 than the list supports that it was calibrated on.
+
+        One trial in N is the least that N trials tell of: a line fitted to them goes on to where nobody has looked.
+        """
+        counts = self.calibration.trained_on
+        return float(np.clip(llr, -np.log(counts["targets"]), np.log(counts["nontargets"])))
+
+    def point(self, prior: float, rate: float | None) -> OperatingPoint | None:
+        """The operating point of a false-alarm RATE or, without one, of a PRIOR; None where the latter is not listed.
+
+        Raises:
+            DataError: RATE is not listed
+        """
+        kind, value = ("prior", prior) if rate is None else ("false_alarm_rate", rate)
+        for point in self.points:
+            if point.kind == kind and np.isclose(point.value, value, rtol=1e-6):
+                return point
+        if rate is None:
+            return None
+        known = ", ".join(f"{point.value:g}" for point in self.points if point.kind == kind)
+        raise DataError(f"no threshold for a false-alarm rate of {rate:g}, only for {known}", self.path / _THRESHOLDS)
+
+
+def write_points(path: Path, points: Sequence[OperatingPoint]) -> None:
+    """Writes PATH, YAML that a person can read."""
+    content = []
+    for point in points:
+        entry = asdict(point)
+        for name, rate in (("miss", point.miss), ("false_alarm", point.false_alarm)):
+            entry[name] = {"rate": rate.rate, **asdict(rate)}
+        content.append({**entry, "enough": point.word})
+    with atomic_write(path) as file:
+        file.write("# accept where the log-likelihood ratio is at least the threshold\n")
+        yaml.safe_dump(content, file, sort_keys=False)
+
+
+def read_points(path: Path) -> list[OperatingPoint]:
+    """Reads what `write_points` wrote.
+
+    Raises:
+        DataError: no such file, or it holds something else
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return [
+            OperatingPoint(
+                entry["kind"],
+                float(entry["value"]),
+                float(entry["threshold"]),
+                *map(_rate, (entry["miss"], entry["false_alarm"])),
+            )
+            for entry in content
+        ]
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror or error}", path) from error
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"not a table of thresholds: {str(error).splitlines()[0]}", path) from error
+
+
+def _rate(entry: Mapping[str, Any]) -> ErrorRate:
+    low, high = (None if entry[name] is None else float(entry[name]) for name in ("low", "high"))
+    return ErrorRate(int(entry["errors"]), int(entry["trials"]), low, high)

@@ -1,0 +1,71 @@
+"""README.md of a decision pack: what is in it, what it was measured on, thresholds and errors. For people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from timbre.decision.calibration import Calibration
+from timbre.decision.thresholds import ENOUGH, OperatingPoint
+from timbre.evaluation.results_page import table
+from timbre.utils.files import atomic_write
+
+_WHAT = {"prior": "target prior {0:g}", "false_alarm_rate": "false-alarm rate {0:.3g} %"}
+
+
+def write_page(
+    path: Path,
+    pack: Path,
+    system: str,
+    calibration: Calibration,
+    points: Sequence[OperatingPoint],
+    measured_on: str,
+    num_speakers: int,
+    same_list: bool,
+) -> None:
+    """Writes PATH.
+
+    Args:
+        path: the file
+        pack: the folder that it will be in
+        system: what makes the score, in words
+        calibration: of the pack
+        points: of its thresholds
+        measured_on: the list on which the errors were counted
+        num_speakers: of that list
+        same_list: whether the calibration was trained on it
+    """
+    rows = [
+        [
+            _WHAT[point.kind].format(100 * point.value if point.kind == "false_alarm_rate" else point.value),
+            f"{point.threshold:.3f}",
+            str(point.miss),
+            str(point.false_alarm),
+            point.word,
+        ]
+        for point in points
+    ]
+    trials = points[0]
+    caution = (
+        "The calibration was trained on the same list: it fits its few numbers to it, so errors may be a little higher."
+        if same_list
+        else "The calibration was trained on other speakers."
+    )
+    lines = [
+        "# Decision pack",
+        f"{system}. Same speaker or not: `steps/verify.py enroll.wav test.wav --pack {pack}`. "
+        "Who of several: `steps/enroll_gallery.py`, `steps/identify.py`.",
+        f"    {calibration}",
+        "The log-likelihood ratio (llr, natural logarithm) says how much more likely the two recordings are if one "
+        "speaker made both. It is a probability only together with a prior: 1 / (1 + exp(-llr) * (1 - prior) / prior).",
+        "## Thresholds",
+        f"Accept where the llr is at least the threshold. Errors were counted on {measured_on}: "
+        f"{trials.miss.trials:,} target and {trials.false_alarm.trials:,} nontarget trials of {num_speakers} speakers. "
+        f"{caution} In brackets: 95 % intervals by bootstrap over speakers, at a fixed threshold; where nothing was "
+        "wrong, by the rule of three.",
+        table(["for a", "threshold", "misses", "false alarms", "is the list large enough?"], rows),
+        f"Large enough: {ENOUGH} errors of either kind (the rule of 30: were trials independent, the true rate would "
+        "be within 30 % of the one counted, with 90 % confidence), and an interval over speakers no wider than that. "
+        "All of this holds for speech like that of the list. In another language, channel or length of recording, "
+        "measure again: `steps/make_decision_pack.py` takes your own trials.",
+    ]
+    with atomic_write(path) as file:
+        file.write("\n\n".join(lines) + "\n")

@@ -1,0 +1,157 @@
+"""Making a decision pack: its scores of a trial list, calibration, thresholds, copies. For make_decision_pack.py."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from timbre.backend.backends import read_backend
+from timbre.backend.score_norm import read_cohort
+from timbre.backend.vectors import Side, read_sides
+from timbre.datadir.ark import write_vectors
+from timbre.datadir.trials import Trials, read_trials
+from timbre.decision.calibration import Calibration, Term
+from timbre.decision.overlap import Who
+from timbre.decision.pack import COHORT, MEASURES, SCORE, DecisionPack, Scorer
+from timbre.decision.pack_page import write_page
+from timbre.decision.quality import trial_values
+from timbre.decision.thresholds import operating_points
+from timbre.evaluation.metrics import Floats, split
+from timbre.evaluation.speakers import trial_speakers
+from timbre.feats.options import options_from
+from timbre.feats.vad import VadOptions
+from timbre.utils.configure import read_config
+from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScoredList:
+    """A trial list, the embeddings of its utterances and tables of their quality measures."""
+
+    path: Path
+    embeddings: Path
+    measures: Sequence[Path]
+
+    def names(self) -> list[str]:
+        """Names of the measures.
+
+        Raises:
+            DataError: one cannot be told of a recording by itself
+        """
+        names = [path.name.removeprefix("utt2") for path in self.measures]
+        if unknown := [name for name in names if name not in MEASURES]:
+            raise DataError(f"a pack cannot measure '{unknown[0]}', only {', '.join(MEASURES)}")
+        return names
+
+
+@dataclass(frozen=True)
+class _Scored:
+    trials: Trials
+    values: Floats
+    speakers: tuple[np.ndarray, np.ndarray]
+    num_speakers: int
+    cohort: Side | None
+
+
+def make_pack(
+    out_dir: Path,
+    model_dir: Path,
+    front: tuple[Path, VadOptions, Path | None],
+    backend_dir: Path,
+    cohort: tuple[Path | None, Path | None, int],
+    calibration_list: ScoredList,
+    test_list: ScoredList | None,
+    prior: float,
+    min_speech: float,
+    draws: int,
+    seed: int,
+    nj: int,
+) -> None:
+    """Writes OUT_DIR, whole or not at all; see make_decision_pack.py."""
+    from timbre.embedding.embedder import AudioOptions, Front  # torch
+
+    names = calibration_list.names()
+    if test_list and test_list.names() != names:
+        raise DataError(f"the test list needs the measures {names}, in this order; given are {test_list.names()}")
+    for path in (model_dir / "config.yaml", model_dir / "final.pt"):
+        if not path.is_file():
+            raise DataError("no such file: not a trained model", path)
+    feats_path, vad, audio_conf = front
+    whole_front = Front(
+        options_from(read_config(feats_path)), vad, AudioOptions.read(audio_conf) if audio_conf else None
+    )
+    trained = _score(calibration_list, backend_dir, cohort, nj)
+    terms = [Term("score", SCORE), *(Term(kind, name) for name in names for kind in ("mean", "gap"))]
+    split(trained.values[:, 0], trained.trials.target, calibration_list.path)
+    calibration = Calibration.train(terms, trained.values, trained.trials.target, prior)
+    calibration.trained_on.update(trials=str(calibration_list.path), speakers=trained.num_speakers)
+    tested = trained
+    if test_list:
+        tested = _score(test_list, backend_dir, cohort, nj)
+        split(tested.values[:, 0], tested.trials.target, test_list.path)
+        _who(calibration_list, trained.trials).refuse(_who(test_list, tested.trials))
+    llrs = calibration.apply(tested.values)
+    points = operating_points(llrs, tested.trials.target, *tested.speakers, num_draws=draws, seed=seed)
+    backend = read_backend(backend_dir)
+    pack = DecisionPack(out_dir, Scorer(backend, trained.cohort, cohort[2]), calibration, points, names, min_speech)
+    with atomic_path(out_dir) as folder:
+        (folder / "model").mkdir(parents=True)
+        for name in ("config.yaml", "final.pt"):
+            shutil.copyfile(model_dir / name, folder / "model" / name)
+        whole_front.write(folder / "front.yaml")
+        (folder / "backend").mkdir()
+        backend.write(folder / "backend")
+        if trained.cohort is not None:
+            write_vectors(folder / Path(COHORT).stem, trained.cohort.ids, trained.cohort.vectors)
+            (folder / COHORT).with_suffix(".scp").unlink()  # it names this place, the pack may go to another
+        sources = {"model": model_dir, "backend": backend_dir, "cohort": cohort[0], "features": feats_path}
+        pack.write_settings(folder, {name: str(path) for name, path in sources.items() if path})
+        measured_on = test_list or calibration_list
+        system = f"Scores of {backend_dir}" + (", AS-norm" if trained.cohort is not None else "")
+        write_page(
+            folder / "README.md",
+            out_dir,
+            system,
+            calibration,
+            points,
+            str(measured_on.path),
+            tested.num_speakers,
+            not test_list,
+        )
+    for point in points:
+        log.info(
+            "%s %g: threshold %.3f, misses %s, false alarms %s",
+            point.kind,
+            point.value,
+            point.threshold,
+            point.miss,
+            point.false_alarm,
+        )
+
+
+def _score(part: ScoredList, backend_dir: Path, cohort: tuple[Path | None, Path | None, int], nj: int) -> _Scored:
+    """Scores and measures of the trials of PART, as the pack makes them."""
+    trials = read_trials(part.path)
+    enroll, test = read_sides(trials.enroll_ids, trials.test_ids, part.embeddings, part.embeddings, None)
+    speakers = trial_speakers(part.path, trials)
+    cohort_scp, cohort_utt2spk, top_n = cohort
+    members = None
+    if cohort_scp is not None:
+        members = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*enroll.ids, *test.ids})
+    scorer = Scorer(read_backend(backend_dir), members, top_n)
+    scores = scorer.pairs(enroll, test, trials.enroll.astype(np.int64), trials.test.astype(np.int64), nj)
+    columns = [scores]
+    if part.measures:
+        columns.append(trial_values(trials, (), part.measures)[1])
+    sides = speakers.enroll[trials.enroll], speakers.test[trials.test]
+    return _Scored(trials, np.column_stack(columns), sides, len(speakers.names), members)
+
+
+def _who(part: ScoredList, trials: Trials) -> Who:
+    return Who.of(part.path, trials)

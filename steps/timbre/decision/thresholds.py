@@ -1,0 +1,130 @@
+"""Where to put the threshold, and what errors to expect there: for a decision pack.
+
+Errors are counted on a list; their intervals are by the bootstrap over speakers of bootstrap.py, at fixed thresholds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from timbre.evaluation.bootstrap import interval
+from timbre.evaluation.metrics import Bools, Floats, Ints
+
+PRIORS = (0.5, 0.05, 0.01, 0.001)
+FALSE_ALARM_RATES = (0.05, 0.01, 0.001, 0.0001)
+ENOUGH = 30  # errors, for a rate within 30 % of the true one with 90 % confidence (Doddington et al. 2000)
+_WIDE = 1.3 / 0.7  # ends of an interval of 30 % on either side
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """Errors counted on a list: rate is errors / trials; low, high: 95 % interval, of no use where both are None."""
+
+    errors: int
+    trials: int
+    low: float | None
+    high: float | None
+
+    @property
+    def rate(self) -> float:
+        return self.errors / self.trials
+
+    def __str__(self) -> str:
+        ends = "" if self.low is None or self.high is None else f" [{100 * self.low:.3g}, {100 * self.high:.3g}]"
+        return f"{100 * self.rate:.3g} %{ends}"
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold on log-likelihood ratios, accept from there on, and what it costs.
+
+    kind: "prior", the Bayes threshold for a target prior and equal costs, or "false_alarm_rate", the lowest threshold
+    with at most that rate on the list; value: of the prior or the rate.
+    """
+
+    kind: Literal["prior", "false_alarm_rate"]
+    value: float
+    threshold: float
+    miss: ErrorRate
+    false_alarm: ErrorRate
+
+    @property
+    def word(self) -> str:
+        """Whether the list is large enough to say so."""
+        if self.kind == "false_alarm_rate" and self.value * self.false_alarm.trials < 1:
+            return f"no: {self.false_alarm.trials:,} nontargets cannot show a rate of {100 * self.value:g} %"
+        kinds = (("misses", self.miss), ("false alarms", self.false_alarm))
+        if few := [f"{rate.errors} {name}" for name, rate in kinds if rate.errors < ENOUGH]:
+            return f"no: {' and '.join(few)}, of which {ENOUGH} are wanted"
+        wide = [name for name, rate in kinds if rate.low is None or rate.high is None or rate.high > _WIDE * rate.low]
+        return f"no: too few speakers to know the {' and the '.join(wide)}" if wide else "yes"
+
+
+def bayes_threshold(prior: float) -> float:
+    """The log-likelihood ratio from which on accepting costs less at the target PRIOR, with equal costs."""
+    return float(np.log((1 - prior) / prior))
+
+
+def rate_threshold(nontargets: Floats, rate: float) -> float:
+    """The lowest threshold at which at most a share RATE of NONTARGETS (N,) is accepted, ties included."""
+    descending = np.sort(nontargets)[::-1]
+    allowed = int(rate * len(nontargets) * (1 + 1e-12))
+    return float(np.nextafter(descending[allowed], np.inf)) if allowed < len(descending) else -np.inf
+
+
+def operating_points(
+    llrs: Floats,
+    target: Bools,
+    enroll_speaker: Ints,
+    test_speaker: Ints,
+    priors: Sequence[float] = PRIORS,
+    rates: Sequence[float] = FALSE_ALARM_RATES,
+    num_draws: int = 1000,
+    seed: int = 0,
+) -> list[OperatingPoint]:
+    """The points for PRIORS and for false-alarm RATES, measured on a list.
+
+    llrs, target: (N,), of both classes; enroll_speaker, test_speaker: (N,) speaker numbers from 0.
+    """
+    thresholds = np.array(
+        [bayes_threshold(prior) for prior in priors] + [rate_threshold(llrs[~target], rate) for rate in rates]
+    )
+    num_speakers = 1 + int(max(enroll_speaker.max(), test_speaker.max()))
+    second = np.where(enroll_speaker == test_speaker, num_speakers, test_speaker)  # as in bootstrap.py
+    pairs, place = np.unique(enroll_speaker * (num_speakers + 1) + second, return_inverse=True)
+    sides = np.divmod(pairs, num_speakers + 1)
+    generators = [np.random.default_rng([seed, index]) for index in range(num_draws)]
+    counts = [
+        np.append(np.bincount(g.integers(0, num_speakers, num_speakers), minlength=num_speakers), 1) for g in generators
+    ]
+    rates_found = []
+    for mask, errors in ((target, llrs[:, None] < thresholds), (~target, llrs[:, None] >= thresholds)):
+        totals = np.bincount(place[mask], minlength=len(pairs))
+        wrong = np.array([np.bincount(place[mask], column[mask], len(pairs)) for column in errors.T])
+        used = np.flatnonzero(totals)
+        draws = np.full((num_draws, len(thresholds)), np.nan)
+        for row, drawn in enumerate(counts):
+            weights = drawn[sides[0][used]] * drawn[sides[1][used]]
+            if (total := float(weights @ totals[used])) > 0:
+                draws[row] = wrong[:, used] @ weights / total
+        rates_found.append(
+            [_rate(int(count), int(mask.sum()), column) for count, column in zip(wrong.sum(1), draws.T, strict=True)]
+        )
+    kinds: list[tuple[Literal["prior", "false_alarm_rate"], float]] = [("prior", prior) for prior in priors]
+    kinds += [("false_alarm_rate", rate) for rate in rates]
+    return [
+        OperatingPoint(kind, value, float(threshold), miss, false_alarm)
+        for (kind, value), threshold, miss, false_alarm in zip(kinds, thresholds, *rates_found, strict=True)
+    ]
+
+
+def _rate(errors: int, trials: int, draws: Floats) -> ErrorRate:
+    """With the interval of DRAWS; where nothing is wrong none can be drawn, and the rule of three bounds it."""
+    low, high = interval(draws) or (None, None)
+    if not errors:
+        low, high = 0.0, min(1.0, 3 / trials)
+    elif errors == trials:
+        low, high = max(0.0, 1 - 3 / trials), 1.0
+    return ErrorRate(errors, trials, low, high)

@@ -1,0 +1,125 @@
+"""Verification of recordings by a decision pack: what verify.py says. The network and torch come in through here."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from timbre.backend.vectors import Side
+from timbre.decision.pack import DecisionPack
+from timbre.decision.thresholds import OperatingPoint, bayes_threshold
+from timbre.embedding.embedder import Embedded, Embedder, Front
+from timbre.utils.errors import DataError
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether TEST is of the speaker of ENROLL, and how sure that is.
+
+    llr: natural log-likelihood ratio, as far as the pack's list supports it; probability: that they are one, at the
+    prior; threshold: on llr; point: what errors the pack expects there, where it lists it.
+    """
+
+    enroll: Sequence[Embedded]
+    test: Embedded
+    llr: float
+    prior: float
+    threshold: float
+    point: OperatingPoint | None
+
+    @property
+    def same(self) -> bool:
+        return self.llr >= self.threshold
+
+    @property
+    def probability(self) -> float:
+        return float(expit(self.llr + logit(self.prior)))
+
+    def warnings(self) -> list[str]:
+        """What may spoil the answer, by file."""
+        return [f"{item.path}: {text}" for item in (*self.enroll, self.test) for text in item.warnings]
+
+    def __str__(self) -> str:
+        odds = f"{np.exp(abs(self.llr)):.3g}"
+        likelier = "the same speaker" if self.llr >= 0 else "different speakers"
+        lines = [
+            f"{'SAME' if self.same else 'DIFFERENT'} speaker{'' if self.same else 's'}: log-likelihood ratio "
+            f"{self.llr:.2f}, {'at least' if self.same else 'below'} the threshold {self.threshold:.2f}.",
+            f"The recordings are {odds} times as likely from {likelier}; at a prior of {self.prior:g} the probability "
+            f"of one speaker is {self.probability:.5g}.",
+        ]
+        if self.point is not None:
+            text = (
+                f"Errors to expect at this threshold: misses {self.point.miss}, false alarms {self.point.false_alarm}"
+            )
+            enough = self.point.word
+            lines.append(
+                text + ("." if enough == "yes" else f" (measured on a small list; {enough.removeprefix('no: ')}).")
+            )
+        return "\n".join(lines)
+
+    def as_json(self) -> str:
+        """The same for programs."""
+        content: dict[str, Any] = {
+            "same": self.same,
+            "llr": self.llr,
+            "probability": self.probability,
+            "prior": self.prior,
+            "threshold": self.threshold,
+            "enroll": [_described(item) for item in self.enroll],
+            "test": _described(self.test),
+            "warnings": self.warnings(),
+        }
+        if self.point is not None:
+            rates = {"miss": self.point.miss, "false_alarm": self.point.false_alarm}
+            content["expected"] = {
+                name: {"rate": rate.rate, "low": rate.low, "high": rate.high} for name, rate in rates.items()
+            }
+        return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _described(item: Embedded) -> dict[str, Any]:
+    return {"path": item.path, "seconds": item.seconds, "speech": item.speech, **item.measures}
+
+
+def open_embedder(pack: DecisionPack, device: str = "cpu") -> Embedder:
+    """The network of PACK, and what is before it; raises as `load_model`."""
+    return Embedder(pack.path / "model", Front.read(pack.path / "front.yaml"), device, pack.min_speech)
+
+
+def verify_files(
+    pack: DecisionPack, enroll: Sequence[Path], test: Path, prior: float, rate: float | None, device: str
+) -> Verdict:
+    """Compares TEST with the recordings ENROLL of one speaker, averaged as enroll.spk2utt does.
+
+    The threshold is that of PRIOR or, where it is given, of a false-alarm RATE that the pack lists.
+
+    Raises:
+        DataError: a file that cannot be used, or a prior or rate that makes no sense
+    """
+    if not 0 < prior < 1:
+        raise DataError(f"a prior of {prior:g}; it must lie between 0 and 1")
+    point = pack.point(prior, rate)
+    embedder = open_embedder(pack, device)
+    first, second = [embedder(str(path)) for path in enroll], embedder(str(test))
+    model = average(first)
+    right = Side.single([second.path], second.vector[None])
+    zero = np.zeros(1, np.int64)
+    score = pack.scorer.pairs(model, right, zero, zero)
+    llr = pack.supported(float(pack.llr(score, [mean_measures(first)], [second.measures])[0]))
+    return Verdict(first, second, llr, prior, bayes_threshold(prior) if rate is None else point.threshold, point)  # type: ignore[union-attr]
+
+
+def average(items: Sequence[Embedded], name: str = "enrolled") -> Side:
+    """ITEMS as one model."""
+    mean = np.mean([item.vector.astype(np.float64) for item in items], axis=0)
+    return Side([name], mean[None].astype(np.float32), np.array([len(items)], np.int64))
+
+
+def mean_measures(items: Sequence[Embedded]) -> dict[str, float]:
+    """Measures of a model: the mean of its recordings'."""
+    return {name: float(np.mean([item.measures[name] for item in items])) for name in items[0].measures}

@@ -1,0 +1,1 @@
+"""Training examples on disk: planned, written, read again as batches, augmented on the way."""

@@ -1,0 +1,1 @@
+"""From features, or from an audio file, to embeddings."""

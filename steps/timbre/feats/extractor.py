@@ -1,0 +1,163 @@
+"""Fbank, MFCC and spectrogram of many signals in one pass, as Kaldi computes them, on CPU or GPU.
+
+Called by dump_feats.py for whole data directories, and by anything that computes features on the fly.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from timbre.feats.heads import MULTIPLE, log_energy, make_head
+from timbre.feats.mel import frame_window
+from timbre.feats.options import FrameOptions
+from timbre.utils.errors import DataError
+
+INT16_SCALE = 32768.0  # audio is read into [-1, 1); Kaldi's features are of samples in the range of int16
+BLOCK = {"cpu": 512, "cuda": 65536}  # frames: on a CPU what its cache holds, on a GPU what fills it
+
+
+class FeatureExtractor:
+    """Features of waveforms, equal to Kaldi's within float32 rounding.
+
+    All signals of a call are laid one after the other into one buffer, each beginning at a whole frame shift, so that
+    every frame of every signal is a row of one strided view. The rows are computed in blocks; a row does not depend on
+    the other rows of its block, so a signal gets the same features in any company.
+
+    Args:
+        options: what to compute
+        device: where to compute it; the results stay there
+
+    Raises:
+        DataError: options that do not fit together, or no such device
+    """
+
+    def __init__(self, options: FrameOptions, device: str | torch.device = "cpu") -> None:
+        self.options = options
+        self.device = torch.device(device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise DataError("no GPU that torch can use; compute on the cpu")
+        self._head = make_head(options, self.device)
+        self._window = torch.tensor(frame_window(options), dtype=torch.float32, device=self.device)
+        self._block = BLOCK.get(self.device.type, BLOCK["cpu"])
+        self._frames = self._empty(self._block, options.length)
+        self._padded = torch.zeros(self._block, options.fft_length, device=self.device)
+        self._spectrum = self._empty(self._block, options.fft_length // 2 + 1, dtype=torch.complex64)
+        self._power = self._empty(self._block, options.fft_length // 2 + 1)
+
+    def __call__(self, waves: Sequence[NDArray[np.float32] | Tensor], seeds: Sequence[int] = ()) -> list[Tensor]:
+        """Features of each signal: (num_frames, dim) float32; no rows where a signal is shorter than a frame.
+
+        Args:
+            waves: (num_samples,) each, in [-1, 1)
+            seeds: one a signal for the dither; 0, 1, 2, ... when there are none
+        """
+        return self.with_energy(waves, seeds)[0]
+
+    @torch.no_grad()
+    def with_energy(
+        self, waves: Sequence[NDArray[np.float32] | Tensor], seeds: Sequence[int] = ()
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Features as above, and the raw log energy of each frame at int16 scale: (num_frames,) each."""
+        options = self.options
+        tensors = [torch.as_tensor(wave, device=self.device) for wave in waves]
+        counts = [options.num_frames(len(wave)) for wave in tensors]
+        # the rows a signal takes: its frames, and those that begin in it but would reach into the next signal
+        rows = [-(-(count * options.shift + options.length) // options.shift) if count else 0 for count in counts]
+        starts = [0, *accumulate(rows)]
+        total = -(-starts[-1] // MULTIPLE) * MULTIPLE
+        signal = torch.zeros(total * options.shift + options.length, device=self.device)
+        for index, (wave, count) in enumerate(zip(tensors, counts, strict=True)):
+            if count:
+                seed = seeds[index] if seeds else index
+                self._lay(wave, signal[starts[index] * options.shift :], count, seed)
+        feats, energies = self._all_frames(signal, total)
+        parts = [slice(start, start + count) for start, count in zip(starts, counts, strict=False)]
+        results = [feats[part] for part in parts]
+        if options.subtract_mean:
+            results = [part - part.mean(0) if len(part) else part for part in results]
+        return results, [energies[part] for part in parts]
+
+    @torch.no_grad()
+    def batch(self, waves: Tensor) -> Tensor:
+        """Features of signals of one length, the same as they get one by one: (B, num_frames, dim) float32.
+
+        Args:
+            waves: (B, num_samples) int16 on this device; without dither
+        """
+        options, (number, size) = self.options, waves.shape
+        count = options.num_frames(size)
+        if not count:
+            return self._empty(number, 0, options.dim)
+        rows = -(-(count * options.shift + options.length) // options.shift)
+        total = -(-number * rows // MULTIPLE) * MULTIPLE
+        signal = torch.zeros(total * options.shift + options.length, device=self.device)
+        places = signal[: number * rows * options.shift].view(number, -1)
+        first, inside, mirrored = self._span(size, count)
+        places[:, first + inside.start : first + inside.stop] = waves[:, inside]
+        for start, stop in mirrored:
+            places[:, first + start : first + stop] = waves[:, self._mirror(start, stop, size)]
+        feats = self._all_frames(signal, total)[0][: number * rows].view(number, rows, -1)[:, :count]
+        return feats - feats.mean(1, keepdim=True) if options.subtract_mean else feats
+
+    def _all_frames(self, signal: Tensor, total: int) -> tuple[Tensor, Tensor]:
+        """Features and raw log energies of the TOTAL frames that begin at every frame shift of SIGNAL."""
+        options = self.options
+        frames = signal.as_strided((total, options.length), (options.shift, 1))
+        feats, energies = self._empty(total, options.dim), self._empty(total)
+        for start in range(0, total, self._block):
+            block = slice(start, min(start + self._block, total))
+            self._compute(frames[block], feats[block], energies[block])
+        return feats, energies
+
+    def _span(self, size: int, count: int) -> tuple[int, slice, list[tuple[int, int]]]:
+        """Where sample 0 of a signal is in its first frame, which samples COUNT frames have, and where they stick out.
+
+        Without snipping they stick out at both ends.
+        """
+        options = self.options
+        first = 0 if options.snip_edges else options.length // 2 - options.shift // 2
+        end = (count - 1) * options.shift + options.length - first
+        out = [(start, stop) for start, stop in ((-first, 0), (size, end)) if start < stop]
+        return first, slice(max(-first, 0), min(size, end)), out
+
+    def _mirror(self, start: int, stop: int, size: int) -> Tensor:
+        """Indices of the samples that stand at places START to STOP, outside of a signal mirrored at its ends."""
+        index = torch.arange(start, stop, device=self.device).remainder(2 * size)
+        return torch.minimum(index, 2 * size - 1 - index)
+
+    def _lay(self, wave: Tensor, place: Tensor, count: int, seed: int) -> None:
+        """Writes a signal where its frames are cut from, at int16 scale, mirrored at its ends where they stick out."""
+        options = self.options
+        if options.dither:
+            noise = torch.randn(len(wave), generator=torch.Generator().manual_seed(seed)).to(self.device)
+            wave = wave + noise * (options.dither / INT16_SCALE)
+        first, inside, mirrored = self._span(len(wave), count)
+        torch.mul(wave[inside], INT16_SCALE, out=place[first + inside.start : first + inside.stop])
+        for start, stop in mirrored:
+            index = self._mirror(start, stop, len(wave))
+            torch.mul(wave[index], INT16_SCALE, out=place[first + start : first + stop])
+
+    def _compute(self, raw: Tensor, feats: Tensor, energy: Tensor) -> None:
+        """One block: RAW (n, length) samples -> FEATS (n, dim), raw log ENERGY (n,)."""
+        options, n = self.options, len(raw)
+        frames, padded, power = self._frames[:n], self._padded[:n], self._power[:n]
+        if options.remove_dc_offset:
+            torch.sub(raw, raw.mean(1, keepdim=True), out=frames)
+        else:
+            frames.copy_(raw)
+        energy.copy_(log_energy(frames))
+        signal = padded[:, : options.length]
+        torch.sub(frames[:, 1:], frames[:, :-1], alpha=options.preemphasis_coefficient, out=signal[:, 1:])
+        torch.mul(frames[:, 0], 1 - options.preemphasis_coefficient, out=signal[:, 0])
+        signal.mul_(self._window)
+        spectrum = torch.view_as_real(torch.fft.rfft(padded, out=self._spectrum[:n]))
+        spectrum.square_()
+        torch.add(spectrum[..., 0], spectrum[..., 1], out=power)
+        self._head(power, energy, signal, feats)
+
+    def _empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=self.device)

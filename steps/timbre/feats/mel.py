@@ -1,0 +1,81 @@
+"""The constant vectors and matrices of the features: window, mel filters, cosine transform. Called by extractor.py."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timbre.feats.options import FrameOptions, MelOptions, MfccOptions
+from timbre.utils.errors import DataError
+
+Array = NDArray[np.float64]
+
+
+def frame_window(options: FrameOptions) -> Array:
+    """(length,) the window function (Kaldi's FeatureWindowFunction)."""
+    phase = 2 * np.pi * np.arange(options.length) / (options.length - 1)
+    match options.window_type:
+        case "rectangular":
+            return np.ones(options.length)
+        case "hanning":
+            return 0.5 - 0.5 * np.cos(phase)
+        case "povey":  # like hamming, but it goes to zero at the edges
+            return np.asarray((0.5 - 0.5 * np.cos(phase)) ** 0.85)
+        case "hamming":
+            return 0.54 - 0.46 * np.cos(phase)
+        case "sine":
+            return np.asarray(np.sin(phase / 2))
+        case "blackman":
+            coefficient = options.blackman_coeff
+            return coefficient - 0.5 * np.cos(phase) + (0.5 - coefficient) * np.cos(2 * phase)
+
+
+def mel_scale(frequency: Array) -> Array:
+    """Mel of a frequency in Hz, as in HTK and Kaldi."""
+    return np.asarray(1127 * np.log1p(frequency / 700))
+
+
+def inverse_mel_scale(mel: Array) -> Array:
+    """Frequency in Hz of a mel value."""
+    return np.asarray(700 * np.expm1(mel / 1127))
+
+
+def mel_filters(options: MelOptions) -> Array:
+    """(fft_length // 2 + 1, num_mel_bins): triangular filters of height one, a column each (Kaldi's MelBanks).
+
+    Raises:
+        DataError: a filter is narrower than the resolution of the FFT, so that it would be empty
+    """
+    low, high = mel_scale(np.array(options.band))
+    edges = np.linspace(low, high, options.num_mel_bins + 2)
+    if options.vtln_warp != 1:
+        edges = mel_scale(_vtln(inverse_mel_scale(edges), options))
+    left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    bins = options.fft_length // 2  # the bin at the Nyquist frequency has no weight, as in Kaldi
+    mel = mel_scale(np.arange(bins) * options.sample_frequency / options.fft_length)[:, None]
+    filters = np.minimum((mel - left) / (center - left), (right - mel) / (right - center))
+    filters = np.pad(np.maximum(filters, 0), [(0, 1), (0, 0)])
+    empty = np.flatnonzero(~filters.any(axis=0))
+    if len(empty):
+        problem = f"mel filter {empty[0]} lies between two bins of the {options.fft_length}-point FFT"
+        raise DataError(f"num_mel_bins {options.num_mel_bins} is too many for this band: {problem}")
+    return filters
+
+
+def _vtln(frequency: Array, options: MelOptions) -> Array:
+    """The piecewise linear warp of vocal tract length normalisation (Kaldi's VtlnWarpFreq)."""
+    low, high = options.band
+    bend_low, bend_high = options.vtln_bends
+    scale = 1 / options.vtln_warp
+    below, above = bend_low * max(1, options.vtln_warp), bend_high * min(1, options.vtln_warp)
+    # three straight lines that meet at the bends; the ends of the band stay where they are
+    return np.asarray(np.interp(frequency, [low, below, above, high], [low, scale * below, scale * above, high]))
+
+
+def cepstral_transform(options: MfccOptions) -> Array:
+    """(num_mel_bins, num_ceps): orthonormal type-II cosine transform, with the lifter multiplied in."""
+    bins = options.num_mel_bins
+    order = np.arange(options.num_ceps)
+    transform = np.sqrt(2 / bins) * np.cos(np.pi / bins * (np.arange(bins)[:, None] + 0.5) * order)
+    transform[:, 0] = np.sqrt(1 / bins)
+    if options.cepstral_lifter != 0:
+        transform *= 1 + 0.5 * options.cepstral_lifter * np.sin(np.pi * order / options.cepstral_lifter)
+    return np.asarray(transform)

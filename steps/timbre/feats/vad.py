@@ -1,0 +1,53 @@
+"""Energy-based voice activity detection, as Kaldi's compute-vad; called by compute_vad.py."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timbre.feats.options import require
+
+
+@dataclass(frozen=True)
+class VadOptions:
+    """Options of Kaldi's compute-vad; the defaults are those of its x-vector recipes (conf/vad.conf of sre16/v2).
+
+    Args:
+        vad_energy_threshold: constant term of the threshold on the log energy
+        vad_energy_mean_scale: how much of the utterance's mean log energy is added to the threshold
+        vad_proportion_threshold: share of the frames around a frame that must exceed the threshold
+        vad_frames_context: frames on each side that are looked at
+    """
+
+    vad_energy_threshold: float = 5.5
+    vad_energy_mean_scale: float = 0.5
+    vad_proportion_threshold: float = 0.12
+    vad_frames_context: int = 2
+
+    def __post_init__(self) -> None:
+        require(self.vad_energy_mean_scale >= 0, "vad_energy_mean_scale must not be negative")
+        require(0 < self.vad_proportion_threshold < 1, "vad_proportion_threshold must lie between 0 and 1")
+        require(self.vad_frames_context >= 0, "vad_frames_context must not be negative")
+
+
+def energy_vad(log_energy: NDArray[np.float32], options: VadOptions) -> NDArray[np.bool_]:
+    """Which frames are speech: (num_frames,) bool; equal to Kaldi's compute-vad frame by frame.
+
+    Args:
+        log_energy: (num_frames,) log energy of each frame, of samples at int16 scale
+        options: threshold and context
+    """
+    num_frames = len(log_energy)
+    if num_frames == 0:
+        return np.zeros(0, dtype=bool)
+    # float32 throughout, as in Kaldi: with 5 frames and a proportion of 0.6 the rounding decides
+    threshold = np.float32(options.vad_energy_threshold)
+    mean = np.float32(log_energy.sum(dtype=np.float64) / num_frames)
+    threshold = threshold + np.float32(options.vad_energy_mean_scale) * mean
+    above = np.concatenate([[0], np.cumsum(log_energy > threshold)])
+    frame = np.arange(num_frames)
+    start = np.maximum(frame - options.vad_frames_context, 0)
+    end = np.minimum(frame + options.vad_frames_context + 1, num_frames)
+    wanted = (end - start).astype(np.float32) * np.float32(options.vad_proportion_threshold)
+    voiced: NDArray[np.bool_] = above[end] - above[start] >= wanted
+    return voiced

@@ -1,0 +1,1 @@
+"""Networks: trunks (models/), pooling/ and objectives/, built from conf/ and loaded from a model directory."""

@@ -1,0 +1,64 @@
+"""A model directory: config.yaml, spk2int, checkpoints/, final.pt, log.jsonl.
+
+The room training writes it; extraction reads it through load_model.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from timbre.feats.normalize import NormalizeOptions
+from timbre.nnet import checkpoint
+from timbre.nnet.network import SpeakerNetwork, build_network
+from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_write
+
+
+def write_config(config: dict[str, Any], model_dir: Path) -> None:
+    """Writes MODEL_DIR/config.yaml."""
+    with atomic_write(model_dir / "config.yaml") as file:
+        yaml.safe_dump(config, file, sort_keys=False)
+
+
+def read_config(model_dir: Path) -> dict[str, Any]:
+    """What MODEL_DIR/config.yaml holds.
+
+    Raises:
+        DataError: there is none, or it is damaged
+    """
+    path = model_dir / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("no such file: not a model directory", path) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from error
+    if not isinstance(config, dict) or not {"network", "feat_dim", "normalize"} <= config.keys():
+        raise DataError("not the configuration of a model: it lacks network, feat_dim or normalize", path)
+    return config
+
+
+def load_model(model_dir: Path, device: torch.device | str = "cpu") -> tuple[SpeakerNetwork, NormalizeOptions]:
+    """The trained network of MODEL_DIR in evaluation mode, and the normalisation of the features it was trained on.
+
+    Raises:
+        DataError: training has not finished there, or a file is damaged or not safe to load
+    """
+    config = read_config(model_dir)
+    path = model_dir / "final.pt"
+    if not path.is_file():
+        raise DataError("no such file: training did not finish there", path)
+    try:
+        normalization = NormalizeOptions(**config["normalize"])
+        network = build_network(config["network"], config["feat_dim"])
+    except (TypeError, DataError) as error:
+        raise DataError(str(error), model_dir / "config.yaml") from error
+    state = checkpoint.load(path)
+    try:
+        network.load_state_dict(state["network"])
+    except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise DataError(f"not the network of config.yaml: {str(error).splitlines()[0]}", path) from error
+    network.to(device).eval().trunk.fuse()
+    return network, normalization

@@ -1,0 +1,1 @@
+"""The page of a run, report.html. It reads what other rooms have left in exp/RUN."""

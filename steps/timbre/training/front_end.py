@@ -1,0 +1,94 @@
+"""What stands between a batch of egs and the network, on the device: what augmentation left to do, features of
+waveforms, their CMN, SpecAugment.
+
+loop.py sends every batch through FrontEnd. Without gradients, and in float32 whatever the network computes in.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from timbre.egs.batch_effects import make_changes
+from timbre.egs.egs_format import Manifest
+from timbre.egs.egs_reader import Batch
+from timbre.feats.cmvn import windows
+from timbre.feats.extractor import FeatureExtractor
+from timbre.feats.normalize import NormalizeOptions
+from timbre.feats.spec_augment import SpecAugmentOptions
+from timbre.nnet.layers import whole_float32
+
+
+class FrontEnd:
+    """Batches as the reader gives them -> normalised features with their masks.
+
+    Args:
+        manifest: of the egs: their kind, and the features and the normalisation of waveforms
+        spec_augment: the options that the masks were drawn with, if any were
+        device: where the batches are
+    """
+
+    def __init__(self, manifest: Manifest, spec_augment: SpecAugmentOptions | None, device: torch.device) -> None:
+        self._extractor = FeatureExtractor(manifest.waveform, device) if manifest.waveform else None
+        self._normalization, self._spec_augment = manifest.normalize, spec_augment
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Batch:
+        """BATCH with features (B, T, F) float32."""
+        feats = batch.feats
+        if self._extractor is not None:
+            with whole_float32():
+                if batch.changes:
+                    feats = make_changes(feats, batch.changes)
+                feats = self._extractor.batch(feats)
+            feats = normalize_batch(feats, self._normalization)
+        if self._spec_augment is not None and batch.masks is not None:
+            feats = mask(feats, batch.masks, self._spec_augment)
+        return replace(batch, feats=feats, changes=())
+
+
+def normalize_batch(feats: Tensor, options: NormalizeOptions) -> Tensor:
+    """CMN of each example by itself, as `timbre.feats.normalize.normalize` does it without VAD.
+
+    Args:
+        feats: (B, T, F) float32
+        options: `vad` is of no meaning here
+
+    Returns:
+        (B, T, F) float32
+    """
+    number = feats.shape[1]
+    if options.cmn == "none" or not number:
+        return feats
+    sliding = options.cmn == "sliding" and number > options.window
+    mean = _means(feats, options.window if sliding else number)
+    centered = feats - mean
+    if options.norm_vars:
+        square = _means(feats.square(), options.window if sliding else number)
+        centered = centered * (square - mean.square()).clamp(min=1e-10).rsqrt()
+    return centered.float()
+
+
+def _means(values: Tensor, window: int) -> Tensor:
+    """Means over the windows of sliding CMN, float64: (B, T, F), or (B, 1, F) where all are the whole."""
+    number = values.shape[1]
+    if window >= number:
+        return values.mean(1, keepdim=True, dtype=torch.float64)
+    start, end = (torch.from_numpy(side).to(values.device) for side in windows(number, window))
+    sums = torch.nn.functional.pad(values.cumsum(1, dtype=torch.float64), (0, 0, 1, 0))
+    return (sums[:, end] - sums[:, start]) / (end - start)[:, None]
+
+
+def mask(feats: Tensor, masks: Tensor, options: SpecAugmentOptions) -> Tensor:
+    """FEATS (B, T, F) with the MASKS (B, M, 2) that draw_masks drew with OPTIONS."""
+    bands, stretches = masks.tensor_split([options.freq_masks], 1)
+    hidden = _covered(bands, feats.shape[2])[:, None, :] | _covered(stretches, feats.shape[1])[:, :, None]
+    if options.fill == "mean":
+        return torch.where(hidden, feats.mean((1, 2), keepdim=True), feats)
+    return feats.masked_fill(hidden, 0)
+
+
+def _covered(bounds: Tensor, size: int) -> Tensor:
+    """(B, size) which places lie in any of BOUNDS (B, M, 2)."""
+    place = torch.arange(size, device=bounds.device)
+    return ((place >= bounds[..., :1]) & (place < bounds[..., 1:])).any(1)

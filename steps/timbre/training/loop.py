@@ -1,0 +1,381 @@
+"""The training loop: the same on a CPU, a GPU, or the ranks of torchrun. Called by steps/train.py."""
+
+import hashlib
+import logging
+import math
+import os
+import signal
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+
+from timbre.egs.crop_effects import Augmentation, Augmenter
+from timbre.egs.egs_format import Manifest
+from timbre.egs.egs_reader import Batch, EgsReader, Position, check_egs
+from timbre.nnet import checkpoint
+from timbre.nnet.network import SpeakerNetwork, build_network
+from timbre.nnet.objectives import Objective, WeightedSum, build_objective
+from timbre.nnet.scheduled import Scheduled
+from timbre.training.distributed import World, gather_rows, join_world
+from timbre.training.front_end import FrontEnd
+from timbre.training.interrupt import Interrupt
+from timbre.training.options import TrainOptions
+from timbre.training.resume import make_config, open_model_dir, rng_state, set_rng_state
+from timbre.training.schedule import build_optimizer, learning_rate
+from timbre.training.shards import clip_gradients, load_whole_states, whole_states
+from timbre.training.train_log import TrainLog
+from timbre.training.validation import Validation
+from timbre.utils.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    egs_dir: Path,
+    model_dir: Path,
+    network: Path,
+    objective: Path,
+    options: TrainOptions,
+    augmentation: Augmentation | None = None,
+) -> None:
+    """Trains a network, from the newest checkpoint in MODEL_DIR if it was made with the same options and egs.
+
+    Args:
+        egs_dir: what steps/get_egs.py wrote
+        model_dir: gets config.yaml, spk2int, checkpoints/, log.jsonl, tensorboard/ and at last final.pt
+        network: YAML of the network
+        objective: YAML of the objective
+        options: of training
+        augmentation: of egs of waveforms
+
+    Raises:
+        DataError: egs that are damaged or do not fit, a loss that is not finite
+        SystemExit: 128 + the signal, after SIGTERM or SIGINT, with everything saved
+    """
+    with join_world(options.device) as world, Interrupt() as interrupt:
+        Trainer(egs_dir, model_dir, network, objective, options, world, augmentation).run(interrupt)
+
+
+class TrainingModule(nn.Module):
+    """Network and objective as one module, so that DistributedDataParallel and torch.compile see both.
+
+    Args:
+        network: makes the embeddings
+        objective: judges them
+        gathers: the embeddings of all ranks are judged together, as if there were one
+    """
+
+    def __init__(self, network: SpeakerNetwork, objective: Objective, gathers: bool = False) -> None:
+        super().__init__()
+        self.network, self.objective, self.gathers = network, objective, gathers
+        terms = [module for module in objective.modules() if isinstance(module, Objective)]
+        comparing = [term for term in terms if not term.classifies and not isinstance(term, WeightedSum)]
+        self._comparing = [parameter for term in comparing for parameter in term.parameters()]
+
+    def forward(self, feats: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss, and the share of the examples (or pairs) that the objective finds right; NaN if it does not say."""
+        embeddings = self.network(feats)
+        if self.gathers:
+            embeddings, labels = gather_rows(embeddings), gather_rows(labels)
+        loss, correct = self.objective(embeddings, labels)
+        # What compares examples may find none to compare, on one rank alone; but DistributedDataParallel waits for
+        # every gradient of every rank. A classifier, with its many weights, has them anyway.
+        loss = loss + 0 * sum((parameter.sum() for parameter in self._comparing), embeddings.sum())
+        return loss, loss.new_full((), torch.nan) if correct is None else correct.float().mean()
+
+
+class Trainer:
+    """A run of training, and everything that it carries from step to step."""
+
+    def __init__(
+        self,
+        egs_dir: Path,
+        model_dir: Path,
+        network: Path,
+        objective: Path,
+        options: TrainOptions,
+        world: World,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        _set_up_torch(options, world)
+        self.egs_dir, self.model_dir, self.world = egs_dir, model_dir, world
+        self.manifest = Manifest.read(egs_dir)
+        if world.leads:
+            check_egs(egs_dir, self.manifest, options.verify)
+        self.network = build_network(network, self.manifest.feat_dim)
+        self.objective = build_objective(
+            objective, self.network.embedding_dim, self.manifest.num_speakers, options.utts_per_speaker
+        )
+        self.options = options = options.for_objective(self.objective.batches)
+        options.batch_options.check_parts(options.batch_size, world.size * options.accumulation)
+        shortest = min((ark.frames for ark in self.manifest.train), default=0)
+        shortest = self.manifest.num_feats(min(shortest, options.min_frames or shortest))
+        if shortest < self.network.min_frames:
+            raise DataError(f"examples of {shortest} frames; the network needs {self.network.min_frames}", egs_dir)
+        # so that a speaker is compared with those of all ranks, and centres follow the embeddings of all
+        gathers = world.size > 1 and (options.batches == "speakers" or self.objective.gathers)
+        if options.shard_classes and world.size > 1:
+            if gathers or options.amp == "fp16":
+                raise DataError(
+                    "train: shard_classes does not go with fp16, with batches of speakers, nor with centres that follow"
+                )
+            self.objective.shard_classes(world.rank, world.size)
+        self.module = TrainingModule(self.network, self.objective, gathers).to(world.device)
+        if world.device.type == "cuda" and options.channels_last:
+            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.scheduled = [module for module in self.module.modules() if isinstance(module, Scheduled)]
+        self.optimizer = build_optimizer(self.module, options)
+        self.dtype = autocast_dtype(options.amp, world.device)
+        self.scaler = GradScaler(world.device.type, enabled=self.dtype is torch.float16)
+        self.step = 0  # updates that are done
+        self.position = Position()  # of the next batch
+        self.losses: list[Tensor] = []  # of each step since the last line of the log; left on the device, because
+        self.accuracies: list[Tensor] = []  # to read them is to wait for it
+        self.augmentation, augmenter = augmentation, None
+        if augmentation is not None:
+            scattered = options.batch_options.kind != "shuffled"
+            defers = options.augment_on == "device"
+            augmenter = Augmenter(egs_dir, self.manifest, augmentation, options.seed, scattered, defers)
+        self.front_end = FrontEnd(self.manifest, options.spec_augment, world.device)
+        self.reader = EgsReader(
+            egs_dir,
+            self.manifest,
+            options.batch_size,
+            options.seed,
+            device=world.device,
+            rank=world.rank,
+            world_size=world.size,
+            threads=options.reader_threads,
+            batches=options.batch_options,
+            spec_augment=options.spec_augment,
+            augmenter=augmenter,
+            augment_jobs=options.augment_jobs,
+        )
+        self.num_steps = options.num_steps or math.ceil(options.num_epochs * self.reader.batches_per_epoch)
+        if world.leads:  # now that all is known to fit: it may remove what was trained there otherwise
+            open_model_dir(model_dir, self._config(), egs_dir / "spk2int")
+        world.wait()
+        torch.manual_seed(options.seed + world.rank)  # the ranks have the same network, but each its own dropout
+        self._resume()
+
+    def run(self, interrupt: Interrupt) -> None:
+        """Trains from where it stands to the last step, then writes final.pt.
+
+        Raises:
+            DataError: a loss is not finite
+            SystemExit: INTERRUPT has caught a signal; all is saved
+        """
+        if self.step < self.num_steps:
+            log.info("%s", self._describe())
+            board = self.options.tensorboard
+            with TrainLog(self.model_dir, self.step, self.num_steps, board, self.world.leads) as train_log:
+                self._loop(train_log, interrupt)
+        if self.world.leads:
+            paths = checkpoint.list_checkpoints(self.model_dir)[-self.options.average :]
+            checkpoint.write_final(paths, self.model_dir)
+        self.world.wait()
+
+    def _loop(self, train_log: TrainLog, interrupt: Interrupt) -> None:
+        options, world = self.options, self.world
+        validation = None
+        if world.leads:
+            validation = Validation(self.egs_dir, self.manifest, options.batch_size, self.network.min_frames)
+        module = self._wrapped()
+        module.train()
+        train_log.start_clock(self.step, self.reader.waited)
+        for batch in self.reader:
+            self._update(module, self.front_end(batch))
+            self.step += 1
+            self.position = self.reader.position
+            train_log.advance()
+            last = self.step == self.num_steps
+            validates = last or self.step % options.valid_interval == 0
+            if validates or self.step % options.log_interval == 0:
+                record = self._take_figures() | train_log.read_clock(self.step, self.reader.waited, options.batch_size)
+                if validates and validation is not None:
+                    record |= validation(self.network, self.objective, world.device, self.dtype)
+                train_log.write(record)
+                train_log.start_clock(self.step, self.reader.waited)
+            stop = world.agree(interrupt.signal, self.step)
+            if last or stop or self.step % options.checkpoint_interval == 0:
+                self._save()
+            if last:
+                break
+            if stop:
+                log.info("%s after step %d: saved; the same command goes on", signal.Signals(stop).name, self.step)
+                raise SystemExit(128 + stop)
+
+    def _update(self, module: nn.Module, batch: Batch) -> None:
+        """One step of the optimiser; nothing here waits for the device."""
+        options = self.options
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.num_steps, options)
+        for part in self.scheduled:
+            part.update(self.step, self.num_steps)
+        parts = list(
+            zip(batch.feats.chunk(options.accumulation), batch.labels.chunk(options.accumulation), strict=True)
+        )
+        losses, accuracies = [], []
+        for number, (feats, labels) in enumerate(parts, 1):
+            ddp = module if isinstance(module, DistributedDataParallel) else None
+            with ddp.no_sync() if ddp and number < len(parts) else nullcontext():  # ranks share the whole gradient once
+                with torch.autocast(self.world.device.type, self.dtype, enabled=self.dtype is not None):
+                    loss, accuracy = module(feats, labels)
+                self.scaler.scale(loss / len(parts)).backward()
+            losses.append(loss.detach())
+            accuracies.append(accuracy)
+        if options.grad_clip:
+            self.scaler.unscale_(self.optimizer)
+            clip_gradients(self.module, self.objective, options.grad_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for part in self.scheduled:
+                part.constrain(self.step)
+        self.losses.append(torch.stack(losses).mean())
+        self.accuracies.append(torch.stack(accuracies).mean())
+
+    def _take_figures(self) -> dict[str, Any]:
+        """What the log says of the steps since it last said something; here the device is waited for.
+
+        Raises:
+            DataError: a loss is not finite
+        """
+        losses, accuracies = self._finite_losses(), self.world.mean(self.accuracies)
+        self.losses, self.accuracies = [], []
+        record = {
+            "step": self.step,
+            "epoch": self.position.epoch + self.position.batch / self.reader.batches_per_epoch,
+            "loss": float(losses.nanmean()),
+            "accuracy": float(accuracies.nanmean()),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "margin": self.objective.current_margin,
+        }
+        if math.isnan(record["accuracy"]):  # the objective has no opinion
+            del record["accuracy"]
+        return record
+
+    def _finite_losses(self) -> Tensor:
+        """The losses since the last line of the log, over all ranks, on the CPU; NaN for a step that fp16 skipped.
+
+        Raises:
+            DataError: one is not finite; in fp16, the loss scale did not get over it
+        """
+        losses = self.world.mean(self.losses)
+        bad = ~losses.isfinite()
+        if bad.any():
+            first = int(bad.nonzero()[0])
+            if not self.scaler.is_enabled() or self.scaler.get_scale() < 1:
+                step = self.step - len(losses) + 1 + first
+                raise DataError(f"the loss of step {step} is {losses[first]:g}: a lower lr or a grad_clip may help")
+            losses[bad] = torch.nan
+        return losses
+
+    def _save(self) -> None:
+        """Writes a checkpoint; never of a network that is lost.
+
+        Raises:
+            DataError: a loss is not finite
+        """
+        losses, accuracies = self._finite_losses(), self.world.mean(self.accuracies)
+        rng_states = self.world.gather(rng_state(self.world.device))
+        objective, optimizer = whole_states(self.objective, self.optimizer, self.world)
+        if not self.world.leads:
+            return
+        state = {
+            "step": self.step,
+            "position": (self.position.epoch, self.position.batch),
+            "network": self.network.state_dict(),
+            "objective": objective,
+            "optimizer": optimizer,
+            "scaler": self.scaler.state_dict(),
+            "rng": rng_states,
+            "losses": losses,
+            "accuracies": accuracies,
+        }
+        checkpoint.save(state, checkpoint.checkpoint_path(self.model_dir, self.step))
+        checkpoint.prune(self.model_dir, self.options.keep, self.options.checkpoint_interval)
+
+    def _resume(self) -> None:
+        """Takes up the newest checkpoint, if there is one."""
+        state = checkpoint.load_newest(self.model_dir)
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        load_whole_states(self.objective, self.optimizer, state["objective"], state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if len(state["rng"]) == self.world.size:  # else dropout goes on from the seed
+            set_rng_state(state["rng"][self.world.rank], self.world.device)
+        self.step = state["step"]
+        self.position = self.reader.position = Position(*state["position"])
+        self.losses = list(state["losses"].to(self.world.device))
+        self.accuracies = list(state["accuracies"].to(self.world.device))
+        log.info("%s: %d steps are done", self.model_dir, self.step)
+
+    def _wrapped(self) -> nn.Module:
+        """The module as the loop calls it."""
+        if self.options.compile:
+            # what is computed in float32 under autocast has its gradient in float32 too, as without compiling
+            torch._functorch.config.backward_pass_autocast = "off"
+            self.module.compile(dynamic=True)  # chunk lengths vary
+        if self.world.size == 1:
+            return self.module
+        if self.objective.shard is not None:  # no other rank has these classes: nothing to average
+            ignore = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+            ignore(self.module, ["objective.weight"])  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(self.module, None if self.world.device.index is None else [self.world.device])
+
+    def _config(self) -> dict[str, Any]:
+        manifest = self.manifest
+        return make_config(
+            self.network.config,
+            self.objective.config,
+            manifest.feat_dim,
+            manifest.num_speakers,
+            asdict(manifest.normalize),
+            self.options,
+            None if self.augmentation is None else self.augmentation.config,
+            hashlib.sha256((self.egs_dir / "manifest.json").read_bytes()).hexdigest(),
+        )
+
+    def _describe(self) -> str:
+        millions = sum(parameter.numel() for parameter in self.network.parameters()) / 1e6
+        precision = str(self.dtype or torch.float32).removeprefix("torch.")
+        reader, manifest = self.reader, self.manifest
+        return (
+            f"{millions:.2f} M parameters, {manifest.num_speakers} speakers, {self.num_steps} steps of "
+            f"{self.options.batch_size} examples ({self.num_steps / reader.batches_per_epoch:.1f} epochs; in each "
+            f"{reader.left_out} of {manifest.num_examples} examples fill no batch), {self.world.size} x "
+            f"{self.world.device.type} in {precision}"
+        )
+
+
+def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """The type of mixed precision, None for float32 alone; "auto" is bfloat16 where the hardware computes in it."""
+    if amp == "auto":
+        if device.type == "cuda":
+            able = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if able else None
+    return {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+def _set_up_torch(options: TrainOptions, world: World) -> None:
+    """Seeds, threads and numerics of this process."""
+    torch.manual_seed(options.seed)
+    if options.num_threads:
+        torch.set_num_threads(options.num_threads)
+    if world.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+        torch.backends.cudnn.benchmark = not options.deterministic
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)

@@ -1,0 +1,160 @@
+"""The options of training, checked when they are read. Used by loop.py and everything it calls."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from timbre.egs.options import BatchOptions
+from timbre.feats.spec_augment import SpecAugmentOptions
+from timbre.utils.errors import DataError
+
+# options that do not change the weights: they may differ when an interrupted run goes on
+INCIDENTAL = frozenset(
+    {
+        "log_interval",
+        "valid_interval",
+        "checkpoint_interval",
+        "keep",
+        "average",
+        "tensorboard",
+        "num_threads",
+        "reader_threads",
+        "augment_jobs",
+        "shard_classes",
+        "verify",
+    }
+)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a network is trained. Everything is counted in steps (updates), never in seconds.
+
+    Args:
+        batch_size: examples an update, over all ranks; split further by `accumulation`
+        batches: which examples make a batch. shuffled: any of one ark of the egs. speakers, for metric losses: as many
+            speakers as fit, all different, with utts_per_speaker examples of each, from different utterances wherever
+            a speaker has that many. pairs: two by two, as many of one speaker (from different utterances wherever it
+            has two) as of two speakers, so batch_size is a multiple of 4. In an epoch no example comes twice. Of
+            several ranks, each has its part of every batch; a loss sees all of a batch of speakers, of others its part.
+            auto: what the objective needs
+        utts_per_speaker: examples of each speaker in batches of speakers
+        max_utts_per_speaker: examples that a speaker gives to batches of speakers in an epoch; 0: no bound
+        min_frames: a batch is cut to a random length, each example at a random place: the least; 0: as the egs are.
+            Batches of speakers or pairs are of all arks, and so never longer than the shortest examples in them
+        max_frames: the largest such length, as far as the examples have it
+        num_steps: updates; 0: as many as num_epochs makes
+        num_epochs: passes over the egs, where num_steps is 0
+        optimizer: the update rule
+        lr: learning rate after the warm-up
+        final_lr: learning rate of the last step
+        schedule: from lr to final_lr along a half cosine, exponentially, or not at all
+        warmup_steps: steps over which the learning rate rises linearly from 0 to lr
+        momentum: of sgd
+        nesterov: of sgd
+        betas: of adam, adamw and radam
+        weight_decay: L2 penalty of sgd, adam and radam, decoupled decay of adamw
+        decay_all: decay biases and normalisation weights too, not only matrices and kernels
+        grad_clip: bound on the norm of the gradient; 0 is none
+        accumulation: an update is computed in so many parts, to save memory; a metric loss compares the examples of
+            one part only
+        amp: mixed precision; auto is bf16 where the hardware has it (GPU, or CPU with AVX512-BF16 or AMX), else none
+        shard_classes: each rank has the weights of its share of the speakers, and the loss is over all ranks: for more
+            speakers than fit on one. Not for fp16, nor for every objective; held-out accuracy is not measured
+        compile: compile the network by torch.compile
+        channels_last: memory layout of 2-d convolutions on a GPU
+        deterministic: the same bits on every run of a GPU too, at some cost of speed (a CPU always gives the same)
+        log_interval: steps between lines of the log
+        valid_interval: steps between validations; the last step is always validated
+        checkpoint_interval: steps between checkpoints
+        keep: checkpoints that are kept
+        average: so many of the last checkpoints are averaged into the final network
+        tensorboard: write event files for TensorBoard
+        spec_augment: masks over the features of each example of either kind of egs; none: without
+        seed: of initialisation, order and augmentation of examples, and dropout
+        device: auto is cuda if there is one
+        num_threads: CPU threads of each rank; 0: as OMP_NUM_THREADS says (torchrun sets it to 1), else all cores
+        reader_threads: threads of each rank that read egs
+        augment_jobs: processes of each rank that augment, where training augments waveforms
+        augment_on: where the effects are computed: in those processes, or, as far as they can (noise, rooms, filters,
+            gain), for all of a batch at once on the device, for which the processes only read and draw; the same to
+            the rounding
+        verify: compare the sha256 of all egs with the manifest before the first step
+    """
+
+    batch_size: int = 64
+    batches: Literal["auto", "shuffled", "speakers", "pairs"] = "auto"
+    utts_per_speaker: int = 2
+    max_utts_per_speaker: int = 0
+    min_frames: int = 0
+    max_frames: int = 0
+    num_steps: int = 0
+    num_epochs: float = 10.0
+    optimizer: Literal["sgd", "adam", "adamw", "radam"] = "adamw"
+    lr: float = 0.002
+    final_lr: float = 1e-5
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    warmup_steps: int = 100
+    momentum: float = 0.9
+    nesterov: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-4
+    decay_all: bool = False
+    grad_clip: float = 5.0
+    accumulation: int = 1
+    amp: Literal["none", "bf16", "fp16", "auto"] = "auto"
+    shard_classes: bool = False
+    compile: bool = False
+    channels_last: bool = True
+    deterministic: bool = False
+    log_interval: int = 20
+    valid_interval: int = 250
+    checkpoint_interval: int = 100
+    keep: int = 3
+    average: int = 3
+    tensorboard: bool = True
+    spec_augment: SpecAugmentOptions | None = None
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    num_threads: int = 0
+    reader_threads: int = 1
+    augment_jobs: int = 1
+    augment_on: Literal["processes", "device"] = "processes"
+    verify: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 0 or not (self.num_steps or self.num_epochs > 0):
+            raise DataError("train: num_steps or num_epochs must be above 0")
+        for name in ("batch_size", "accumulation", "log_interval", "valid_interval", "checkpoint_interval", "average"):
+            if getattr(self, name) < 1:
+                raise DataError(f"train: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.keep < self.average:
+            raise DataError(f"train: {self.average} checkpoints cannot be averaged if {self.keep} are kept")
+        if self.lr <= 0 or not 0 <= self.final_lr <= self.lr:
+            raise DataError(f"train: lr {self.lr} and final_lr {self.final_lr} must be 0 <= final_lr <= lr, lr above 0")
+        if self.schedule == "exponential" and not self.final_lr:
+            raise DataError("train: an exponential schedule never reaches final_lr 0")
+        if min(self.reader_threads, self.augment_jobs) < 1:
+            raise DataError("train: reader_threads and augment_jobs must be at least 1")
+        if self.seed < 0:
+            raise DataError(f"train: seed is {self.seed}; it must not be below 0")
+        self.batch_options.check_parts(self.batch_size, self.accumulation)
+
+    @property
+    def batch_options(self) -> BatchOptions:
+        """The options of the batches; while they are still `auto`, shuffled ones."""
+        kind = "shuffled" if self.batches == "auto" else self.batches
+        most = 0 if self.batches == "auto" else self.max_utts_per_speaker
+        return BatchOptions(kind, self.utts_per_speaker, most, self.min_frames, self.max_frames)
+
+    def for_objective(self, needed: Literal["any", "speakers", "pairs"]) -> Self:
+        """With `batches` as an objective needs them.
+
+        Raises:
+            DataError: they were asked for otherwise, or cannot be with the other options
+        """
+        if needed != "any" and self.batches not in ("auto", needed):
+            raise DataError(
+                f"train: batches is {self.batches}, but the objective needs {needed}; auto is what it needs"
+            )
+        kind = self.batches if self.batches != "auto" else "shuffled" if needed == "any" else needed
+        return replace(self, batches=kind)

@@ -1,0 +1,102 @@
+"""What a model directory is opened with, and what lets an interrupted run go on as if nothing had happened.
+
+Used by loop.py."""
+
+import logging
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from timbre.nnet.model import read_config, write_config
+from timbre.training.options import INCIDENTAL, TrainOptions
+from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+
+def make_config(
+    network: dict[str, Any],
+    objective: dict[str, Any],
+    feat_dim: int,
+    num_speakers: int,
+    normalization: dict[str, Any],
+    options: TrainOptions,
+    augmentation: dict[str, Any] | None,
+    egs_sha256: str,
+) -> dict[str, Any]:
+    """All that a model was made with, as plain values: what config.yaml holds."""
+    train = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    return {
+        "network": network,
+        "objective": objective,
+        "feat_dim": feat_dim,
+        "num_speakers": num_speakers,
+        "normalize": normalization,
+        "train": train,
+        "augment": augmentation,
+        "egs_sha256": egs_sha256,
+    }
+
+
+def open_model_dir(model_dir: Path, config: dict[str, Any], spk2int: Path) -> None:
+    """Makes MODEL_DIR ready for training with CONFIG: what was trained there with other options or egs is removed.
+
+    Options that do not change the weights (INCIDENTAL) may differ. The new config.yaml comes last, so that a kill in
+    between leaves the old one, and the next run removes the rest.
+    """
+    checkpoints = model_dir / "checkpoints"
+    if checkpoints.exists() or (model_dir / "config.yaml").exists():
+        try:
+            changed = list(_differences(read_config(model_dir), config))
+        except DataError as error:
+            changed = [str(error)]
+        if changed:
+            log.warning("%s: starting anew, since it was made otherwise: %s", model_dir, "; ".join(changed))
+            for name in ("final.pt", "log.jsonl"):
+                (model_dir / name).unlink(missing_ok=True)
+            shutil.rmtree(model_dir / "tensorboard", ignore_errors=True)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for unfinished in checkpoints.glob(".*.tmp*"):  # by a kill
+        unfinished.unlink()
+    with atomic_path(model_dir / "spk2int") as temporary:
+        shutil.copyfile(spk2int, temporary)
+    write_config(config, model_dir)
+
+
+def rng_state(device: torch.device) -> dict[str, Any]:
+    """State of every random generator of this process, of types that a safe load admits."""
+    numpy_state: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002
+    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
+    return {
+        "python": random.getstate(),
+        "numpy": numpy_state,
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
+    """Puts back what rng_state gave."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """ "name: old -> new" of every value in which two nested mappings differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            if name != "train" or key not in INCIDENTAL:
+                yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+    elif old != new:
+        yield f"{name} {old} -> {new}"

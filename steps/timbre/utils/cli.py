@@ -1,0 +1,102 @@
+"""From a typed function to a command: what every script of steps/ and local/ ends with."""
+
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
+
+from timbre.utils.configure import NO_IMPORTS
+from timbre.utils.errors import DataError
+
+_TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
+
+
+def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
+    """Parses the command line from STEP's signature and docstring (jsonargparse) and runs it.
+
+    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2.
+    With TIMBRE_LOG set (run.sh does, when stderr is a terminal), log lines and errors go to that file too.
+
+    Args:
+        step: the function
+        takes_list: the words before the first option are one list, the step's only positional argument
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if log := os.environ.get("TIMBRE_LOG"):
+        handlers.append(logging.FileHandler(log, encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    set_parsing_settings(subclasses_disabled=[is_dataclass], **NO_IMPORTS)  # a dataclass is a group of options
+    try:
+        words = _with_truth(step, [_located(_underscored(word)) for word in sys.argv[1:]])
+        if takes_list:
+            count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+            words = [json.dumps(words[:count])] * (count > 0) + words[count:]
+        auto_cli(step, args=words, parser_class=_Parser, allow_abbrev=False)
+    except DataError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # `step | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except UnicodeDecodeError as error:
+        _fail(f"a configuration file is not UTF-8: {error}")
+    except MemoryError:
+        _fail("out of memory")
+    except KeyboardInterrupt:
+        _fail("interrupted", status=130)
+
+
+class _Parser(ArgumentParser):
+    """Wrong options are one line, too, without the whole usage before it; types by their plain names."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        _fail(" ".join(_plain_types(message).split()) + " (--help lists the options)", status=2)
+
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        return _plain_types(super().format_help(*args, **kwargs))
+
+
+def _plain_types(text: str) -> str:
+    """<class 'Path'> as Path, and what jsonargparse takes for a list of paths as what is meant to be given."""
+    text = text.replace("""'["PATH1",...]' | LIST_OF_PATHS_FILE | -""", "PATH [PATH ...]")
+    return re.sub(r"<class\s+'([\w.]+)'>", r"\1", text)
+
+
+def _underscored(word: str) -> str:
+    """--some-option=a-b as --some_option=a-b: options may be written Kaldi's way too."""
+    name, equals, value = word.partition("=")
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+
+
+def _located(word: str) -> str:
+    """x.yaml as ./x.yaml: without a folder it looks like a class of a module, which no value may name."""
+    return re.sub(r"^(--[^=]*=)?([A-Za-z_]\w*\.(?:ya?ml|json))$", r"\1./\2", word)
+
+
+def _with_truth(step: Callable[..., Any], words: list[str]) -> list[str]:
+    """A true/false option alone means true, as in run.sh."""
+    flags = {f"--{name}" for name, option in inspect.signature(step).parameters.items() if option.annotation is bool}
+    result = []
+    for word, after in zip(words, [*words, ""][1:], strict=True):
+        result += [word, "true"] if word in flags and after.lower() not in _TRUTHS else [word]
+    return result
+
+
+def _fail(message: str, status: int = 1) -> NoReturn:
+    line = f"{Path(sys.argv[0]).name}: error: {message}"
+    if log := os.environ.get("TIMBRE_LOG"):
+        with Path(log).open("a", encoding="utf-8") as file:
+            print(line, file=file)
+    print(line, file=sys.stderr)
+    sys.exit(status)

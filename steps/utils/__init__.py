@@ -1,1 +1,0 @@
-"""What every step uses: errors, atomic files, jobs, command lines. Imports nothing else of the project."""
