@@ -39,6 +39,7 @@ def show_network(
     from timbre.embedding.extract import device_named
     from timbre.nnet import summary
     from timbre.nnet.network import build_network
+    from timbre.nnet.network_file import own_feat_dim
     from timbre.training.loop import autocast_dtype
     from timbre.utils.errors import DataError
 
@@ -50,7 +51,7 @@ def show_network(
     where = device_named(device)
     found = {}
     for path in tqdm(paths, desc="networks", unit="network", disable=None if network.is_dir() else True):
-        dim = feat_dim or summary.own_feat_dim(path)
+        dim = feat_dim or own_feat_dim(path)
         sizes, steps, utts = summary.summarize(path, dim, depth), 0.0, 0.0
         if seconds:
             torch.manual_seed(0)

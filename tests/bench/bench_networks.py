@@ -20,7 +20,8 @@ from peers import PEERS, ROOT, Peer
 from torch import nn
 
 from timbre.nnet.network import build_network
-from timbre.nnet.summary import num_parameters, own_feat_dim
+from timbre.nnet.network_file import own_feat_dim
+from timbre.nnet.summary import num_parameters
 
 FRAMES = 200
 TOLERANCE = 0.01  # of the number of parameters

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from network_checks import CONF
 from timbre.nnet.network import build_network
-from timbre.nnet.summary import FLOP_FORMULAS, own_feat_dim, steps_per_second, summarize, utterances_per_second
+from timbre.nnet.network_file import own_feat_dim
+from timbre.nnet.summary import FLOP_FORMULAS, steps_per_second, summarize, utterances_per_second
 
 FRAMES = 1000  # of the 10 s that are counted
 

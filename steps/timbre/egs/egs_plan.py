@@ -40,7 +40,7 @@ def split_utterances(speakers: Ints, options: EgsOptions, rng: np.random.Generat
         rng: decides which
     """
     numbers, counts = np.unique(speakers, return_counts=True)
-    held = rng.permutation(numbers[counts >= 2])[: min(options.num_valid_speakers, len(numbers) // 10)]
+    held = rng.permutation(numbers[counts >= 2])[: options.num_held_out(len(numbers))]
     if len(held) < 2:  # no non-target trial
         held = held[:0]
     trial = np.flatnonzero(np.isin(speakers, held))

@@ -21,7 +21,8 @@ class EgsOptions:
         short: what becomes of an utterance shorter than a chunk: "skip" gives it shorter chunks or, below min_frames,
             leaves it out; "repeat" repeats it up to the chunk length
         min_voiced: utterances with fewer voiced frames are left out in any case
-        num_valid_speakers: speakers kept out of training for the validation trials, at most a tenth of all
+        num_valid_speakers: speakers kept out of training, for the validation trials and for calibration, at most a
+            tenth of all; null: 5 % of them, but at least 20 and at most 300
         num_valid_utts: utterances of training speakers kept out of training for the validation accuracy, at most
             a tenth of all
         ark_megabytes: bound on the features in an ark, and so on the memory of a job
@@ -37,7 +38,7 @@ class EgsOptions:
     balance: float = 0.5
     short: Literal["skip", "repeat"] = "skip"
     min_voiced: int = 25
-    num_valid_speakers: int = 20
+    num_valid_speakers: int | None = None
     num_valid_utts: int = 300
     ark_megabytes: float = 64.0
     num_lengths: int = 16
@@ -53,8 +54,15 @@ class EgsOptions:
             raise DataError("egs: num_repeats, ark_megabytes and num_lengths must be above 0")
         if not 0 <= self.balance <= 1:
             raise DataError(f"egs: balance is {self.balance}; it must be between 0 and 1")
-        if min(self.min_voiced, self.num_valid_speakers, self.num_valid_utts) < 0:
+        if min(self.min_voiced, self.num_valid_speakers or 0, self.num_valid_utts) < 0:
             raise DataError("egs: min_voiced, num_valid_speakers and num_valid_utts must not be below 0")
+
+    def num_held_out(self, num_speakers: int) -> int:
+        """How many of NUM_SPEAKERS are kept out of training; those with one utterance are not."""
+        asked = self.num_valid_speakers
+        if asked is None:
+            asked = min(max(20, num_speakers // 20), 300)
+        return min(asked, num_speakers // 10)
 
     @property
     def shortest(self) -> int:

@@ -1,6 +1,5 @@
 """What a network is made of and what it costs, for steps/show_network.py and tests/bench."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from timbre.nnet.scheduled import Scheduled
 
 FRAMES_PER_SECOND = 100
 NUM_SPEAKERS = 1000  # of the objective in a timed step
-DEFAULT_DIM = 80
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,6 @@ class Summary:
     min_frames: int
     receptive_field: int | None
     layers: list[Layer]
-
-
-def own_feat_dim(path: Path) -> int:
-    """The feature dimension that the first parameter count in the comments of a conf/network file is for, else 80."""
-    found = re.search(r"^#.*?\d at feat_dim (\d+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return int(found[1]) if found else DEFAULT_DIM
 
 
 def summarize(config: Path, feat_dim: int, depth: int = 2) -> Summary:

@@ -1,0 +1,36 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Stage 0, data: local/prepare_<corpus>.py turns corpora on disk into Kaldi data directories.
+# Reads the corpus (and first unpacks its archives, with --download-dir); makes data/<corpus>/<set>/{wav.scp,utt2spk,
+# spk2utt,trials,...}: a set `train`, and evaluation sets eval*. Corpora of --eval-corpora get folders of their own, of
+# which only the evaluation sets are used.
+
+option corpus synth "corpus to run on: synth (made here), folder, kaldi, voxceleb, ... (local/prepare_*.py)"
+option corpus-dir "" "where the corpus lies on disk (not for synth)"
+option corpus-conf "" "file: YAML with options for local/prepare_CORPUS.py"
+option download-dir "" "directory: archives of the corpus, fetched already, that are verified and unpacked into the former"
+option eval-corpora "" "corpora to test on as well, in quotes: 'sitw=DIR cnceleb=DIR'; the training set stays as it is"
+
+stage_data() {
+  [ -z "$download_dir" ] || [ "$plan" = true ] || mkdir -p "$corpus_dir"
+  local name tables
+  for name in $(units 0); do
+    next_row 9< <(rows "$name")
+    mapfile -t tables < <(tables_of "$output")
+    if unit "$name" "$output" in "{from}" "{with}" ${download_dir:+"$download_dir"} out "${tables[@]}" with "corpus $kind"; then
+      [ "$name" != data ] || [ -z "$download_dir" ] || local/unpack.py "$download_dir" "$corpus_dir"
+      case "$kind" in
+        synth) local/prepare_synth.py "$output" ${with:+--synth "$with"} --nj "$nj" ;;
+        *) "local/prepare_$kind.py" "$from" "$output" ${with:+--config "$with"} ;;
+      esac
+      mapfile -t unit_outputs < <(tables_of "$output")
+    fi
+  done
+  end_unit
+  make_plan # now that the sets are known
+}
+
+tables_of() { # ROOT: what tells that its sets are there
+  local file found=()
+  for file in "$1"/{train,eval*}/{wav.scp,feats.scp}; do [ ! -f "$file" ] || found+=("$file"); done
+  printf '%s\n' "${found[@]:-$1/train/wav.scp}"
+}

@@ -1,0 +1,37 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Stage 2, features: fbank, MFCC or spectrogram, and energy VAD; with --audit, a look at the corpus.
+# Reads the wav.scp of every set; makes <audio>/<feats-conf>/<set>/{feats.scp,vad.scp} and, with --audit,
+# <audio>/audit/AUDIT.md. A corpus that brings features and no audio keeps its own, without VAD.
+
+option features "" "fbank, mfcc or spectrogram (default: what the network is counted at, such as 64 fbank)"
+option feats-conf "" "file: YAML with their options (default: the one of conf/feats/ with as many dimensions)"
+option vad-conf conf/feats/vad.yaml "file: YAML with the options of the energy VAD"
+option compression "" "of features: none, CM (one byte a value), CM2 (two) or CM3 (one) (default: none)"
+option allow-missing 0 "number: utterances of a set that may lack features or an embedding; they are listed and left out"
+option audit false "true/false: audit the corpus before training: faults, overlap of sets, channel leak"
+option audit-strict false "true/false: stop when the audit has a serious finding"
+option audit-conf conf/feats/mfcc30.yaml "file: YAML of the MFCC that the audit hears by (telephone: conf/feats/mfcc23_8k.yaml)"
+
+stage_features() {
+  local name vad extra=(--nj "$nj" ${compression:+--compression "$compression"})
+  ((allow_missing == 0)) || extra+=(--allow-missing "$allow_missing")
+  for name in $(units 2); do
+    if [ "$given" = true ]; then vad=(); else vad=(in "$feats_conf" "$vad_conf" out "{output}/vad.scp"); fi
+    if unit "$name" "$(folder_of "$name")" in "{from}" "${vad[@]}" out "{output}/feats.scp" \
+      ${compression:+with "compression $compression"}; then
+      while next_row; do
+        steps/copy_data_dir.py "$data_dir" "$output"
+        [ "$kind" != given ] || continue
+        "steps/make_$kind.py" "$output" "--$kind" "$feats_conf" "${extra[@]}"
+        steps/compute_vad.py "$output" --vad "$vad_conf" --nj "$nj"
+      done 9< <(rows "$name")
+    fi
+  done
+  if [ "$audit" = true ] && [ "$given" = false ]; then
+    mapfile -t lists < <(find "$data"/eval* -maxdepth 1 -name 'trials*' | sort)
+    if unit audit "$audio/audit" in "$audio"/{train,eval*}/wav.scp "$audio"/{train,eval*}/utt2spk "${lists[@]}" \
+      "$audit_conf" "$vad_conf" out "$audio/audit/AUDIT.md" "$audio/audit/audit.json" with "strict $audit_strict"; then
+      steps/audit_data.py "$audio" "$audio/audit" --mfcc "$audit_conf" --vad "$vad_conf" --strict "$audit_strict" --nj "$nj"
+    fi
+  fi
+}

@@ -1,0 +1,26 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Stage 4, train: a network from conf/network/ and an objective from conf/objective/, on a CPU, a GPU or several.
+# Reads the egs; makes exp/NAME/model/{config.yaml,spk2int,checkpoints/,final.pt,log.jsonl}. Killed, it goes on exactly
+# where it was. With --model DIR nothing is trained: that model is evaluated.
+
+option network conf/network/ecapa128.yaml "file: YAML of the network"
+option objective conf/objective/aam.yaml "file: YAML of the objective"
+option train-conf conf/train/cpu.yaml "file: YAML with the options of training"
+option model "" "directory: of a trained model, exp/OTHER/model, to evaluate instead of training one"
+
+stage_train() {
+  [ "$has_train" = true ] && [ "$model" = "$exp/model" ] || return 0
+  local inputs=("$egs/manifest.json" "$network" "$objective" "$train_conf") online=()
+  if [ -n "$train_augment" ]; then
+    find_sources
+    online=(--augment-conf "$train_augment" "${source_options[@]}")
+    inputs+=("$train_augment" "${source_inputs[@]}")
+  fi
+  if unit train "$model" in "${inputs[@]}" out "$model/final.pt" with "ngpu $ngpu${online[*]:+ ${online[*]}}"; then
+    [ "$force" = false ] || rm -rf "$model"
+    python -m timbre.utils.environment "$exp/environment.json"
+    launch steps/train.py "$egs" "$model" --network "$network" --objective "$objective" --train "$train_conf" \
+      --train.device "$device" "${online[@]}"
+    steps/plot_training.py "$model"
+  fi
+}

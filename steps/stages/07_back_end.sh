@@ -1,0 +1,25 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Stage 7, back-end: transforms and PLDA of the training embeddings, and the trials that scores are calibrated on.
+# Reads exp/NAME/embeddings/train; makes exp/NAME/backend/{backend.yaml,mean.vec,transform.mat,plda}, the same of cosine
+# and of the baseline in cosine/ and statistics/ below it, and exp/NAME/calibration/{trials,others.scp}: a list of the
+# speakers that training held out, and the embeddings of all others, which alone the back-end and the cohort are made of.
+
+option backend-conf conf/backend/plda.yaml "file: YAML of the back-end beside cosine: transforms, and a kind of PLDA (or cosine alone)"
+option calibrate auto "true/false: calibrate and fuse on the speakers held out of training, and make a decision pack (auto: where 4 are)"
+
+stage_back_end() {
+  [ "$has_train" = true ] || return 0
+  local whose=(--egs-dir "$egs") manifest=$egs/manifest.json
+  [ "$model" = "$exp/model" ] || whose=(--model-dir "$model") manifest=$model/spk2int
+  if [ "$calibrate" = true ] && unit held-out "$calibration" in "$manifest" "$feats/train/utt2spk" \
+    "$embeddings/train/xvector.scp" out "$calibration/trials" "$calibration/others.scp"; then
+    steps/make_calibration_trials.py "$feats/train" "$calibration" "${whose[@]}"
+    steps/filter_scp.py "$calibration/utt2spk" "$embeddings/train/xvector.scp" "$calibration/others.scp" --exclude
+  fi
+  if unit back-end "$backend" in "{vectors}" "{with}" out "{output}/backend.yaml"; then
+    rm -rf "$backend"
+    while next_row; do
+      steps/train_backend.py "$vectors" "$data_dir" "$output" --backend "$with"
+    done 9< <(rows back-end)
+  fi
+}

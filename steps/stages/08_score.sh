@@ -1,0 +1,33 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Stage 8, score: every trial list by every system, as exp/NAME/plan.tsv lists them.
+# Reads embeddings, back-ends and trials; makes exp/NAME/scores/<list>.<system>: cosine, plda (the name of the
+# back-end), each with AS-norm (_asnorm) and calibrated (_llr), their fusion, and the baseline (statistics).
+
+option top-n 300 "number: cohort scores that AS-norm keeps"
+
+stage_score() {
+  local models_of inputs=()
+  [ "$has_train" = false ] || inputs=("$backend/backend.yaml" "$backend/statistics/transform.mat")
+  if unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
+    out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate"; then
+    rm -rf "$exp/scores" "$calibration/scores"
+    while next_row; do
+      models_of=(${models:+--enroll-spk2utt "$models"})
+      case "$task" in
+        score)
+          steps/score_trials.py "$trials" "$vectors" "$vectors" "$output" ${with:+--backend-dir "$with"} --nj "$nj" "${models_of[@]}"
+          ;;
+        normalize)
+          steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$cohort" "$output" --backend-dir "$with" \
+            --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj" "${models_of[@]}"
+          ;;
+        learn) steps/train_calibration.py "$trials" "$from" "$output" ;;
+        calibrate) steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" ;;
+        crops)
+          steps/score_crops.py "$trials" "$vectors" "$vectors" "$output" --measure "$kind" ${with:+--mean "$with"} \
+            --nj "$nj" "${models_of[@]}"
+          ;;
+      esac
+    done 9< <(rows score)
+  fi
+}

@@ -1,0 +1,141 @@
+"""Where everything of a run lies: the corpora in data/, their sets and trial lists, and the folders of exp/NAME."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from timbre.recipe.settings import GIVEN, Settings
+from timbre.utils.errors import DataError
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus of the run and the folders that are made of it.
+
+    front: NAME of local/prepare_NAME.py; source, conf: what it is given; data: what it writes; audio: the same after
+    pre-processing; feats: the same with features; suffix: told apart by, in names of units: "" or "_sitw"
+    """
+
+    front: str
+    source: str
+    conf: str
+    data: Path
+    audio: Path
+    feats: Path
+    suffix: str
+
+    @property
+    def eval_sets(self) -> list[str]:
+        """The evaluation sets that are there."""
+        return sorted(path.name for path in self.data.glob("eval*") if path.is_dir())
+
+    @property
+    def has_train(self) -> bool:
+        """It has a training set, or is not there yet."""
+        return (self.data / "train").is_dir() or not self.data.is_dir() or not any(self.data.glob("*/utt2spk"))
+
+    def brings_features(self, name: str) -> bool:
+        """Set NAME has features of its own, and no audio."""
+        return (self.data / name / "feats.scp").is_file() and not (self.data / name / "wav.scp").is_file()
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A set that is tested: an evaluation set, or a copy of one under a condition.
+
+    data: the directory with its trials; audio: with its audio; feats: with its features
+    """
+
+    name: str
+    data: Path
+    audio: Path
+    feats: Path
+
+    @property
+    def trial_lists(self) -> list[Path]:
+        """Its trial lists, in order of their names."""
+        return sorted(path for path in self.data.glob("trials*") if path.is_file())
+
+    @property
+    def models(self) -> Path | None:
+        """The table of its models of several utterances, if it has one."""
+        path = self.data / "enroll.spk2utt"
+        return path if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of a run.
+
+    corpora: the one that is trained on first; train: its training set with the copies of augmentation, if any; exp:
+    exp/NAME; model: of the network
+    """
+
+    settings: Settings
+    corpora: list[Corpus]
+    train: Path
+    exp: Path
+    model: Path
+    kind: str  # of features
+    feats_conf: str
+    said: list[str]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Layout":
+        """The layout that SETTINGS ask for.
+
+        Raises:
+            DataError: two corpora have a set of one name
+        """
+        kind, feats_conf, warning = settings.choose_features()
+        main = _corpus(settings, settings.corpus, settings.corpus_dir, settings.corpus_conf, feats_conf, True)
+        corpora = [main] + [
+            _corpus(settings, name, folder, "", feats_conf, False) for name, folder in settings.test_corpora
+        ]
+        owners: dict[str, Corpus] = {}
+        for corpus in corpora:
+            for name in corpus.eval_sets:
+                if name in owners:
+                    raise DataError(f"{owners[name].data} and {corpus.data} both have a set {name}: rename one of them")
+                owners[name] = corpus
+        stem = Path(settings.model).resolve().parent.name if settings.model else Path(settings.network).stem
+        exp = Path("exp") / (settings.name or f"{settings.corpus}_{stem}")
+        copies = [Path(settings.augment_conf).stem] if settings.augment_conf else []
+        said = [warning] if warning and not main.brings_features("train") else []
+        model = Path(settings.model) if settings.model else exp / "model"
+        return cls(settings, corpora, main.audio.joinpath(*copies, "train"), exp, model, kind, feats_conf, said)
+
+    @property
+    def main(self) -> Corpus:
+        """The corpus that is trained on."""
+        return self.corpora[0]
+
+    def eval_sets(self, corpus: Corpus) -> list[TestSet]:
+        """The evaluation sets of CORPUS as they are."""
+        return [
+            TestSet(name, corpus.data / name, corpus.audio / name, corpus.feats / name) for name in corpus.eval_sets
+        ]
+
+    def copies(self, corpus: Corpus, condition: Path) -> list[TestSet]:
+        """The evaluation sets of CORPUS under CONDITION."""
+        folder = corpus.audio / "conditions" / condition.stem
+        names = [f"{name}_{condition.stem}" for name in corpus.eval_sets]
+        return [TestSet(name, folder / name, folder / name, corpus.feats / name) for name in names]
+
+    def tested(self) -> Iterator[TestSet]:
+        """All sets that are tested."""
+        for corpus in self.corpora:
+            yield from self.eval_sets(corpus)
+        for condition in self.settings.conditions:
+            for corpus in self.corpora:
+                yield from self.copies(corpus, condition)
+
+
+def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: str, trained_on: bool) -> Corpus:
+    names = [front, Path(source).name or Path(source).resolve().name if source else "", Path(conf).stem]
+    data = Path("data") / "_".join(name for name in names if name)
+    audio = data / Path(settings.audio_conf).stem if settings.audio_conf else data
+    folder = audio / Path(settings.augment_conf).stem if settings.augment_conf and trained_on else audio
+    corpus = Corpus(front, source, conf, data, audio, folder / Path(feats_conf).stem, "" if trained_on else f"_{front}")
+    given = any(corpus.brings_features(path.parent.name) for path in data.glob("*/utt2spk"))
+    return replace(corpus, feats=folder / GIVEN) if given else corpus

@@ -1,0 +1,167 @@
+"""The plan of a run: what each stage makes of what, a row each, so that bash computes no paths.
+
+    python -m timbre.recipe.plan < SETTINGS        # the options of run.sh, as `some-option=value` lines
+
+prints the variables of the stages as `name=value` lines (root= and say= may come several times: the directories of
+data/ that the run uses, and what a person should be told), then the table that run.sh keeps as exp/NAME/plan.tsv.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from timbre.recipe.layout import Corpus, Layout
+from timbre.recipe.scoring_rows import Row, scoring_rows
+from timbre.recipe.settings import Settings
+from timbre.recipe.systems import Systems
+from timbre.utils.errors import DataError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a run."""
+
+    layout: Layout
+    systems: Systems
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Plan":
+        """The plan for SETTINGS and for the sets and trial lists that are in data/.
+
+        Raises:
+            DataError: they cannot be
+        """
+        layout = Layout.of(settings)
+        return cls(layout, Systems.of(layout))
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """What the stages know by name."""
+        layout, systems, main = self.layout, self.systems, self.layout.main
+        settings, given = layout.settings, main.brings_features("train")
+        normalize = settings.normalize_conf or ("conf/normalize/no_vad.yaml" if given else "")
+        egs = [Path(settings.egs_conf).stem, *([Path(normalize).stem] if normalize else [])]
+        yield from {
+            "name": layout.exp.name,
+            "exp": str(layout.exp),
+            "data": str(main.data),
+            "audio": str(main.audio),
+            "train": str(layout.train),
+            "feats": str(main.feats),
+            "features": layout.kind,
+            "feats_conf": layout.feats_conf,
+            "normalize": normalize,
+            "egs": str(main.feats / f"egs_{'_'.join(egs)}"),
+            "model": str(layout.model),
+            "embeddings": str(systems.embeddings),
+            "backend": str(systems.backend),
+            "calibration": str(systems.calibration),
+            "calibrate": str(systems.calibrate).lower(),
+            "cohort": str(systems.cohort),
+            "has_train": str(main.has_train).lower(),
+            "given": str(given).lower(),
+            "llr": ",".join(systems.llrs),
+            "rir_dir": settings.rir_dir or (str(main.data / "rooms") if self._needs_rooms else ""),
+            "speech_dir": settings.speech_dir or str(main.audio / "train"),
+            "trial_dirs": ",".join(self._trial_dirs()),
+        }.items()
+        for corpus in layout.corpora:
+            yield "root", str(corpus.data)
+        for line in [*layout.said, *systems.said]:
+            yield "say", line
+        if given:
+            text = "brings its own features, and no audio: stage 1, VAD and decision pack are left out"
+            yield "say", f"{main.data} {text}"
+
+    @property
+    def _needs_rooms(self) -> bool:
+        settings = self.layout.settings
+        return bool(settings.augment_conf or settings.train_augment or settings.test_conf)
+
+    def _trial_dirs(self) -> Iterator[str]:
+        for corpus in self.layout.corpora:
+            yield str(corpus.data)
+        for condition in self.layout.settings.conditions:
+            for corpus in self.layout.corpora:
+                yield str(corpus.audio / "conditions" / condition.stem)
+
+    def rows(self) -> Iterator[Row]:
+        """The table, in the order in which things are made."""
+        settings, layout = self.layout.settings, self.layout
+        for corpus in layout.corpora:
+            source = {"source": corpus.source or "-", "using": corpus.conf or "-"}
+            yield Row(0, f"data{corpus.suffix}", "prepare", kind=corpus.front, output=str(corpus.data), **source)
+        for corpus in layout.corpora:
+            if settings.audio_conf and not corpus.brings_features("train"):
+                names = [*(["train"] if corpus is layout.main and corpus.has_train else []), *corpus.eval_sets]
+                for name in names:
+                    unit = f"audio{corpus.suffix}"
+                    yield _change(unit, name, corpus.data / name, settings.audio_conf, corpus.audio / name)
+        for condition in settings.conditions:
+            for corpus in layout.corpora:
+                for was, test in zip(layout.eval_sets(corpus), layout.copies(corpus, condition), strict=True):
+                    unit = f"condition_{condition.stem}{corpus.suffix}"
+                    yield _change(unit, test.name, was.audio, str(condition), test.audio)
+        yield from self._feature_rows()
+        if layout.main.has_train:
+            yield from self._embedding_rows("embed", [("train", layout.main.feats / "train")], "full")
+        tested = list(layout.tested())
+        yield from self._embedding_rows("embed", [(test.name, test.feats) for test in tested], "full")
+        for protocol in settings.protocols.split():
+            pairs = [(test.name, test.feats) for test in tested]
+            yield from self._embedding_rows(f"embed_{protocol}", pairs, protocol)
+        yield from scoring_rows(layout, self.systems)
+
+    def _feature_rows(self) -> Iterator[Row]:
+        layout = self.layout
+        for corpus in layout.corpora:
+            unit = f"features{corpus.suffix}"
+            if corpus is layout.main and corpus.has_train:
+                yield self._features(unit, corpus, "train", layout.train, corpus.feats / "train")
+            for test in layout.eval_sets(corpus):
+                yield self._features(unit, corpus, test.name, test.audio, test.feats)
+        for condition in layout.settings.conditions:
+            for corpus in layout.corpora:
+                for test in layout.copies(corpus, condition):
+                    unit = f"features_{condition.stem}{corpus.suffix}"
+                    yield self._features(unit, corpus, test.name, test.audio, test.feats)
+
+    def _features(self, unit: str, corpus: Corpus, name: str, source: Path, output: Path) -> Row:
+        given = corpus.brings_features(name)
+        table = source / ("feats.scp" if given else "wav.scp")
+        kind = "given" if given else self.layout.kind
+        return Row(2, unit, "features", name, kind, data=str(source), source=str(table), output=str(output))
+
+    def _embedding_rows(self, unit: str, sets: list[tuple[str, Path]], protocol: str) -> Iterator[Row]:
+        for name, feats in sets:
+            folder = self.systems.embeddings / name
+            where = folder if protocol == "full" else folder / protocol
+            yield Row(6, unit, "embed", name, protocol, data=str(feats), output=str(where / "xvector"))
+            if protocol == "full" and self.systems.has_backend:
+                yield Row(6, unit, "statistics", name, data=str(feats), output=str(folder / "statistics"))
+
+
+def _change(unit: str, name: str, source: Path, conf: str, output: Path) -> Row:
+    return Row(1, unit, "preprocess", name, data=str(source), using=conf, output=str(output))
+
+
+def main() -> None:
+    """The command above."""
+    try:
+        plan = Plan.of(Settings.read(sys.stdin.read().splitlines()))
+        for name, value in plan.variables():
+            print(f"{name}={value}")
+        print("\t".join(TITLES.get(field.name, field.name) for field in fields(Row)))
+        for row in plan.rows():
+            cells = [str(cell) for cell in astuple(row)]
+            if broken := [cell for cell in cells if "\t" in cell or "\n" in cell]:
+                raise DataError(f"a path may not have a tab or a line break: {broken[0]!r}")
+            print("\t".join(cells))
+    except DataError as error:
+        sys.exit(f"run.sh: error: {error}")
+
+
+TITLES = {"source": "from", "using": "with"}  # words that Python keeps for itself
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The rows of a plan from embeddings to results: which score file comes from which list, embeddings and back-end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from timbre.recipe.layout import Layout, TestSet
+from timbre.recipe.systems import Systems
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that a stage makes; "-" is nothing.
+
+    stage, unit: what is run, skipped and redone as a whole; task: which command; set; kind: the protocol, front,
+    features or system; trials, models: a trial list, and its models of several utterances; data: a data directory, or
+    the table of speakers; vectors: embeddings; source (column `from`), using (`with`): what else the command is given;
+    output: what it writes
+    """
+
+    stage: int
+    unit: str
+    task: str
+    set: str = "-"
+    kind: str = "-"
+    trials: str = "-"
+    models: str = "-"
+    data: str = "-"
+    vectors: str = "-"
+    source: str = "-"
+    using: str = "-"
+    output: str = "-"
+
+
+def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
+    """Stages 7 to 10."""
+    if systems.has_backend:
+        yield from _backend_rows(layout, systems)
+    if systems.calibrate:
+        trials = systems.calibration / "trials"
+        dev = Row(8, "score", "score", "train", trials=str(trials), vectors=_vectors(systems, "train"))
+        yield from _systems(systems, dev, systems.calibration / "scores" / "dev")
+        yield from _calibration_rows(systems, trials)
+    for test in layout.tested():
+        for trials in test.trial_lists:
+            yield from _list_rows(layout, systems, test, trials)
+    yield from _result_rows(layout, systems)
+
+
+def _backend_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
+    utt2spk, settings = str(layout.main.feats / "train" / "utt2spk"), layout.settings
+    for name, folder in reversed(systems.folders.items()):  # the one at the top of the folder first
+        conf = "conf/backend/cosine.yaml" if name == "cosine" != settings.backend else settings.backend_conf
+        row = Row(7, "back-end", "train", "train", name, data=utt2spk, vectors=str(systems.cohort))
+        yield replace(row, using=conf, output=str(folder))
+    vectors = systems.embeddings / "train" / "statistics.scp"
+    row = Row(7, "back-end", "train", "train", "statistics", data=utt2spk, vectors=str(vectors))
+    yield replace(row, using="conf/backend/statistics.yaml", output=str(systems.backend / "statistics"))
+
+
+def _vectors(systems: Systems, name: str, *protocol: str) -> str:
+    return str(systems.embeddings.joinpath(name, *protocol, "xvector.scp"))
+
+
+def _systems(systems: Systems, row: Row, stem: Path) -> Iterator[Row]:
+    """STEM.cosine, STEM.plda (the name of the back-end), each with AS-norm too."""
+    for name, folder in systems.folders.items():
+        scores = f"{stem}.{name}"
+        yield replace(row, kind=name, using=str(folder) if folder else "-", output=scores)
+        if folder:
+            normalized = f"{scores}_asnorm"
+            kind = f"{name}_asnorm"
+            yield replace(row, task="normalize", kind=kind, source=scores, using=str(folder), output=normalized)
+
+
+def _calibration_rows(systems: Systems, trials: Path) -> Iterator[Row]:
+    """What is learnt of the scores of the held-out speakers: a calibration of each system, and their fusion."""
+    dev = {name: f"{systems.calibration}/scores/dev.{name}_asnorm" for name in systems.names}
+    row = Row(8, "score", "learn", "train", trials=str(trials))
+    for name, scores in dev.items():
+        yield replace(row, kind=f"{name}_llr", source=scores, output=f"{systems.calibration}/{name}_asnorm")
+    if len(dev) > 1:
+        both = f"[{','.join(dev.values())}]"
+        yield replace(row, kind="fusion", source=both, output=f"{systems.calibration}/fusion")
+
+
+def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) -> Iterator[Row]:
+    """DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND."""
+    stem = layout.exp / "scores" / f"{test.name}{trials.name.removeprefix('trials')}"
+    row = Row(8, "score", "score", test.name, trials=str(trials), models=str(test.models or "-"))
+    if systems.has_backend:
+        statistics = replace(row, kind="statistics", vectors=str(systems.embeddings / test.name / "statistics.scp"))
+        yield replace(statistics, using=str(systems.backend / "statistics"), output=f"{stem}.statistics")
+    yield from _systems(systems, replace(row, vectors=_vectors(systems, test.name)), stem)
+    if systems.calibrate:
+        calibrated = replace(row, task="calibrate")
+        for name in systems.names:
+            scores, learnt = f"{stem}.{name}_asnorm", f"{systems.calibration}/{name}_asnorm"
+            kind = f"{name}_llr"
+            yield replace(calibrated, kind=kind, source=scores, using=learnt, output=f"{stem}.{kind}")
+        if len(systems.names) > 1:
+            both = f"[{','.join(f'{stem}.{name}_asnorm' for name in systems.names)}]"
+            learnt = f"{systems.calibration}/fusion"
+            yield replace(calibrated, kind="fusion", source=both, using=learnt, output=f"{stem}.fusion")
+    for protocol in layout.settings.protocols.split():
+        crops = replace(row, vectors=_vectors(systems, test.name, protocol))
+        cosine = systems.folders["cosine"]
+        if not protocol.startswith("tta"):
+            kind = f"cosine@{protocol}"
+            yield replace(crops, kind=kind, using=str(cosine or "-"), output=f"{stem}.{kind}")
+            continue
+        mean = str(cosine / "mean.vec") if cosine else "-"
+        for measure in ("euclidean", "cosine"):
+            output = f"{stem}.{measure}@{protocol}"
+            yield replace(crops, task="crops", kind=measure, using=mean, output=output)
+
+
+def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
+    for test in layout.tested():
+        for trials in test.trial_lists:
+            scores = layout.exp / "scores" / f"{test.name}{trials.name.removeprefix('trials')}.{systems.best}"
+            row = Row(9, "results", "analyze", test.name, systems.best, trials=str(trials), data=str(test.feats))
+            yield replace(row, source=str(scores), output=str(layout.exp))
+    originals = [test for corpus in layout.corpora for test in layout.eval_sets(corpus)]
+    for test in originals:
+        row = Row(
+            9, "results", "map", test.name, data=str(test.feats / "utt2spk"), vectors=_vectors(systems, test.name)
+        )
+        yield replace(row, output=str(layout.exp / "plots" / f"tsne_{test.name}"))
+    if layout.settings.identify == "true":
+        for test in originals:
+            row = Row(9, "identify", "identify", test.name, data=str(test.feats), vectors=_vectors(systems, test.name))
+            using = systems.folders[systems.names[-1]]
+            yield replace(row, using=str(using or "-"), output=str(layout.exp / "identification" / test.name))
+    if layout.settings.diarize == "true":
+        folder = layout.exp / "diarization"
+        if layout.main.has_train:
+            dev = Row(10, "diarize", "conversations", "dev", data=str(layout.main.audio / "train"))
+            yield replace(dev, output=str(folder / "dev"))
+        for test in originals:
+            row = Row(10, "diarize", "conversations", test.name, data=str(test.audio))
+            yield replace(row, output=str(folder / test.name))

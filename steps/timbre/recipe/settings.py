@@ -1,0 +1,176 @@
+"""The options of run.sh as the plan needs them, checked, with the defaults that depend on other options."""
+
+import re
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from timbre.nnet.network_file import own_feat_dim
+from timbre.utils.errors import DataError
+
+KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257"}  # of features, and what each is else
+TAKEN = re.compile(r"statistics|fusion|.*_asnorm|.*_llr")  # names of score files that no back-end may have
+GIVEN = "given"  # the features of a corpus that brings its own
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of run.sh, by its names; files and folders that they name exist (run.sh looks)."""
+
+    corpus: str = "synth"
+    corpus_dir: str = ""
+    corpus_conf: str = ""
+    eval_corpora: str = ""
+    download_dir: str = ""
+    name: str = ""
+    features: str = ""
+    feats_conf: str = ""
+    audio_conf: str = ""
+    augment_conf: str = ""
+    train_augment: str = ""
+    noise_dir: str = ""
+    music_dir: str = ""
+    speech_dir: str = ""
+    rir_dir: str = ""
+    test_conf: str = ""
+    test_noise_dir: str = ""
+    normalize_conf: str = ""
+    egs_conf: str = ""
+    network: str = ""
+    model: str = ""
+    backend_conf: str = ""
+    calibrate: str = "auto"
+    protocols: str = ""
+    identify: str = "false"
+    diarize: str = "false"
+    diarize_method: str = "spectral"
+
+    @classmethod
+    def read(cls, lines: list[str]) -> "Settings":
+        """Of lines `some-option=value`; options that the plan does not depend on are passed over.
+
+        Raises:
+            DataError: an option has a value that it cannot have
+        """
+        given = {name.replace("-", "_"): value for name, _, value in (line.partition("=") for line in lines)}
+        settings = cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Raises DataError for the first option that does not go with the others."""
+        for corpus in (self.corpus, *(name for name, _ in self.test_corpora)):
+            if not Path(f"local/prepare_{corpus}.py").is_file():
+                raise DataError(f"--corpus {corpus}: there is no local/prepare_{corpus}.py")
+        if self.corpus == "synth" and self.download_dir:
+            raise DataError("--download-dir: the corpus synth has no archives")
+        if self.corpus != "synth" and not self.corpus_dir:
+            raise DataError(f"--corpus {self.corpus} needs --corpus-dir DIR")
+        if self.corpus_dir and not self.download_dir and not Path(self.corpus_dir).is_dir():
+            raise DataError(f"--corpus-dir {self.corpus_dir}: no such directory")
+        if self.features and self.features not in KINDS:
+            raise DataError(f"--features {self.features}: not fbank, mfcc or spectrogram")
+        if "/" in self.name or self.name.startswith("."):
+            raise DataError(f"--name {self.name}: a name, not a path")
+        for condition in self.conditions:
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", condition.stem):
+                text = "its name is to be part of others: letters, digits, _ . -"
+                raise DataError(f"--test-conf {condition}: {text}")
+        if TAKEN.fullmatch(self.backend) or (self.backend == "cosine" and not self.only_cosine):
+            raise DataError(f"--backend-conf {self.backend_conf}: that name is taken; copy it to another")
+        if self.diarize_method not in ("ahc", "spectral", "vbx"):
+            raise DataError(f"--diarize-method {self.diarize_method}: not ahc, spectral or vbx")
+        for _, folder in self.test_corpora:
+            if not Path(folder).is_dir():
+                raise DataError(f"--eval-corpora: {folder}: no such directory")
+        if self.model and not (Path(self.model) / "final.pt").is_file():
+            raise DataError(f"--model {self.model}: no finished model, it has no final.pt")
+        if self.model and self.train_augment:
+            raise DataError("--train-augment is for training, and --model evaluates what has been trained")
+
+    @property
+    def test_corpora(self) -> list[tuple[str, str]]:
+        """(front, folder) of each corpus of --eval-corpora.
+
+        Raises:
+            DataError: a word of it is not CORPUS=DIR
+        """
+        pairs = []
+        try:
+            words = shlex.split(self.eval_corpora)
+        except ValueError as error:
+            raise DataError(f"--eval-corpora {self.eval_corpora}: {error}") from None
+        for word in words:
+            name, equals, folder = word.partition("=")
+            if not equals or not name or not folder:
+                raise DataError(f"--eval-corpora: '{word}' is not CORPUS=DIR")
+            pairs.append((name, folder))
+        return pairs
+
+    @property
+    def conditions(self) -> list[Path]:
+        """The files of --test-conf."""
+        return [Path(word) for word in self.test_conf.split()]
+
+    @property
+    def backend(self) -> str:
+        """The name of the back-end beside cosine, in the names of its score files."""
+        return Path(self.backend_conf).stem
+
+    @property
+    def only_cosine(self) -> bool:
+        """The back-end asked for is cosine, so that there is no other beside it."""
+        model = _read_yaml(self.backend_conf).get("model")
+        return (model.get("class_path") if isinstance(model, dict) else model) == "Cosine" and self.backend == "cosine"
+
+    @property
+    def is_llr(self) -> bool:
+        """The scores of the back-end are log-likelihood ratios before any calibration."""
+        model = _read_yaml(self.backend_conf).get("model")
+        return (model.get("class_path") if isinstance(model, dict) else model) != "Cosine"
+
+    @property
+    def feature_dim(self) -> int:
+        """The feature dimension that the network is counted at, or the model was trained on."""
+        if self.model:
+            return int(_read_yaml(str(Path(self.model) / "config.yaml")).get("feat_dim", 0))
+        return own_feat_dim(Path(self.network))
+
+    def choose_features(self) -> tuple[str, str, str]:
+        """(fbank, mfcc or spectrogram; YAML file of its options; what a person should know of the choice).
+
+        What is not asked for follows the network: conf/feats has files such as fbank64.yaml for those that it is
+        counted at.
+        """
+        if self.feats_conf:
+            return self.features or _kind_of(self.feats_conf), self.feats_conf, ""
+        for kind in [self.features] if self.features else KINDS:
+            path = Path(f"conf/feats/{kind}{self.feature_dim}.yaml")
+            if path.is_file():
+                return kind, str(path), ""
+        kind = self.features or "fbank"
+        path = Path(f"conf/feats/{KINDS[kind]}.yaml")
+        said = (
+            f"warning: {self.model or self.network} is for features of {self.feature_dim} dimensions, and there is no "
+        )
+        said += f"conf/feats/{kind}{self.feature_dim}.yaml: it gets {path}, and another size than its own"
+        return kind, str(path), said
+
+
+def _kind_of(feats_conf: str) -> str:
+    """The kind of features that a file is named after, else fbank."""
+    name = Path(feats_conf).name
+    return next((kind for kind in KINDS if name.startswith(kind)), "fbank")
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from None
+    if not isinstance(content, dict):
+        raise DataError("not a mapping of options", path)
+    return content

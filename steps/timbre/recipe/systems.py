@@ -1,0 +1,106 @@
+"""The scoring systems of a run: which back-ends, whether they are normalised and calibrated, and where they lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from timbre.egs.options import EgsOptions
+from timbre.recipe.layout import Layout
+from timbre.utils.errors import DataError
+
+FEWEST = 4  # held-out speakers that calibration is made with unless it is asked for
+
+
+@dataclass(frozen=True)
+class Systems:
+    """What trials are scored by.
+
+    names: of the back-ends: cosine, and the one of --backend-conf; folders: where each lies, or None where nothing is
+    trained; embeddings, backend, calibration: their folders in exp/NAME; cohort: embeddings that back-ends are trained
+    on and scores normalised by; calibrate: there are log-likelihood ratios; llrs: the systems that give them
+    """
+
+    folders: dict[str, Path | None]
+    embeddings: Path
+    backend: Path
+    calibration: Path
+    calibrate: bool
+    cohort: Path
+    llrs: list[str]
+    said: list[str]
+
+    @property
+    def has_backend(self) -> bool:
+        """There is a training set, so that back-ends are trained and scores normalised."""
+        return None not in self.folders.values()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the back-ends, cosine first."""
+        return list(self.folders)
+
+    @property
+    def best(self) -> str:
+        """The system that analyses are made of."""
+        return f"{self.names[-1]}_asnorm" if self.has_backend else "cosine"
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Systems":
+        """The systems that the settings of LAYOUT ask for.
+
+        Raises:
+            DataError: calibration is asked for, and there are too few speakers for it
+        """
+        settings, exp, said = layout.settings, layout.exp, []
+        backend, calibration = exp / "backend", exp / "calibration"
+        folders: dict[str, Path | None]
+        if not layout.main.has_train:
+            if not settings.model:
+                raise DataError(
+                    f"{layout.main.data} has no train set to train on; --model DIR evaluates a trained model"
+                )
+            folders = {"cosine": None}
+            said.append(f"{layout.main.data} has no train set: cosine alone, without mean, AS-norm or calibration")
+        elif settings.only_cosine:
+            folders = {"cosine": backend}
+        else:
+            folders = {"cosine": backend / "cosine", settings.backend: backend}
+        calibrate = layout.main.has_train and _calibrates(layout, said)
+        embeddings = exp / "embeddings"
+        cohort = calibration / "others.scp" if calibrate else embeddings / "train" / "xvector.scp"
+        llrs = [settings.backend] if settings.is_llr and layout.main.has_train else []
+        if calibrate:
+            llrs = [*(f"{name}_llr" for name in folders), *(["fusion"] if len(folders) > 1 else []), *llrs]
+        return cls(folders, embeddings, backend, calibration, calibrate, cohort, llrs, said)
+
+
+def _calibrates(layout: Layout, said: list[str]) -> bool:
+    """Whether there is calibration: as asked for, else where enough speakers are held out of training for it."""
+    asked = layout.settings.calibrate
+    table = layout.main.data / "train" / "spk2utt"
+    if asked == "false":
+        return False
+    if not table.is_file():
+        return True  # stage 0 will tell
+    with table.open(encoding="utf-8", errors="replace") as lines:
+        num_speakers = sum(1 for _ in lines)
+    held = _egs_options(layout.settings.egs_conf).num_held_out(num_speakers)
+    if asked == "true" and held < 2:
+        text = f"{num_speakers} training speakers of which {held} are held out; it needs 2, of 20 speakers or more"
+        raise DataError(f"--calibrate: {table.parent} has {text}")
+    if asked == "auto" and held < FEWEST:
+        text = f"of {num_speakers} training speakers {held} can be held out for it, and it needs {FEWEST}"
+        said.append(f"no calibration: {text} (--calibrate makes it with 2)")
+        return False
+    return True
+
+
+def _egs_options(path: str) -> EgsOptions:
+    """The egs options of a YAML file; the step that reads it says what is wrong with it."""
+    try:
+        content: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return EgsOptions(**content)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, DataError):
+        return EgsOptions()
