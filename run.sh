@@ -250,14 +250,15 @@ if stage 7 back-end "$backend" in "$train_xvectors" "$embeddings/train/statistic
     steps/train_backend.py "$train_xvectors" "$feats/train/utt2spk" \
       "$backend$([ "$kind" = "$backend_conf" ] || echo /cosine)" --backend "$kind"
   done
-  steps/train_lda.py "$embeddings/train/statistics.scp" "$feats/train/utt2spk" "$backend/statistics" --lda-dim 20
+  steps/train_backend.py "$embeddings/train/statistics.scp" "$feats/train/utt2spk" "$backend/statistics" \
+    --backend conf/backend/statistics.yaml
 fi
 
 score() { # TRIALS XVECTORS STEM OPTIONS...: STEM.cosine, STEM.plda (the name of the back-end), each with AS-norm too
   local kind system
   for kind in "$backend/cosine" "$backend"; do
     system=$3.$([ "$kind" = "$backend" ] && echo "$backend_name" || echo cosine)
-    steps/score_backend.py "$1" "$2" "$2" "$kind" "$system" "${@:4}"
+    steps/score_trials.py "$1" "$2" "$2" "$system" --backend-dir "$kind" "${@:4}"
     steps/normalize_scores.py "$1" "$system" "$2" "$2" "$train_xvectors" "${system}_asnorm" --backend-dir "$kind" \
       --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" "${@:4}"
   done
@@ -283,7 +284,7 @@ if stage 8 score "$exp/scores" in "$backend/backend.yaml" "$backend/statistics/t
     common=(--nj "$nj")
     models=$(dirname "$trials")/enroll.spk2utt
     [ ! -f "$models" ] || common+=(--enroll-spk2utt "$models")
-    steps/score_backend.py "$trials" "$statistics" "$statistics" "$backend/statistics" "$scores.statistics" "${common[@]}"
+    steps/score_trials.py "$trials" "$statistics" "$statistics" "$scores.statistics" --backend-dir "$backend/statistics" "${common[@]}"
     score "$trials" "$embeddings/$set/xvector.scp" "$scores" "${common[@]}"
     if [ "$calibrate" = true ]; then
       for kind in cosine "$backend_name"; do
@@ -301,7 +302,7 @@ if stage 8 score "$exp/scores" in "$backend/backend.yaml" "$backend/statistics/t
             --mean "$backend/cosine/mean.vec" "${common[@]}"
         done
       else
-        steps/score_backend.py "$trials" "$crops" "$crops" "$backend/cosine" "$scores.cosine@$protocol" "${common[@]}"
+        steps/score_trials.py "$trials" "$crops" "$crops" "$scores.cosine@$protocol" --backend-dir "$backend/cosine" "${common[@]}"
       fi
     done
   done
