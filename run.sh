@@ -350,8 +350,7 @@ if [ "$diarize" = true ] && stage 10 diarize "$exp/diarization" in "$exp/model/f
     steps/cluster_windows.py "$diar/$set/windows" "$diar/$set/windows/xvector.scp" "$diar/$set/spectral" --method spectral \
       --spectral "$diar/tuned/spectral.yaml" --backend-dir "$backend" --nj "$nj"
     steps/score_der.py "$diar/$set/rttm" "$diar/$set/spectral/rttm" --out "$diar/$set/spectral/der.json" \
-      --tuned-on "$diar/dev/rttm"
-    steps/plot_diarization.py "$diar/$set/rttm" "$diar/$set/spectral/rttm" "$diar/$set/plots"
+      --tuned-on "$diar/dev/rttm" --plot-dir "$diar/$set/plots"
   done
 fi
 end_stage

@@ -13,9 +13,7 @@ from steps.compute_metrics import compute_metrics
 from steps.make_results import make_results
 from steps.normalize_scores import normalize_scores
 from steps.plot_det import plot_det
-from steps.plot_ece import plot_ece
 from steps.plot_scores import plot_scores
-from steps.plot_tippett import plot_tippett
 from steps.score_trials import score_trials
 from steps.train_backend import train_backend
 from timbre.datadir.ark import write_vectors
@@ -174,10 +172,9 @@ def test_plots(kaldi: Path, data: Path, tmp_path: Path, run: Run, suffix: str) -
         run(score_trials, data / "trials", side, side, tmp_path / f"eval.{name}")
     start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix]
     run(plot_det, data / "trials", f"[{tmp_path / 'eval.one'},{tmp_path / 'eval.two'}]", tmp_path / f"det{suffix}")
-    run(plot_scores, data / "trials", tmp_path / "eval.one", tmp_path / f"scores{suffix}")
-    run(plot_tippett, data / "trials", tmp_path / "eval.one", tmp_path / f"tippett{suffix}")
-    run(plot_ece, data / "trials", tmp_path / "eval.one", tmp_path / f"ece{suffix}")
-    for plot in ("det", "scores", "tippett", "ece"):
+    for kind in ("histogram", "tippett", "ece"):
+        run(plot_scores, data / "trials", tmp_path / "eval.one", tmp_path / f"{kind}{suffix}", "--kind", kind)
+    for plot in ("det", "histogram", "tippett", "ece"):
         assert (tmp_path / f"{plot}{suffix}").read_bytes().startswith(start)
 
 

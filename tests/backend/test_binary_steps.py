@@ -43,10 +43,10 @@ def test_binary_forms_give_what_text_gives(folder: Path, capsys: pytest.CaptureF
     copy_trials(folder / "trials", folder / "trials.npz")
     score_trials(folder / "trials", scp, scp, folder / "eval.cosine")
     score_trials(folder / "trials.npz", scp, scp, folder / "eval.cosine.npy")
-    copy_scores(folder / "trials.npz", folder / "eval.cosine.npy", folder / "back")
+    copy_scores(folder / "eval.cosine.npy", folder / "back", folder / "trials.npz")
     text, binary = (read_scores(folder / name, read_trials(folder / "trials")) for name in ("eval.cosine", "back"))
     assert np.allclose(text, binary, atol=1e-7)
-    copy_scores(folder / "trials", folder / "eval.cosine", folder / "again.npy")
+    copy_scores(folder / "eval.cosine", folder / "again.npy", folder / "trials")
     assert (folder / "again.npy").read_bytes() == (folder / "eval.cosine.npy").read_bytes()
 
     said = []
