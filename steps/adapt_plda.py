@@ -27,7 +27,7 @@ def adapt_plda(
     The mean to subtract becomes that of ADAPT_SCP, as in Kaldi's SRE16 recipe, and then the model is adapted.
 
     Args:
-        backend_dir: what train_backend.py or train_plda.py wrote
+        backend_dir: what train_backend.py wrote
         adapt_scp: embeddings of the new domain (scp or ark), never of the test set
         out_dir: the folder to write into
         method: without speakers, but embeddings of many: kaldi adds the variance that the new domain has beyond the

@@ -34,7 +34,7 @@ def cluster_windows(
         out_dir: where to write
         method: agglomerative clustering as Kaldi's agglomerative-cluster, or spectral clustering
         scoring: how windows are compared: cosine, or log-likelihood ratio of PLDA
-        backend_dir: mean.vec, transform.mat and plda, as steps/train_plda.py writes them; for cosine mean.vec alone
+        backend_dir: mean.vec, transform.mat and plda, as train_backend.py writes them; for cosine mean.vec alone
         target_energy: PLDA works in the space that holds this share of a recording's variance, as Kaldi's
             ivector-plda-scoring-dense
         ahc: threshold and limits of agglomerative clustering, or a YAML file of them

@@ -34,7 +34,7 @@ def identify_speakers(
         probe_utt2spk: probes and their speakers
         enroll_scp: embeddings of the utterances of the gallery (scp or ark)
         probe_scp: embeddings of the probes, often the same file
-        backend_dir: what train_backend.py or train_plda.py wrote
+        backend_dir: what train_backend.py wrote
         out_dir: the folder to write into
         cohort_scp: embeddings to normalise scores by (AS-norm), of other speakers
         cohort_utt2spk: average the cohort's embeddings by speaker

@@ -34,7 +34,7 @@ def make_decision_pack(
     Args:
         model_dir: what steps/train.py wrote
         data_dir: data directory with features such as the network was trained on; conf/feats.yaml is taken from it
-        backend_dir: what train_backend.py or train_plda.py wrote; it must not have been trained on speakers of TRIALS
+        backend_dir: what train_backend.py wrote; it must not have been trained on speakers of TRIALS
         trials: trial list to calibrate on, such as make_calibration_trials.py makes
         embeddings: of its utterances (scp or ark)
         out_dir: the folder to write; an existing pack is replaced

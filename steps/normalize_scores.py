@@ -4,7 +4,7 @@
 import logging
 from pathlib import Path
 
-from timbre.backend.backends import CosineBackend, PldaScoring, read_backend
+from timbre.backend.backends import PldaOverrides, backend_of
 from timbre.backend.score_norm import Method, normalize_trials, read_cohort
 from timbre.backend.vectors import MultiEnroll, read_sides
 from timbre.datadir.trials import read_scores, read_trials, write_scores
@@ -23,7 +23,7 @@ def normalize_scores(
     top_n: int = 300,
     cohort_utt2spk: Path | None = None,
     backend_dir: Path | None = None,
-    plda: PldaScoring | None = None,
+    plda: PldaOverrides = PldaOverrides(),
     mean: Path | None = None,
     transform: Path | None = None,
     enroll_spk2utt: Path | None = None,
@@ -37,7 +37,7 @@ def normalize_scores(
 
     Args:
         trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
-        scores: what score_cosine.py or score_plda.py wrote
+        scores: what score_trials.py wrote
         enroll_scp: embeddings of the enrolment side (scp or ark)
         test_scp: embeddings of the test side, often the same file
         cohort_scp: embeddings of the cohort, never of the test set; speakers of the trials are left out
@@ -47,21 +47,21 @@ def normalize_scores(
             against the top_n of the other
         top_n: how many; at most the whole cohort
         cohort_utt2spk: average the cohort's embeddings by speaker; without it each utterance is a member
-        backend_dir: the folder that score_backend.py or score_plda.py was given; without it SCORES are cosines
-        plda: as given to score_plda.py
-        mean: as given to score_cosine.py
-        transform: as given to score_cosine.py
-        enroll_spk2utt: as given to the step that made SCORES
+        backend_dir: as given to score_trials.py; without it SCORES are cosines
+        plda: as given to it
+        mean: as given to it
+        transform: as given to it
+        enroll_spk2utt: as given to it
         multi_enroll: as given to it
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
         nj: number of threads
     """
+    backend = backend_of(backend_dir, plda, mean, transform)
     trial_list = read_trials(trials)
     raw = read_scores(scores, trial_list)
     sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
     speakers = trial_speakers(trials, trial_list, utt2spk)
     cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*sides[0].ids, *sides[1].ids})
-    backend = read_backend(backend_dir, plda) if backend_dir else CosineBackend.read(mean, transform)
     normalized = normalize_trials(raw, trial_list.enroll, trial_list.test, backend, sides, cohort, method, top_n, nj)
     write_scores(out, trial_list, normalized)
     size = min(top_n, len(cohort.ids)) if method.startswith("as-norm") else len(cohort.ids)

@@ -27,7 +27,7 @@ def resegment_vbx(
         windows_dir: what steps/make_windows.py wrote
         xvectors: embeddings of the windows (scp or ark)
         labels: what steps/cluster_windows.py wrote
-        backend_dir: what steps/train_plda.py wrote
+        backend_dir: what train_backend.py wrote
         out_dir: where to write
         vbx: scales and probabilities, or a YAML file of them
         nj: number of jobs

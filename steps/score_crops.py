@@ -34,8 +34,8 @@ def score_crops(
         scores: the file to write
         measure: of a pair: minus the Euclidean distance, as voxceleb_trainer has it, or the cosine
         normalize: scale vectors to length 1 first; false for networks trained with Euclidean prototypes
-        mean: vector to subtract first, such as the mean.vec of train_lda.py or train_plda.py
-        transform: matrix to apply next, such as the transform.mat of train_lda.py
+        mean: vector to subtract first, such as the mean.vec of train_backend.py
+        transform: matrix to apply next, such as the transform.mat of train_backend.py
         enroll_spk2utt: enrolment ids named here are models: the crops of all their utterances count
         nj: number of threads
     """

@@ -23,7 +23,7 @@ def score_dense(
         xvectors: embeddings of the windows (scp or ark)
         out_stem: where to write, without .ark
         scoring: how windows are compared: cosine, or log-likelihood ratio of PLDA
-        backend_dir: mean.vec, transform.mat and plda, as steps/train_plda.py writes them; for cosine mean.vec alone
+        backend_dir: mean.vec, transform.mat and plda, as train_backend.py writes them; for cosine mean.vec alone
         target_energy: PLDA works in the space that holds this share of a recording's variance
     """
     from timbre.backend.vectors import Embeddings

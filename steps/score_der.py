@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Diarization and Jaccard error rates of an RTTM file."""
+"""Diarization and Jaccard error rates of an RTTM file, and timelines of who speaks when."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,8 @@ def score_der(
     tuned_on: Path | None = None,
     draws: int = 1000,
     seed: int = 0,
+    plot_dir: Path | None = None,
+    plot_recordings: list[str] = [],  # noqa: B006 (shown as the default)
 ) -> None:
     """Print the error rates of HYPOTHESIS against REFERENCE: miss, false alarm, confusion, for each recording and all.
 
@@ -33,16 +35,24 @@ def score_der(
         tuned_on: RTTM that thresholds were tuned on; a recording or speaker of it in REFERENCE is an error
         draws: number of draws of recordings for the intervals
         seed: of the draws
+        plot_dir: write PLOT_DIR/<recording>.png and .svg: the speakers of REFERENCE above those of HYPOTHESIS. Colours
+            match in the mapping of speakers that has most time in common; who was found and matches nobody is grey
+        plot_recordings: those to plot, [a,b] (default: all of REFERENCE)
     """
     truth = read_rttm(reference)
     if tuned_on is not None:
         check_apart(read_rttm(tuned_on), truth)
-    errors = measure(truth, read_rttm(hypothesis), None if uem is None else read_uem(uem), der)
+    found = read_rttm(hypothesis)
+    errors = measure(truth, found, None if uem is None else read_uem(uem), der)
     pooled = pool(errors, draws, seed)
     if out is not None:
         with atomic_write(out) as file:
             json.dump(as_json(errors, pooled, der), file, indent=1)
             file.write("\n")
+    if plot_dir is not None:
+        from timbre.diarization.timeline import plot_timelines  # imports matplotlib: not for --help
+
+        plot_timelines(truth, found, plot_dir, plot_recordings, reference)
     print(f"{hypothesis}: {der}")
     print(table(errors, pooled))
 

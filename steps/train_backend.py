@@ -11,7 +11,7 @@ from timbre.utils.cli import run_step
 def train_backend(
     train_scp: Path, utt2spk: Path, out_dir: Path, backend: Path = Path("conf/backend/plda.yaml")
 ) -> None:
-    """Write OUT_DIR, a back-end that score_backend.py scores with, normalize_scores.py and adapt_plda.py too.
+    """Write OUT_DIR, a back-end for score_trials.py, normalize_scores.py, adapt_plda.py and others (--backend-dir).
 
     OUT_DIR gets mean.vec, transform.mat and plda, of which Kaldi's programs can make the same scores if there is at
     most one LengthNorm and it is the last; what comes after another is in mean2.vec, transform2.mat, ...; and

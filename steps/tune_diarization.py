@@ -49,7 +49,7 @@ def tune_diarization(
         method: what to tune
         values: options to vary with the values to try: '{threshold: [0.1, 0.2, 0.3]}'
         scoring: how windows are compared: cosine, or log-likelihood ratio of PLDA
-        backend_dir: what steps/train_plda.py wrote
+        backend_dir: what train_backend.py wrote
         target_energy: as in steps/cluster_windows.py
         labels: for vbx: what steps/cluster_windows.py wrote for the development set
         uem: what is to be scored of each recording

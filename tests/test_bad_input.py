@@ -25,6 +25,7 @@ from timbre.datadir.tables import write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 FBANK = ("--fbank.sample_frequency", 8000, "--nj", 1)
+PLDA = ("--backend", ROOT / "conf/backend/plda_without_lda.yaml")
 TRAIN = ("--train.num_steps", 2, "--train.batch_size", 16, "--train.device", "cpu", "--train.tensorboard", "false")
 TABLES = {"wav.scp": b"a1 a.wav\na2 a.wav\nb1 b.wav\n", "utt2spk": b"a1 a\na2 a\nb1 b\n", "spk2utt": b"a a1 a2\nb b1\n"}
 # before a command: a disk for exp/ that is full, or that cannot be written to; what is left on it is printed at the end
@@ -225,7 +226,7 @@ def test_strange_ids_and_paths_are_only_names(tmp_path: Path) -> None:
     works(folder, "steps/compute_cmvn.py", data)
     works(folder, "steps/extract_statistics.py", data, stem, "--nj", 1)
     works(folder, "steps/make_trials.py", data)
-    works(folder, "steps/score_cosine.py", trials, f"{stem}.scp", f"{stem}.ark", scores)
+    works(folder, "steps/score_trials.py", trials, f"{stem}.scp", f"{stem}.ark", scores)
     metrics = works(folder, "steps/compute_metrics.py", trials, scores).stdout
     assert "8 target and 128 nontarget trials of 9 speakers" in metrics
     assert "is valid: 17 utterances of 9 speakers" in works(folder, "steps/validate_data_dir.py", data).stdout
@@ -254,7 +255,7 @@ def test_strange_folders_are_only_names(tmp_path: Path) -> None:
 )
 def test_bad_trials_are_not_scored(tmp_path: Path, vectors: Path, trials: bytes, message: str) -> None:
     (tmp_path / "trials").write_bytes(trials)
-    found = refused(tmp_path, "steps/score_cosine.py", "trials", "vectors/x.scp", "vectors/x.scp", "out")
+    found = refused(tmp_path, "steps/score_trials.py", "trials", "vectors/x.scp", "vectors/x.scp", "out")
     assert found == (message, [])
 
 
@@ -273,7 +274,7 @@ def test_one_speaker_is_too_few(tmp_path: Path, feats: Path, vectors: Path) -> N
     (tmp_path / "trials").write_text("a0 a1 target\na0 a2 target\n")
     error, _ = refused(tmp_path, "steps/get_egs.py", "data", "egs", "--egs.min_frames", 30, "--nj", 1)
     assert error == "data: 1 speaker is left to train on; a network needs 2 or more"
-    error, _ = refused(tmp_path, "steps/train_plda.py", "vectors/x.scp", "vectors/utt2spk", "plda")
+    error, _ = refused(tmp_path, "steps/train_backend.py", "vectors/x.scp", "vectors/utt2spk", "plda", *PLDA)
     assert error == "vectors/utt2spk: training needs at least two speakers, there is only 'a'"
     error, _ = refused(tmp_path, "steps/compute_metrics.py", "trials", "vectors/scores")
     assert error == "trials: none of the 2 trials is a nontarget: error rates need both kinds"
@@ -299,16 +300,16 @@ def test_embeddings_cut_in_the_middle(tmp_path: Path, vectors: Path) -> None:
     ark.write_bytes(ark.read_bytes()[: ark.stat().st_size // 2 - 7])
     cut = "vectors/x.ark: entry 'b1' is cut short"
     for file in ("vectors/x.ark", "vectors/x.scp"):
-        error, _ = refused(tmp_path, "steps/score_cosine.py", "vectors/trials", file, file, "out")
+        error, _ = refused(tmp_path, "steps/score_trials.py", "vectors/trials", file, file, "out")
         assert error.endswith(cut)
-    error, _ = refused(tmp_path, "steps/train_plda.py", "vectors/x.scp", "vectors/utt2spk", "plda")
+    error, _ = refused(tmp_path, "steps/train_backend.py", "vectors/x.scp", "vectors/utt2spk", "plda", *PLDA)
     assert error.endswith(cut)
 
 
 DISKS = {
     "steps/extract_statistics.py": ["data", "exp/x", "--nj", 1],
-    "steps/score_cosine.py": ["vectors/trials", "vectors/x.scp", "vectors/x.scp", "exp/scores"],
-    "steps/train_plda.py": ["vectors/x.scp", "vectors/utt2spk", "exp/plda"],
+    "steps/score_trials.py": ["vectors/trials", "vectors/x.scp", "vectors/x.scp", "exp/scores"],
+    "steps/train_backend.py": ["vectors/x.scp", "vectors/utt2spk", "exp/plda", *PLDA],
 }
 
 

@@ -13,20 +13,23 @@ from steps.compute_metrics import compute_metrics
 from steps.make_results import make_results
 from steps.normalize_scores import normalize_scores
 from steps.plot_det import plot_det
-from steps.plot_ece import plot_ece
 from steps.plot_scores import plot_scores
-from steps.plot_tippett import plot_tippett
-from steps.score_backend import score_backend
-from steps.score_cosine import score_cosine
-from steps.score_plda import score_plda
+from steps.score_trials import score_trials
 from steps.train_backend import train_backend
-from steps.train_lda import train_lda
-from steps.train_plda import train_plda
 from timbre.datadir.ark import write_vectors
 from timbre.datadir.trials import read_scores, read_trials
 from timbre.utils.cli import run_step
 
 Run = Callable[..., None]
+CONF = Path(__file__).resolve().parents[2] / "conf" / "backend"
+PLDA = "--backend", CONF / "plda_without_lda.yaml"
+
+
+def plda_conf(folder: Path, dim: int) -> Path:
+    """Kaldi's recipe, with LDA to DIM dimensions."""
+    path = folder / f"plda{dim}.yaml"
+    path.write_text((CONF / "plda.yaml").read_text().replace("dim: 128", f"dim: {dim}"))
+    return path
 
 
 @pytest.fixture
@@ -79,17 +82,17 @@ def test_a_whole_back_end(
     train, utt2spk, evaluation = source / "train.ark", source / "train.utt2spk", source / "eval.ark"
     exp = tmp_path / "exp" / "run1"
     scores, plda, lda = exp / "scores", exp / "plda", exp / "lda"
-    run(train_plda, train, utt2spk, plda, "--lda-dim", 20)
-    run(train_lda, train, utt2spk, lda, "--lda-dim", 20)
+    run(train_backend, train, utt2spk, plda, "--backend", plda_conf(tmp_path, 20))
+    run(train_backend, train, utt2spk, lda, "--backend", CONF / "statistics.yaml")
     chain = ["--mean", lda / "mean.vec", "--transform", lda / "transform.mat"]
     for name, trials, models in (
         ("eval", data / "trials", []),
         ("eval_models", data / "trials_models", ["--enroll-spk2utt", data / "enroll.spk2utt"]),
     ):
         sides = [evaluation, evaluation]
-        run(score_cosine, trials, *sides, scores / f"{name}.cosine", *chain, *models)
-        run(score_cosine, trials, *sides, scores / f"{name}.statistics", *chain[:2], *models)
-        run(score_plda, trials, *sides, plda, scores / f"{name}.plda", *models)
+        run(score_trials, trials, *sides, scores / f"{name}.cosine", *chain, *models)
+        run(score_trials, trials, *sides, scores / f"{name}.statistics", *chain[:2], *models)
+        run(score_trials, trials, *sides, scores / f"{name}.plda", "--backend-dir", plda, *models)
         cohort = [train, scores / f"{name}.cosine_asnorm", "--cohort-utt2spk", utt2spk, "--top-n", 100, *models]
         run(normalize_scores, trials, scores / f"{name}.cosine", *sides, *cohort, *chain)
         cohort[1] = scores / f"{name}.plda_asnorm"
@@ -146,14 +149,16 @@ def test_a_whole_back_end(
 @pytest.mark.parametrize("method", ["kaldi", "coral", "coral+", "lip", "cip"])
 def test_adapted_back_end_scores_its_domain_better(method: str, kaldi_full: Path, tmp_path: Path, run: Run) -> None:
     source = kaldi_full / "backend"
-    run(train_plda, source / "train.ark", source / "train.utt2spk", tmp_path / "plda", "--lda-dim", 20)
+    conf = ["--backend", plda_conf(tmp_path, 20)]
+    run(train_backend, source / "train.ark", source / "train.utt2spk", tmp_path / "plda", *conf)
     speakers = ["--utt2spk", source / "indomain.utt2spk"] if method in ("lip", "cip") else []
     run(adapt_plda, tmp_path / "plda", source / "indomain.ark", tmp_path / "adapted", "--method", method, *speakers)
     trials, side = source / "indeval.utt_trials", source / "indeval.ark"
     errors = []
     for name in ("plda", "adapted"):
-        run(score_plda, trials, side, side, tmp_path / name, tmp_path / f"indeval.{name}")
-        run(compute_metrics, trials, tmp_path / f"indeval.{name}", "--json", tmp_path / "json", "--draws", 0)
+        scores = tmp_path / f"indeval.{name}"
+        run(score_trials, trials, side, side, scores, "--backend-dir", tmp_path / name)
+        run(compute_metrics, trials, scores, "--json", tmp_path / "json", "--draws", 0)
         record = json.loads((tmp_path / "json").read_text())
         assert record["eer_ci"] is None
         errors.append(record["eer"])
@@ -164,19 +169,18 @@ def test_adapted_back_end_scores_its_domain_better(method: str, kaldi_full: Path
 def test_plots(kaldi: Path, data: Path, tmp_path: Path, run: Run, suffix: str) -> None:
     side = kaldi / "backend" / "eval.ark"
     for name in ("one", "two"):
-        run(score_cosine, data / "trials", side, side, tmp_path / f"eval.{name}")
+        run(score_trials, data / "trials", side, side, tmp_path / f"eval.{name}")
     start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix]
     run(plot_det, data / "trials", f"[{tmp_path / 'eval.one'},{tmp_path / 'eval.two'}]", tmp_path / f"det{suffix}")
-    run(plot_scores, data / "trials", tmp_path / "eval.one", tmp_path / f"scores{suffix}")
-    run(plot_tippett, data / "trials", tmp_path / "eval.one", tmp_path / f"tippett{suffix}")
-    run(plot_ece, data / "trials", tmp_path / "eval.one", tmp_path / f"ece{suffix}")
-    for plot in ("det", "scores", "tippett", "ece"):
+    for kind in ("histogram", "tippett", "ece"):
+        run(plot_scores, data / "trials", tmp_path / "eval.one", tmp_path / f"{kind}{suffix}", "--kind", kind)
+    for plot in ("det", "histogram", "tippett", "ece"):
         assert (tmp_path / f"{plot}{suffix}").read_bytes().startswith(start)
 
 
 def test_a_plot_without_suffix_is_a_png_and_an_svg(kaldi: Path, data: Path, tmp_path: Path, run: Run) -> None:
     side = kaldi / "backend" / "eval.ark"
-    run(score_cosine, data / "trials", side, side, tmp_path / "eval.cosine")
+    run(score_trials, data / "trials", side, side, tmp_path / "eval.cosine")
     run(plot_det, data / "trials", tmp_path / "eval.cosine", tmp_path / "det_eval.cosine")
     assert {path.name for path in tmp_path.glob("det*")} == {"det_eval.cosine.png", "det_eval.cosine.svg"}
 
@@ -192,7 +196,7 @@ def test_bad_input_is_told_in_one_line(kaldi: Path, tmp_path: Path, fails: Calla
     trials.write_text("a-1 a-2 target\na-1 b-1 nontarget\nb-2 a-1 nontarget\n")
 
     def cosine(enroll: Path, test: Path, *more: object) -> str:
-        return fails(score_cosine, trials, enroll, test, out, *more)
+        return fails(score_trials, trials, enroll, test, out, *more)
 
     assert "the vector of 'a-2' is zero" in cosine(tmp_path / "zero.scp", tmp_path / "zero.scp")
     assert f"{tmp_path}/nan.scp: the vector of 'b-1' has NaN or infinite values" in cosine(good, tmp_path / "nan.scp")
@@ -213,12 +217,13 @@ def test_bad_input_is_told_in_one_line(kaldi: Path, tmp_path: Path, fails: Calla
     assert not out.exists()
 
     speakers = tmp_path / "utt2spk"
+    train = train_backend, good, speakers, tmp_path / "plda"
     speakers.write_text("a-1 a\na-2 a\nb-1 b\n")
-    assert f"{speakers}: no speaker for 'b-2'" in fails(train_plda, good, speakers, tmp_path / "plda")
+    assert f"{speakers}: no speaker for 'b-2'" in fails(*train, *PLDA)
     speakers.write_text("a-1 a\na-2 a\nb-1 a\nb-2 a\n")
-    assert "at least two speakers, there is only 'a'" in fails(train_plda, good, speakers, tmp_path / "plda")
+    assert "at least two speakers, there is only 'a'" in fails(*train, *PLDA)
     speakers.write_text("a-1 a\na-2 a\nb-1 b\nb-2 b\n")
-    assert "LDA to -1 dimensions" in fails(train_plda, good, speakers, tmp_path / "plda", "--lda-dim=-1")
+    assert "LDA to -1 dimensions" in fails(*train, "--backend", plda_conf(tmp_path, -1))
     assert not (tmp_path / "plda").exists()
 
 
@@ -253,13 +258,10 @@ def test_scores_read_back_are_those_computed(kaldi: Path, data: Path, tmp_path: 
     """Kaldi's own trial list, scores and vectors: what is written in text is good to nine digits."""
     side = kaldi / "backend" / "eval.ark"
     trials = read_trials(data / "trials")
-    run(score_cosine, data / "trials", side, side, tmp_path / "eval.cosine")
+    run(score_trials, data / "trials", side, side, tmp_path / "eval.cosine")
     scores = read_scores(tmp_path / "eval.cosine", trials)
-    run(score_cosine, data / "trials", side, side, tmp_path / "again.cosine", "--nj", 1)
+    run(score_trials, data / "trials", side, side, tmp_path / "again.cosine", "--nj", 1)
     assert np.array_equal(scores, read_scores(tmp_path / "again.cosine", trials))
-
-
-CONF = Path(__file__).resolve().parents[2] / "conf" / "backend"
 
 
 def min_dcf(run: Run, trials: Path, scores: Path) -> float:
@@ -277,58 +279,62 @@ def test_one_step_trains_and_one_scores_any_back_end(kaldi: Path, data: Path, tm
     for name in ("cosine", "cosine_lda_wccn", "plda_without_lda", "plda_ioffe", "plda"):
         folder = tmp_path / name
         run(train_backend, train, utt2spk, folder, "--backend", CONF / f"{name}.yaml")
-        run(score_backend, trials, side, side, folder, tmp_path / f"eval.{name}", *models)
+        run(score_trials, trials, side, side, tmp_path / f"eval.{name}", "--backend-dir", folder, *models)
         cost[name] = min_dcf(run, trials, tmp_path / f"eval.{name}")
         for method in ("as-norm2", "t-norm"):
             norm = ["--backend-dir", folder, "--method", method, "--cohort-utt2spk", utt2spk, "--top-n", 50, *models]
             run(normalize_scores, trials, tmp_path / f"eval.{name}", side, side, train, tmp_path / "normalised", *norm)
             assert min_dcf(run, trials, tmp_path / "normalised") < 0.9
     assert cost["plda"] < cost["cosine"] and cost["cosine_lda_wccn"] < cost["cosine"]
-    run(train_plda, train, utt2spk, tmp_path / "front", "--lda-dim", 128)  # the same by options: 32 are possible
-    assert (tmp_path / "front" / "plda").read_bytes() == (tmp_path / "plda" / "plda").read_bytes()
-    run(score_plda, trials, side, side, tmp_path / "front", tmp_path / "eval.front", *models)
-    assert (tmp_path / "eval.front").read_bytes() == (tmp_path / "eval.plda").read_bytes()
 
 
 def test_ways_to_enrol_several_utterances(kaldi: Path, data: Path, tmp_path: Path, run: Run) -> None:
-    """Whatever PLDA makes of them, they are better than one; the fronts for one model do the same."""
+    """Whatever PLDA makes of them, they are better than one; cosine by options is that of a back-end."""
     source, trials = kaldi / "backend", data / "trials_models"
     side, models = source / "eval.ark", ["--enroll-spk2utt", data / "enroll.spk2utt"]
     for name, ways in (("cosine", ["average", "scores"]), ("plda", ["average", "scores", "plda"])):
-        folder, scores, front = (tmp_path / kind / name for kind in ("model", "scores", "front"))
+        folder, scores, by_options = (tmp_path / kind / name for kind in ("model", "scores", "options"))
         conf = ["--backend", CONF / f"{name}.yaml"]
         run(train_backend, source / "train.ark", source / "train.utt2spk", folder, *conf)
-        run(score_backend, data / "trials", side, side, folder, scores)
+        run(score_trials, data / "trials", side, side, scores, "--backend-dir", folder)
         alone = min_dcf(run, data / "trials", scores)
         for way in ways:
             options = [*models, "--multi-enroll", way]
-            run(score_backend, trials, side, side, folder, scores, *options)
+            run(score_trials, trials, side, side, scores, "--backend-dir", folder, *options)
             if name == "plda":
                 assert min_dcf(run, trials, scores) < alone
-                run(score_plda, trials, side, side, folder, front, *options)
             else:
-                run(score_cosine, trials, side, side, front, "--mean", folder / "mean.vec", *options)
-            assert front.read_bytes() == scores.read_bytes()
+                run(score_trials, trials, side, side, by_options, "--mean", folder / "mean.vec", *options)
+                assert by_options.read_bytes() == scores.read_bytes()
 
 
 def test_models_and_data_that_do_not_fit_are_told_in_one_line(
     kaldi: Path, tmp_path: Path, run: Run, fails: Callable[..., str]
 ) -> None:
     source = kaldi / "backend"
-    run(train_plda, source / "train.ark", source / "train.utt2spk", tmp_path / "plda")
-    run(train_plda, source / "train.ark", source / "train.utt2spk", tmp_path / "bare", "--center=no")
+    bare = tmp_path / "bare.yaml"
+    bare.write_text("transforms: [LengthNorm]\nmodel: TwoCovariancePlda\n")
+    for name, conf in (("plda", CONF / "plda_without_lda.yaml"), ("bare", bare)):
+        run(train_backend, source / "train.ark", source / "train.utt2spk", tmp_path / name, "--backend", conf)
     ids, narrow = ["a-1", "a-2", "b-1", "b-2"], tmp_path / "narrow.scp"
     vectors = np.random.default_rng(0).standard_normal((4, 3), dtype=np.float32)
     write_vectors(tmp_path / "narrow", ids, vectors)
     (tmp_path / "trials").write_text("a-1 a-2 target\na-1 b-1 nontarget\nb-2 a-1 nontarget\n")
-    out = tmp_path / "out"
+    out, models = tmp_path / "out", tmp_path / "models"
+    models.write_text("a-1 a-1 a-2\n")
 
-    def score(folder: Path) -> str:
-        return fails(score_backend, tmp_path / "trials", narrow, narrow, folder, out)
+    def score(folder: Path, *more: object) -> str:
+        return fails(score_trials, tmp_path / "trials", narrow, narrow, out, "--backend-dir", folder, *more)
 
     assert f"{narrow}: the mean has dimension 32, the vectors have 3" in score(tmp_path / "plda")
     assert f"{narrow}: the PLDA model has dimension 32, the vectors have 3" in score(tmp_path / "bare")
     assert f"{tmp_path}: no back-end: there is neither plda nor" in score(tmp_path)
+    assert f"{tmp_path}: options of PLDA" in score(tmp_path, "--plda.smoothing", 0.1)
+    assert f"{tmp_path}/plda: --mean goes without --backend-dir" in score(tmp_path / "plda", "--mean", "x")
+    assert f"{tmp_path}/plda: --transform goes without" in score(tmp_path / "plda", "--transform", "x")
+    alone = score_trials, tmp_path / "trials", narrow, narrow, out
+    assert "options of PLDA (--plda) need --backend-dir" in fails(*alone, "--plda.normalize_length", "false")
+    assert "cosine has no model of several" in fails(*alone, "--enroll-spk2utt", models, "--multi-enroll", "plda")
     (tmp_path / "plda" / "mean.vec").unlink()
     assert f"{tmp_path}/plda/mean.vec: " in score(tmp_path / "plda")
     (tmp_path / "bare" / "plda").unlink()

@@ -11,9 +11,8 @@ import pytest
 from steps.compute_metrics import compute_metrics
 from steps.copy_scores import copy_scores
 from steps.copy_trials import copy_trials
-from steps.score_cosine import score_cosine
 from steps.score_matrix import score_matrix
-from steps.score_plda import score_plda
+from steps.score_trials import score_trials
 from timbre.backend.backends import PldaBackend
 from timbre.backend.plda import Plda
 from timbre.backend.vectors import Projection
@@ -42,12 +41,12 @@ def folder(tmp_path: Path) -> Path:
 def test_binary_forms_give_what_text_gives(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scp = folder / "x.scp"
     copy_trials(folder / "trials", folder / "trials.npz")
-    score_cosine(folder / "trials", scp, scp, folder / "eval.cosine")
-    score_cosine(folder / "trials.npz", scp, scp, folder / "eval.cosine.npy")
-    copy_scores(folder / "trials.npz", folder / "eval.cosine.npy", folder / "back")
+    score_trials(folder / "trials", scp, scp, folder / "eval.cosine")
+    score_trials(folder / "trials.npz", scp, scp, folder / "eval.cosine.npy")
+    copy_scores(folder / "eval.cosine.npy", folder / "back", folder / "trials.npz")
     text, binary = (read_scores(folder / name, read_trials(folder / "trials")) for name in ("eval.cosine", "back"))
     assert np.allclose(text, binary, atol=1e-7)
-    copy_scores(folder / "trials", folder / "eval.cosine", folder / "again.npy")
+    copy_scores(folder / "eval.cosine", folder / "again.npy", folder / "trials")
     assert (folder / "again.npy").read_bytes() == (folder / "eval.cosine.npy").read_bytes()
 
     said = []
@@ -71,10 +70,7 @@ def test_the_matrix_is_the_scores_of_all_pairs(backend: str, models: bool, folde
     enroll, test = zip(*pairs, strict=True)
     trials = Trials.of(enroll, test, [False] * len(pairs))
     write_trials(folder / "pairs", trials)
-    if plda:
-        score_plda(folder / "pairs", scp, scp, plda, folder / "scores", spk2utt)
-    else:
-        score_cosine(folder / "pairs", scp, scp, folder / "scores", enroll_spk2utt=spk2utt)
+    score_trials(folder / "pairs", scp, scp, folder / "scores", plda, enroll_spk2utt=spk2utt)
     assert np.allclose(matrix.ravel(), read_scores(folder / "scores", trials), atol=1e-5)
 
 
@@ -102,5 +98,5 @@ def test_bad_input_is_told_and_leaves_nothing(folder: Path, caplog: pytest.LogCa
         score_matrix(scp, folder / "wide.scp", folder / "all.npy")
     (folder / "trials").write_text("s00-u0 s01-u0 nontarget\ns00-u0 s99-u0 target\n")
     with pytest.raises(DataError, match="no vector for 's99-u0'"):
-        score_cosine(folder / "trials", scp, scp, folder / "scores.npy")
+        score_trials(folder / "trials", scp, scp, folder / "scores.npy")
     assert not list(folder.glob("all*")) and not list(folder.glob("*scores*")) and not list(folder.glob(".*"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.score_cosine import score_cosine
 from steps.score_crops import score_crops
+from steps.score_trials import score_trials
 from timbre.datadir.ark import write_vectors
 from timbre.datadir.trials import read_scores, read_trials
 from timbre.utils.cli import run_step
@@ -73,7 +73,7 @@ def test_means_over_all_pairs(score: Callable[..., np.ndarray], whole: bool) -> 
 def test_equal_crops_and_one_crop_score_as_the_whole(score: Callable[..., np.ndarray], tmp_path: Path) -> None:
     one = {utt: vectors(1, False)[f"{utt}#00"] for utt in UTTS}
     scores = score(one, measure="cosine")
-    score_cosine(tmp_path / "trials", tmp_path / "crops.scp", tmp_path / "crops.scp", tmp_path / "plain.cosine")
+    score_trials(tmp_path / "trials", tmp_path / "crops.scp", tmp_path / "crops.scp", tmp_path / "plain.cosine")
     assert scores == pytest.approx(read_scores(tmp_path / "plain.cosine", read_trials(tmp_path / "trials")), abs=1e-6)
     distances = score(one)
     assert distances == pytest.approx(-np.sqrt(2 - 2 * scores), abs=1e-6)

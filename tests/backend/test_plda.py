@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timbre.backend.backends import CosineBackend, PldaBackend, PldaScoring, read_backend
+from timbre.backend.backends import CosineBackend, PldaBackend, PldaOverrides, PldaScoring, read_backend
 from timbre.backend.lda import compute_lda, possible_dim
 from timbre.backend.model_files import write_object
 from timbre.backend.plda import Plda, log_likelihood, train_plda
@@ -125,10 +125,10 @@ def test_backend_folder(tmp_path: Path) -> None:
 
 def test_any_back_end_is_read_from_its_folder(kaldi: Path, tmp_path: Path) -> None:
     plda = train_plda(SpeakerStats.collect(*make_vectors(5)))
-    PldaBackend(Projection(np.ones(5)), plda).write(tmp_path / "plda")
-    options = PldaScoring(normalize_length=False)
-    back = read_backend(tmp_path / "plda", options)
-    assert isinstance(back, PldaBackend) and back.options == options and back.projection.length == "as_is"
+    PldaBackend(Projection(np.ones(5)), plda, PldaScoring(smoothing=0.1)).write(tmp_path / "plda")
+    back = read_backend(tmp_path / "plda", PldaOverrides(normalize_length=False))
+    assert isinstance(back, PldaBackend) and back.projection.length == "as_is"
+    assert back.options == PldaScoring(normalize_length=False, smoothing=0.1)
     (tmp_path / "kaldi").mkdir()
     (tmp_path / "kaldi" / "plda").write_bytes((kaldi / "backend" / "plda_raw").read_bytes())
     assert isinstance(read_backend(tmp_path / "kaldi"), PldaBackend)

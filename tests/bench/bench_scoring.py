@@ -91,8 +91,8 @@ def run_scripts(folder: Path) -> dict[str, float]:
     plda = ["--backend-dir", file("plda")]
     trials = file("trials")
     seconds = {
-        "cosine": step("score_cosine", trials, *sides, file("eval.cosine")),
-        "plda": step("score_plda", trials, *sides, file("plda"), file("eval.plda")),
+        "cosine": step("score_trials", trials, *sides, file("eval.cosine")),
+        "plda": step("score_trials", trials, *sides, file("eval.plda"), *plda),
         "cosine_asnorm": step(
             "normalize_scores", trials, file("eval.cosine"), *sides, *cohort, file("eval.cosine_asnorm"), *norm
         ),

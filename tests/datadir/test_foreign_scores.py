@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.import_scores import import_scores
+from steps.copy_scores import copy_scores
 from timbre.datadir.foreign_scores import ForeignScores
 from timbre.datadir.trials import read_scores, read_trials
 from timbre.utils.cli import run_step
@@ -49,20 +49,20 @@ def test_all_forms_say_the_same(name: str, trials: Path, tmp_path: Path) -> None
     source = tmp_path / "foreign"
     header, form = HEADERS.get(name, ("", FORMS.get(name, "")))
     source.write_text(f"{header}\n" * bool(header) + text(form))
-    import_scores(source, tmp_path / "x.foreign", trials)
+    copy_scores(source, tmp_path / "x.foreign", trials)
     listed = read_trials(trials)
     assert read_scores(tmp_path / "x.foreign", listed).tolist() == [1e-3, 0.75, 3.0, -0.5]
     lines = (tmp_path / "x.foreign").read_text().splitlines()
     assert [line.rpartition(" ")[0] for line in lines] == [listed.name(row) for row in range(4)]
-    import_scores(source, tmp_path / "x.own")  # in its own order
+    copy_scores(source, tmp_path / "x.own")  # in its own order
     assert (tmp_path / "x.own").read_text().startswith("a-1 a-2 0.75\n")
     has_labels = name not in ("kaldi", "tabs", "nist")
     if has_labels:
-        import_scores(source, tmp_path / "x.own", write_list=tmp_path / "written")
+        copy_scores(source, tmp_path / "x.own", write_list=tmp_path / "written")
         assert read_trials(tmp_path / "written").target.tolist() == [True, False, False, True]
     else:
         with pytest.raises(DataError, match="no labels for a trial list"):
-            import_scores(source, tmp_path / "x.own", write_list=tmp_path / "written")
+            copy_scores(source, tmp_path / "x.own", write_list=tmp_path / "written")
 
 
 @pytest.mark.parametrize("form", ["{s}", "{s} {bit}", "{word} {s}"])
@@ -70,19 +70,19 @@ def test_without_ids_the_order_is_that_of_the_list(form: str, trials: Path, tmp_
     trials.write_text(text("{e} {t} {word}"))
     source = tmp_path / "foreign"
     source.write_text(text(form))
-    import_scores(source, tmp_path / "x.own", trials, negate=True)
+    copy_scores(source, tmp_path / "x.own", trials, negate=True)
     assert read_scores(tmp_path / "x.own", read_trials(trials)).tolist() == [-0.75, 0.5, -1e-3, -3.0]
     with pytest.raises(DataError, match="no ids in it: give the trial list"):
-        import_scores(source, tmp_path / "x.own")
+        copy_scores(source, tmp_path / "x.own")
     trials.write_text(text("{e} {t} {word}") * 2)
     with pytest.raises(DataError, match="4 scores without ids, but 8 trials"):
-        import_scores(source, tmp_path / "x.own", trials)
+        copy_scores(source, tmp_path / "x.own", trials)
 
 
 def test_file_names_are_found_as_ids(tmp_path: Path) -> None:
     (tmp_path / "trials").write_text("id1-x-00001 id2-y-00002 nontarget\nid1-x-00001 id1-z-00003 target\n")
     (tmp_path / "foreign").write_text("1 id1/x/00001.wav id1/z/00003.wav 0.9\n0 id1/x/00001 id2/y/00002.wav 0.1\n")
-    import_scores(tmp_path / "foreign", tmp_path / "x.own", tmp_path / "trials")
+    copy_scores(tmp_path / "foreign", tmp_path / "x.own", tmp_path / "trials")
     assert (tmp_path / "x.own").read_text() == "id1-x-00001 id2-y-00002 0.1\nid1-x-00001 id1-z-00003 0.9\n"
 
 
@@ -102,8 +102,9 @@ def test_columns_may_be_told(tmp_path: Path) -> None:
     [
         ("", "foreign: no scores in it"),
         ("a b c\n", "foreign:1: 'a b c' is of no form known"),
-        ("a-1 a-2 0.5\na-1 b-1\n", "foreign:2: 3 fields are wanted, not 'a-1 b-1'"),
-        ("a-1 a-2 0.5\na-1 b-1 nan\n", "foreign:2: the score is NaN"),
+        ("a-1 a-2 0.5\na-1 b-1\n", "foreign:2: three fields are wanted, not 2: 'a-1 b-1'"),
+        ("a-1,a-2,0.5\na-1,b-1\n", "foreign:2: 3 fields are wanted, not 'a-1,b-1'"),
+        ("a-1,a-2,0.5\na-1,b-1,nan\n", "foreign:2: the score is NaN"),
         ("a-1,a-2,0.5\na-1,b-1,-inf\n", "foreign:2: the score is infinite"),
         ("enroll,test,score\na-1,a-2,0.5\na-1,b-1,x\n", "foreign:3: not a number: 'x'"),
         ("enroll,test,score,label\na-1,a-2,0.5,maybe\n", "foreign:2: label 'maybe' is not target"),
@@ -124,8 +125,8 @@ def test_bad_files_are_told_in_one_line(
 ) -> None:
     (tmp_path / "foreign").write_text(content)
     paths = [str(tmp_path / name) for name in ("foreign", "x.own")]
-    monkeypatch.setattr(sys, "argv", ["import_scores.py", *paths, "--trials", str(trials)])
+    monkeypatch.setattr(sys, "argv", ["copy_scores.py", *paths, "--trials", str(trials)])
     with pytest.raises(SystemExit):
-        run_step(import_scores)
+        run_step(copy_scores)
     assert message in capsys.readouterr().err
     assert not (tmp_path / "x.own").exists()

@@ -20,9 +20,9 @@ from steps.make_decision_pack import make_decision_pack
 from steps.make_quality import make_quality
 from steps.make_trials import make_trials
 from steps.normalize_scores import normalize_scores
-from steps.score_backend import score_backend
+from steps.score_trials import score_trials
+from steps.train_backend import train_backend
 from steps.train_calibration import train_calibration
-from steps.train_plda import train_plda
 from steps.verify import verify
 from timbre.audio.effects import Sources, build_chain
 from timbre.audio.preprocess import preprocess_audio
@@ -103,7 +103,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         embed(write_data(folder / name, speakers, 5), FBANK, model)
     make_trials(folder / "dev")
     make_quality(folder / "dev", folder / "quality", folder / "dev" / "xvector.scp", nj=1)
-    train_plda(folder / "train" / "xvector.scp", folder / "train" / "utt2spk", folder / "backend", lda_dim=6)
+    (folder / "plda.yaml").write_text(
+        "transforms: [Mean, {class_path: Lda, init_args: {dim: 6}}, LengthNorm]\nmodel: TwoCovariancePlda\n"
+    )
+    train_backend(
+        folder / "train" / "xvector.scp", folder / "train" / "utt2spk", folder / "backend", folder / "plda.yaml"
+    )
     return folder
 
 
@@ -150,7 +155,7 @@ def test_it_scores_as_the_steps_do(place: Path, pack: Path, tmp_path: Path) -> N
     """Back-end, AS-norm, measures and calibration of the steps, and verify's log-likelihood ratio of the files."""
     dev, train = place / "dev", place / "train"
     trials, scp, cohort = dev / "trials", dev / "xvector.scp", train / "xvector.scp"
-    score_backend(trials, scp, scp, place / "backend", tmp_path / "dev.plda", nj=1)
+    score_trials(trials, scp, scp, tmp_path / "dev.plda", place / "backend", nj=1)
     normalize_scores(
         trials, tmp_path / "dev.plda", scp, scp, cohort, tmp_path / "dev.score", top_n=8,
         cohort_utt2spk=train / "utt2spk", backend_dir=place / "backend", nj=1,

@@ -14,7 +14,6 @@ from steps.agglomerative_cluster import agglomerative_cluster
 from steps.cluster_windows import cluster_windows
 from steps.extract_windows import extract_windows
 from steps.make_windows import make_windows
-from steps.plot_diarization import plot_diarization
 from steps.resegment_vbx import resegment_vbx
 from steps.score_dense import score_dense
 from steps.score_der import score_der
@@ -221,12 +220,12 @@ def test_timelines_are_written(sets: dict[str, Path], tmp_path: Path) -> None:
     truth = sets["test"] / "rttm"
     turns = read_rttm(truth)["test1"]
     write_rttm(tmp_path / "rttm", {"test1": [*turns[:-1], Turn(turns[-1].start, turns[-1].end, "nobody")]})
-    plot_diarization(truth, tmp_path / "rttm", tmp_path / "plots", ["test1"])
+    score_der(truth, tmp_path / "rttm", draws=0, plot_dir=tmp_path / "plots", plot_recordings=["test1"])
     svg = (tmp_path / "plots" / "test1.svg").read_text()
     assert (tmp_path / "plots" / "test1.png").stat().st_size > 5000
     assert all(f">{name}<" in svg for name in ("test-spk0", "nobody", "reference", "found"))
     with pytest.raises(DataError, match="no recording 'other'"):
-        plot_diarization(truth, truth, tmp_path, ["other"])
+        score_der(truth, truth, draws=0, plot_dir=tmp_path, plot_recordings=["other"])
 
 
 def test_tuning_on_the_test_set_is_refused(sets: dict[str, Path], tmp_path: Path) -> None:

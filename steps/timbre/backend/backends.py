@@ -91,6 +91,25 @@ class PldaScoring:
 
 
 @dataclass(frozen=True)
+class PldaOverrides:
+    """Options of PldaScoring that are to be others than the back-end says; None: as it says.
+
+    Args:
+        normalize_length: scale vectors in the space of the model to the length it expects of them
+        simple_length_normalization: scale them to the square root of the dimension instead
+        smoothing: add this much of the between-speaker covariance to the within-speaker one
+    """
+
+    normalize_length: bool | None = None
+    simple_length_normalization: bool | None = None
+    smoothing: float | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Those that are."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
 class PldaBackend:
     """Log-likelihood ratios of a PLDA model on projected vectors, as Kaldi's ivector-plda-scoring.
 
@@ -103,8 +122,8 @@ class PldaBackend:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path, options: PldaScoring | None = None) -> "PldaBackend":
-        """Reads FOLDER/{mean.vec,transform.mat,plda}; the first two may be missing. OPTIONS: None as FOLDER says."""
+    def read(cls, folder: Path) -> "PldaBackend":
+        """Reads FOLDER/{mean.vec,transform.mat,plda}; the first two may be missing."""
         settings = _read_settings(folder)
         # a folder of Kaldi's does not say, but Kaldi's recipes length-normalise
         projection = _read_projection(folder, settings, "sqrt_dim")
@@ -112,7 +131,7 @@ class PldaBackend:
             scoring = check(PldaScoring, settings.pop("scoring", {}), set())()
         except DataError as error:
             raise DataError(error.message, folder / _SETTINGS) from error
-        return cls(projection, Plda.read(folder / "plda"), options or scoring, settings)
+        return cls(projection, Plda.read(folder / "plda"), scoring, settings)
 
     def write(self, folder: Path) -> None:
         """Writes FOLDER/{mean.vec,transform.mat,plda} as Kaldi does, and what no file of Kaldi's says."""
@@ -147,18 +166,21 @@ class PldaBackend:
             raise DataError(error.message, error.path or side.path) from error
 
 
-def read_backend(folder: Path, plda: PldaScoring | None = None) -> Backend:
+def read_backend(folder: Path, plda: PldaOverrides = PldaOverrides()) -> Backend:
     """The back-end in FOLDER: PLDA where there is a plda, otherwise cosine of what mean.vec and transform.mat make.
 
     Args:
-        folder: what train_backend.py, train_plda.py or train_lda.py wrote, or Kaldi's mean.vec, transform.mat, plda
-        plda: options of scoring, for PLDA; None: as the folder says, otherwise the defaults
+        folder: what train_backend.py wrote, or Kaldi's mean.vec, transform.mat, plda
+        plda: options of scoring by PLDA that are to be others than FOLDER, or for want of it PldaScoring, says
 
     Raises:
-        DataError: there is no back-end in FOLDER
+        DataError: there is no back-end in FOLDER, or PLDA's options are given for another
     """
     if (folder / "plda").is_file():
-        return PldaBackend.read(folder, plda)
+        backend = PldaBackend.read(folder)
+        return replace(backend, options=replace(backend.options, **plda.given()))
+    if plda.given():
+        raise DataError("options of PLDA (--plda), but there is no plda in it", folder)
     if not any((folder / name).is_file() for name in (_SETTINGS, "mean.vec", "transform.mat")):
         raise DataError("no back-end: there is neither plda nor mean.vec nor transform.mat in it", folder)
     settings = _read_settings(folder)
@@ -166,6 +188,22 @@ def read_backend(folder: Path, plda: PldaScoring | None = None) -> Backend:
     if not isinstance(model, Mapping) or model.get("class_path") != "Cosine":
         raise DataError("its model is not there", folder / "plda")
     return CosineBackend(_read_projection(folder, settings, "unit"), settings)
+
+
+def backend_of(folder: Path | None, plda: PldaOverrides, mean: Path | None, transform: Path | None) -> Backend:
+    """The back-end that the options of a scoring script ask for: that in FOLDER, or cosine after MEAN and TRANSFORM.
+
+    Raises:
+        DataError: the options contradict each other, or what they name is not there
+    """
+    if folder is None:
+        if plda.given():
+            raise DataError("options of PLDA (--plda) need --backend-dir")
+        return CosineBackend.read(mean, transform)
+    if mean is not None or transform is not None:
+        option = "transform" if mean is None else "mean"
+        raise DataError(f"--{option} goes without --backend-dir, which has its own", folder)
+    return read_backend(folder, plda)
 
 
 def _write_projection(folder: Path, projection: Projection, settings: Mapping[str, Any]) -> None:

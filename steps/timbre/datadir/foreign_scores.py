@@ -1,4 +1,4 @@
-"""Score files of other toolkits: which column is what, by a header or by what stands in it. For import_scores.py.
+"""Score files of other toolkits: which column is what, by a header or by what stands in it. For copy_scores.py.
 
 Kaldi "enroll test score"; WeSpeaker and 3D-Speaker "enroll test score label"; SpeechBrain "enroll test label score";
 ESPnet "enroll*test score label"; NIST "modelid segmentid side LLR" with a header; scores and labels alone; CSV, TSV.
@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from timbre.datadir import trial_arrays
 from timbre.datadir.tables import BOM, split_blanks
 from timbre.datadir.trials import Trials
 from timbre.utils.errors import DataError
@@ -150,7 +151,31 @@ class ForeignScores:
         return rows
 
 
+def is_own_form(path: Path, trials: Trials) -> bool:
+    """Whether PATH is what `read_scores` reads, at millions of lines a second: a .npy, or "enroll test score" lines.
+
+    The first line tells, whose ids must be of TRIALS.
+    """
+    if trial_arrays.is_scores(path):
+        return True
+    try:
+        with path.open(encoding="utf-8") as file:
+            fields = split_blanks(file.readline().removesuffix("\n"))
+    except UnicodeDecodeError:
+        return False
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror or error}", path) from error
+    return (
+        len(fields) == 3
+        and _is_number(fields[2])
+        and fields[0] in set(trials.enroll_ids)
+        and fields[1] in set(trials.test_ids)
+    )
+
+
 def _lines(path: Path) -> list[str]:
+    if trial_arrays.is_scores(path):
+        raise DataError("no ids and no columns in it: give just the trial list whose order it is in (--trials)", path)
     try:
         return path.read_text(encoding="utf-8").removeprefix(BOM).replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError:

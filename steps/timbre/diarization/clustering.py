@@ -104,7 +104,7 @@ def read_scorer(scoring: Scoring, backend_dir: Path | None, target_energy: float
     """
     if scoring == "plda":
         if backend_dir is None:
-            raise DataError("PLDA needs --backend-dir, which steps/train_plda.py writes")
+            raise DataError("PLDA needs --backend-dir, which train_backend.py writes")
         backend = PldaBackend.read(backend_dir)
         return PldaScorer(backend.projection, backend.plda, target_energy)
     mean = None if backend_dir is None else backend_dir / "mean.vec"

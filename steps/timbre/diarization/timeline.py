@@ -1,4 +1,4 @@
-"""Who speaks when as a picture, the truth above what was found. Called by plot_diarization.py."""
+"""Who speaks when as a picture, the truth above what was found. Called by score_der.py."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -7,11 +7,29 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from timbre.datadir.rttm import Turn
+from timbre.datadir.rttm import Turn, Turns
 from timbre.evaluation.plots import COLORS, STYLE, save
+from timbre.utils.errors import DataError
 
 _EXTRA = "#b0b0b0"  # of speakers that are found and match none
 _WIDTH = 11.0  # inches
+
+
+def plot_timelines(
+    reference: Turns, hypothesis: Turns, out_dir: Path, recordings: Sequence[str] = (), path: Path | None = None
+) -> None:
+    """Writes OUT_DIR/<recording>.png and .svg of RECORDINGS, or of all of REFERENCE, which was read from PATH.
+
+    Raises:
+        DataError: REFERENCE does not have one of RECORDINGS
+    """
+    for recording in recordings:
+        if recording not in reference:
+            raise DataError(f"no recording '{recording}' in it", path)
+    for recording in recordings or reference:
+        name = recording.replace("/", "%2F")
+        paths = [out_dir / f"{name}{suffix}" for suffix in (".png", ".svg")]
+        plot_timeline(reference[recording], hypothesis.get(recording, []), paths, recording)
 
 
 def plot_timeline(

@@ -1,4 +1,4 @@
-"""Tippett and ECE plots: what log-likelihood ratios are worth. For plot_tippett.py, plot_ece.py and make_results.py."""
+"""Tippett and ECE plots: what log-likelihood ratios are worth. For plot_scores.py and make_results.py."""
 
 from collections.abc import Iterable
 from pathlib import Path
