@@ -27,6 +27,7 @@ stage_data() {
   done
   end_unit
   make_plan # now that the sets are known
+  save_plan
 }
 
 tables_of() { # ROOT: what tells that its sets are there

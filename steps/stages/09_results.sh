@@ -28,7 +28,7 @@ stage_results() {
     out "{output}/identification.json" with "top-n $top_n"; then
     while next_row; do
       steps/make_gallery.py "$data_dir" "$output" --known 0.5
-      steps/identify_probes.py "$output/enroll.spk2utt" "$output/probe.utt2spk" "$vectors" "$vectors" "$with" "$output" \
+      steps/identify_speakers.py "$output/enroll.spk2utt" "$output/probe.utt2spk" "$vectors" "$vectors" "$with" "$output" \
         --cohort-scp "$cohort" --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj"
     done 9< <(rows identify)
   fi

@@ -103,6 +103,7 @@ parse_options() { # ARGS OF run.sh; a true/false option alone means true
     esac
     shift
   done
+  given_settings=$(settings) # the plan fills in what was left open, in variables of the same names
 }
 
 print_help() { # [STAGE, by name or number]: all options by stage, or what one stage does and its options
@@ -157,7 +158,7 @@ plan_fields=(stage unit task set kind trials models data vectors from with outpu
 
 make_plan() { # again after stage 0, which makes the sets
   local line in_table=false text
-  text=$(settings | python -m timbre.recipe.plan) || exit 1
+  text=$(python -m timbre.recipe.plan <<< "$given_settings") || exit 1
   plan_rows=() roots=() says=()
   while IFS= read -r line; do
     if [ "$in_table" = true ]; then
@@ -241,13 +242,14 @@ start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves th
   flock -w 3 8 || die "$exp is in use by another run.sh (process $(tail -n 1 "$exp/.lock")); choose another --name or wait"
   echo $$ > "$exp/.lock"
   echo "$(date '+%F %T') ./run.sh$(printf ' %q' "$@")" >> "$exp/command"
-  settings > "$exp/settings.conf.tmp" && mv "$exp/settings.conf.tmp" "$exp/settings.conf"
+  echo "$given_settings" > "$exp/settings.conf.tmp" && mv "$exp/settings.conf.tmp" "$exp/settings.conf"
   local root lock
   for root in "${roots[@]}"; do # many runs may read one of data/ at once; one that writes to it does so alone
     exec {lock}>> "$root/.lock"
     flock -s -n "$lock" || { log "waiting for another run.sh that prepares $root" && flock -s "$lock"; }
     data_locks[$root]=$lock
   done
+  save_plan
 }
 
 lock_of() { # FOLDER: the descriptor of the lock of the directory of data/ that it lies in, if it lies in one
