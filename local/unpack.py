@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from local.download import CATALOGUE
 from timbre.corpora.archives import find_archives, read_checksums, unpack_all
+from timbre.corpora.openslr import known_checksums
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
 
@@ -13,7 +13,7 @@ def unpack(download_dir: Path, corpus_dir: Path, nested: bool = True) -> None:
     """Unpack every archive of DOWNLOAD_DIR (tar, tgz, zip, ...) into CORPUS_DIR.
 
     Archives in parts (vox1_dev_wav_partaa, ..., cn-celeb2_v2.tar.gzaa, ...) are read as one. Checksums are verified
-    where a list beside the archives (md5sum.txt, *.md5, *.sha256) or local/download.py knows them. Nothing is written
+    where a list beside the archives (md5sum.txt, *.md5, *.sha256) or download.py knows them. Nothing is written
     outside CORPUS_DIR. An interrupted run goes on with the archive that it was at; one that is unpacked already is
     passed over.
 
@@ -25,10 +25,7 @@ def unpack(download_dir: Path, corpus_dir: Path, nested: bool = True) -> None:
     archives = find_archives(download_dir)
     if not archives:
         raise DataError("no archive (.tar, .tgz, .tar.gz, .zip, ..., or parts of one) in it", download_dir)
-    known = {
-        name: checksum for resource in CATALOGUE.values() for name, checksum in resource.archives.items() if checksum
-    }
-    unpack_all(archives, corpus_dir, known | read_checksums(download_dir), nested)
+    unpack_all(archives, corpus_dir, known_checksums() | read_checksums(download_dir), nested)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,8 @@
 #!/usr/bin/env python3
 """Embeddings of the utterances of a data directory by a trained network."""
 
-import logging
 from pathlib import Path
 
-import numpy as np
-
-from timbre.datadir.ark import write_vectors
 from timbre.datadir.datadir import DataDir
 from timbre.feats.protocols import Protocol, frame_shift_of, read_pieces
 from timbre.feats.utterances import check_failures, list_utterances
@@ -50,33 +46,19 @@ def extract_embeddings(
         allow_missing: go on, without them, when at most this many utterances have no embedding
         nj: threads that read and normalise features ahead of the network
     """
-    from timbre.embedding.extract import (
-        ExtractOptions,
-        device_named,
-        extract_embeddings,
-    )  # torch takes seconds: not for --help
+    from timbre.embedding import extract  # torch takes seconds: not for --help
     from timbre.nnet.model import load_model
 
-    options = ExtractOptions(batch_frames, max_frames, bf16, overlap)
-    network, normalization = load_model(model_dir, device_named(device))
+    options = extract.ExtractOptions(batch_frames, max_frames, bf16, overlap)
+    network, normalization = load_model(model_dir, extract.device_named(device))
     pieces = Protocol.named(protocol)
     data = DataDir.read(data_dir, need_speakers=False)
     utterances = list_utterances(data, normalization)
     reading = read_pieces(utterances, nj, pieces, frame_shift_of(data))
-    result = extract_embeddings(network, reading, options, total=len(utterances) * pieces.num_pieces)
-    if result.repeated:
-        count, shortest = len(result.repeated), network.min_frames
-        logging.warning("%d utterances shorter than %d frames, repeated: %s", count, shortest, _some(result.repeated))
-    if result.windowed:
-        count = len(result.windowed)
-        logging.info("%d utterances longer than %d frames, in windows: %s", count, max_frames, _some(result.windowed))
+    result = extract.extract_embeddings(network, reading, options, total=len(utterances) * pieces.num_pieces)
+    result.log_lengths(network.min_frames, max_frames)
     check_failures(result.failures, allow_missing, len(utterances), "embedding")
-    ids = sorted(result.vectors)
-    write_vectors(out_stem, ids, np.stack([result.vectors[utt] for utt in ids]))
-
-
-def _some(utts: list[str]) -> str:
-    return " ".join(utts[:10]) + (" ..." if len(utts) > 10 else "")
+    result.write(out_stem)
 
 
 if __name__ == "__main__":

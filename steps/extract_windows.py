@@ -4,9 +4,6 @@
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from timbre.datadir.ark import write_vectors
 from timbre.datadir.datadir import DataDir
 from timbre.diarization.recordings import frame_shift
 from timbre.feats.utterances import check_failures
@@ -51,8 +48,7 @@ def extract_windows(
     windows = read_windows(data, segments, normalization, frame_shift(data), cmn, voiced_only)
     result = extract_embeddings(network, windows, ExtractOptions(batch_frames, bf16=bf16), total=len(segments))
     check_failures(result.failures, allow_missing, len(segments), "embedding")
-    ids = sorted(result.vectors)
-    write_vectors(out_stem, ids, np.stack([result.vectors[name] for name in ids]))
+    result.write(out_stem)
 
 
 if __name__ == "__main__":

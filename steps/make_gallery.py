@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A gallery of enrolled speakers, and probes, out of a data directory, for identify_speakers.py."""
+"""A gallery of enrolled speakers, and probes, out of a data directory, for identify_probes.py."""
 
 import logging
 from pathlib import Path

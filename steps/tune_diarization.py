@@ -2,17 +2,13 @@
 """Thresholds of diarization, chosen on a development set."""
 
 import logging
-from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
-from timbre.datadir.datadir import DataDir
-from timbre.datadir.rttm import read_rttm, read_uem
 from timbre.diarization.ahc import AhcOptions
 from timbre.diarization.spectral import SpectralOptions
 from timbre.diarization.vbx import VbxOptions
 from timbre.utils.cli import run_step
-from timbre.utils.errors import DataError
 
 
 def tune_diarization(
@@ -60,34 +56,17 @@ def tune_diarization(
         skip_overlap: leave out where several speakers speak
         nj: number of jobs
     """
-    from timbre.backend.backends import PldaBackend
     from timbre.diarization import tuning
-    from timbre.diarization.clustering import Resegmenter, read_labels, read_recordings, read_scorer
-    from timbre.diarization.der import DerOptions, check_apart
+    from timbre.diarization.der import DerOptions
 
-    truth = read_rttm(reference)
-    check_apart(truth, read_rttm(test_reference))
     options: tuning.Options = ahc if method == "ahc" else spectral if method == "spectral" else vbx
-    known = {one.name for one in fields(options)}
-    if not values or not values.keys() <= known:
-        raise DataError(f"values must name options of {method} to vary, of {', '.join(sorted(known))}")
-    windows = DataDir.read(windows_dir)
-    spans = None if uem is None else read_uem(uem)
-    scored = DerOptions(collar, skip_overlap)
-    development = tuning.Development(read_recordings(windows, xvectors), windows.segments, truth, spans, scored)
     candidates = tuning.grid(options, values)
-    if method == "vbx":
-        if labels is None or backend_dir is None:
-            raise DataError("vbx needs --labels and --backend-dir")
-        resegmenter = Resegmenter(PldaBackend.read(backend_dir), vbx)
-        trials = tuning.tune_vbx(development, read_labels(labels, windows.segments), resegmenter, candidates, nj)
-    else:
-        scorer = read_scorer(scoring, backend_dir, target_energy)
-        trials = tuning.tune_clustering(development, scorer, candidates, nj)
+    scored = DerOptions(collar, skip_overlap)
+    development = tuning.Development.read(windows_dir, xvectors, reference, test_reference, uem, scored)
+    trials = tuning.tune(development, candidates, scoring, backend_dir, target_energy, labels, nj)
     place = tuning.best(trials)
     tuning.write_tuning(out_dir, method, trials, candidates[place][1])
-    chosen = ", ".join(f"{name} {value:g}" for name, value in trials[place].values.items())
-    logging.info("%s: %s: DER %.2f %% on the development set", out_dir, chosen, 100 * trials[place].errors.der)
+    logging.info("%s: %s on the development set", out_dir, trials[place])
 
 
 if __name__ == "__main__":

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steps.identify_speakers import identify_speakers
+from steps.identify_probes import identify_probes
 from steps.make_gallery import make_gallery
 from timbre.backend.backends import CosineBackend, PldaBackend
 from timbre.backend.plda import Plda
 from timbre.backend.vectors import Projection, Side, Vectors
 from timbre.datadir.ark import write_vectors
 from timbre.datadir.tables import read_lists, read_table, write_table
-from timbre.decision import identification
+from timbre.decision import gallery_search
 from timbre.decision.faiss_search import faiss_search
-from timbre.decision.identification import Matches, search
+from timbre.decision.gallery_search import Matches, search
 from timbre.decision.pack import Scorer
 from timbre.evaluation.identification_rates import measure
 from timbre.utils.errors import DataError
@@ -47,11 +47,11 @@ def side(vectors: Vectors, name: str, num_utts: np.ndarray | None = None) -> Sid
 @pytest.mark.parametrize("cohort", [False, True], ids=["raw", "asnorm"])
 @pytest.mark.parametrize("name", BACKENDS)
 def test_the_best_of_all_scores(name: str, cohort: bool, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identification, "_TILE", tile)
+    monkeypatch.setattr(gallery_search, "_TILE", tile)
     gallery, probes = side(draw(40, 0), "g", 1 + np.arange(40) % 3), side(draw(90, 1), "p")
     scorer = Scorer(BACKENDS[name], side(draw(30, 2), "c") if cohort else None, 10)
     truth = np.arange(90) % 45
-    truth[truth >= 40] = identification.UNKNOWN
+    truth[truth >= 40] = gallery_search.UNKNOWN
     found = search(scorer, gallery, probes, 6, truth, nj=2)
     pairs = np.repeat(np.arange(40), 90), np.tile(np.arange(90), 40)
     matrix = scorer.pairs(gallery, probes, *pairs).reshape(40, 90).T
@@ -68,7 +68,7 @@ def test_the_best_of_all_scores(name: str, cohort: bool, tile: int, monkeypatch:
 @pytest.mark.parametrize("name", BACKENDS)
 def test_equal_scores_are_no_skill(name: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten entries with the same vector: the true one has rank 10, whichever of them it is."""
-    monkeypatch.setattr(identification, "_TILE", tile)
+    monkeypatch.setattr(gallery_search, "_TILE", tile)
     probes = side(draw(10, 3), "p")
     same = np.repeat(draw(1, 4), 10, axis=0)
     found = search(Scorer(BACKENDS[name]), side(same, "g"), probes, 3, np.arange(10))
@@ -156,7 +156,7 @@ def test_the_steps(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not enrolled & probes.keys() and len(probes) == 120 - 24
     x = corpus / "x.scp"
     words = (tmp_path / "gallery" / "enroll.spk2utt", tmp_path / "gallery" / "utt2spk", x, x, tmp_path / "cosine")
-    identify_speakers(*words, tmp_path / "out", top_k=3, draws=50, nj=1)
+    identify_probes(*words, tmp_path / "out", top_k=3, draws=50, nj=1)
     result = json.loads((tmp_path / "out" / "identification.json").read_text())
     assert (result["gallery"], result["probes"], result["strangers"]) == (12, 48, 48)
     lines = [line.split() for line in (tmp_path / "out" / "matches").read_text().splitlines()]
@@ -178,7 +178,7 @@ def test_bad_input(corpus: Path, tmp_path: Path) -> None:
 
     def refused(message: str, spk2utt: Path = lists, utt2spk: Path = probes, **more: str) -> None:
         with pytest.raises(DataError, match=message):
-            identify_speakers(spk2utt, utt2spk, x, x, tmp_path / "cosine", tmp_path / "out", draws=5, **more)
+            identify_probes(spk2utt, utt2spk, x, x, tmp_path / "cosine", tmp_path / "out", draws=5, **more)
         assert not (tmp_path / "out").exists()
 
     refused(r"utt2spk: 's\d\d-\d' is in the gallery too \(40 of 120 probes\)", utt2spk=corpus / "utt2spk")

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from timbre.backend.vectors import Embeddings, Side
 from timbre.datadir.ark import write_vectors
 from timbre.datadir.tables import check_id, read_lists, read_numbers, read_table, write_lists, write_table
-from timbre.decision.identification import search
+from timbre.decision.gallery_search import search
 from timbre.decision.pack import MEASURES, DecisionPack
 from timbre.embedding.embedder import Embedded
 from timbre.evaluation.metrics import Floats

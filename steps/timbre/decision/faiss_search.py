@@ -11,7 +11,7 @@ import numpy as np
 
 from timbre.backend.scoring import score_pairs
 from timbre.backend.vectors import Side
-from timbre.decision.identification import Matches, search
+from timbre.decision.gallery_search import Matches, search
 from timbre.decision.pack import Scorer
 from timbre.evaluation.metrics import Ints
 from timbre.utils.errors import DataError

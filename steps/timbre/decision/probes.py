@@ -1,4 +1,4 @@
-"""Identification of the probes of a list: gallery, search, matches. Called by identify_speakers.py."""
+"""Identification of the probes of a list: gallery, search, matches. Called by identify_probes.py."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from timbre.backend.score_norm import read_cohort
 from timbre.backend.vectors import Embeddings, Ints, Side
 from timbre.datadir.tables import read_lists
 from timbre.decision.faiss_search import faiss_search, has_faiss
-from timbre.decision.identification import UNKNOWN, Matches, search
+from timbre.decision.gallery_search import UNKNOWN, Matches, search
 from timbre.decision.pack import Scorer
-from timbre.evaluation.identification_rates import Identification, measure
+from timbre.evaluation.identification_rates import IdentificationRates, measure
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
@@ -55,7 +55,7 @@ class Identified:
     speakers: Sequence[str]
     matches: Matches
 
-    def measure(self, num_draws: int = 1000, seed: int = 0) -> Identification:
+    def measure(self, num_draws: int = 1000, seed: int = 0) -> IdentificationRates:
         """Rates with intervals over draws of speakers.
 
         Raises:
@@ -86,7 +86,7 @@ def identify(
     how: Literal["auto", "exact", "faiss"],
     nj: int,
 ) -> Identified:
-    """Searches GALLERY for every probe; see identify_speakers.py.
+    """Searches GALLERY for every probe; see identify_probes.py.
 
     Raises:
         DataError: a probe has no vector or is an utterance of the gallery, or what is asked for does not go together

@@ -1,17 +1,29 @@
 """Thresholds chosen where the diarization error rate of a development set is lowest. Called by tune_diarization.py."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 
 import yaml
 
-from timbre.datadir.datadir import Segment
-from timbre.datadir.rttm import Spans, Turns
+from timbre.backend.backends import PldaBackend
+from timbre.datadir.datadir import DataDir, Segment
+from timbre.datadir.rttm import Spans, Turns, read_rttm, read_uem
 from timbre.diarization.ahc import AhcOptions
-from timbre.diarization.clustering import Clusterer, Labels, Recording, Resegmenter, cluster_all, resegment_all
-from timbre.diarization.der import DerOptions, Errors, measure, pool
+from timbre.diarization.clustering import (
+    Clusterer,
+    Labels,
+    Recording,
+    Resegmenter,
+    Scoring,
+    cluster_all,
+    read_labels,
+    read_recordings,
+    read_scorer,
+    resegment_all,
+)
+from timbre.diarization.der import DerOptions, Errors, check_apart, measure, pool
 from timbre.diarization.spectral import SpectralOptions
 from timbre.diarization.vbx import VbxOptions
 from timbre.diarization.window_scores import CosineScorer, PldaScorer
@@ -20,6 +32,8 @@ from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
 Options = AhcOptions | SpectralOptions | VbxOptions
+Candidates = Sequence[tuple[dict[str, float], Options]]
+_NAMES = {AhcOptions: "ahc", SpectralOptions: "spectral", VbxOptions: "vbx"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,21 @@ class Development:
     reference: Turns
     uem: Spans | None
     scored: DerOptions
+
+    @classmethod
+    def read(
+        cls, windows_dir: Path, xvectors: Path, reference: Path, test: Path, uem: Path | None, scored: DerOptions
+    ) -> "Development":
+        """Windows with their XVECTORS and REFERENCE, an RTTM file that has nobody in common with that of the TEST set.
+
+        Raises:
+            DataError: it has
+        """
+        truth = read_rttm(reference)
+        check_apart(truth, read_rttm(test))
+        windows = DataDir.read(windows_dir)
+        spans = None if uem is None else read_uem(uem)
+        return cls(read_recordings(windows, xvectors), windows.segments, truth, spans, scored)
 
     def errors(self, labels: Labels) -> Errors:
         """Error rates of LABELS; no intervals."""
@@ -45,13 +74,20 @@ class Trial:
     values: dict[str, float]
     errors: Errors
 
+    def __str__(self) -> str:
+        chosen = ", ".join(f"{name} {value:g}" for name, value in self.values.items())
+        return f"{chosen}: DER {100 * self.errors.der:.2f} %"
+
 
 def grid(options: Options, values: Mapping[str, Sequence[float]]) -> list[tuple[dict[str, float], Options]]:
     """OPTIONS with every combination of VALUES, lists by name of an option.
 
     Raises:
-        DataError: a list is empty, or has a fraction where a whole number is wanted
+        DataError: no such option; a list is empty, or has a fraction where a whole number is wanted
     """
+    known = sorted(one.name for one in fields(options))
+    if not values or not values.keys() <= set(known):
+        raise DataError(f"values must name options of {_NAMES[type(options)]} to vary, of {', '.join(known)}")
     whole = {name for name in values if isinstance(getattr(options, name), int)}
     for name, listed in values.items():
         if not listed or (name in whole and not all(float(value).is_integer() for value in listed)):
@@ -64,7 +100,7 @@ def grid(options: Options, values: Mapping[str, Sequence[float]]) -> list[tuple[
 def tune_clustering(
     development: Development,
     scorer: CosineScorer | PldaScorer,
-    candidates: Sequence[tuple[dict[str, float], Options]],
+    candidates: Candidates,
     nj: int,
 ) -> list[Trial]:
     """Error rates of the clustering with each of CANDIDATES."""
@@ -80,7 +116,7 @@ def tune_vbx(
     development: Development,
     first: Labels,
     resegmenter: Resegmenter,
-    candidates: Sequence[tuple[dict[str, float], Options]],
+    candidates: Candidates,
     nj: int,
 ) -> list[Trial]:
     """Error rates of VBx from FIRST on with each of CANDIDATES."""
@@ -90,6 +126,29 @@ def tune_vbx(
         return resegment_all(development.recordings, first, replace(resegmenter, options=options), nj)
 
     return _try_all(development, candidates, labels)
+
+
+def tune(
+    development: Development,
+    candidates: Candidates,
+    scoring: Scoring,
+    backend_dir: Path | None,
+    target_energy: float,
+    labels: Path | None,
+    nj: int,
+) -> list[Trial]:
+    """Error rates with each of CANDIDATES; the rest as the options of tune_diarization.py.
+
+    Raises:
+        DataError: what is asked for does not go together
+    """
+    first = candidates[0][1]
+    if not isinstance(first, VbxOptions):
+        return tune_clustering(development, read_scorer(scoring, backend_dir, target_energy), candidates, nj)
+    if labels is None or backend_dir is None:
+        raise DataError("vbx needs --labels and --backend-dir")
+    resegmenter = Resegmenter(PldaBackend.read(backend_dir), first)
+    return tune_vbx(development, read_labels(labels, development.segments), resegmenter, candidates, nj)
 
 
 def best(trials: Sequence[Trial]) -> int:
@@ -116,7 +175,7 @@ def write_tuning(out_dir: Path, name: str, trials: Sequence[Trial], chosen: Opti
 
 def _try_all(
     development: Development,
-    candidates: Sequence[tuple[dict[str, float], Options]],
+    candidates: Candidates,
     labels: Callable[[Options], Labels],
 ) -> list[Trial]:
     return [Trial(values, development.errors(labels(options))) for values, options in candidates]

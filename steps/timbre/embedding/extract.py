@@ -1,8 +1,10 @@
 """Embeddings of many utterances: batches of like lengths, padded and masked; steps/extract_embeddings.py calls it."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import numpy as np
@@ -11,8 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from timbre.datadir.ark import write_vectors
 from timbre.nnet.network import SpeakerNetwork
 from timbre.utils.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -67,6 +72,24 @@ class Extraction:
     failures: dict[str, str] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     windowed: list[str] = field(default_factory=list)
+
+    def log_lengths(self, shortest: int, longest: int) -> None:
+        """Tells which utterances were shorter than SHORTEST frames, or longer than LONGEST."""
+        if self.repeated:
+            count = len(self.repeated)
+            logger.warning("%d utterances shorter than %d frames, repeated: %s", count, shortest, _some(self.repeated))
+        if self.windowed:
+            count = len(self.windowed)
+            logger.info("%d utterances longer than %d frames, in windows: %s", count, longest, _some(self.windowed))
+
+    def write(self, out_stem: Path) -> None:
+        """Writes the vectors, sorted, to OUT_STEM.ark and OUT_STEM.scp."""
+        ids = sorted(self.vectors)
+        write_vectors(out_stem, ids, np.stack([self.vectors[utt] for utt in ids]))
+
+
+def _some(utts: list[str]) -> str:
+    return " ".join(utts[:10]) + (" ..." if len(utts) > 10 else "")
 
 
 def device_named(name: str) -> torch.device:

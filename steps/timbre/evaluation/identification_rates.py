@@ -1,6 +1,6 @@
 """How often the right one of a gallery is found: rank curve, and detection and identification rate of an open set.
 
-Called by identify_speakers.py. Intervals are by drawing speakers of the probes anew; the gallery stays as it is.
+Called by identify_probes.py. Intervals are by drawing speakers of the probes anew; the gallery stays as it is.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class OpenSet:
 
 
 @dataclass(frozen=True)
-class Identification:
+class IdentificationRates:
     """top: rank -> (share of probes whose true entry has that rank or better, 95 % interval); curve: (R,) that share
     by rank from 1; open_set: empty where no probe is a stranger."""
 
@@ -71,7 +71,7 @@ def measure(
     rates: Sequence[float] = RATES,
     num_draws: int = 1000,
     seed: int = 0,
-) -> Identification:
+) -> IdentificationRates:
     """Rates of probes, and their intervals over NUM_DRAWS draws of speakers.
 
     Args:
@@ -111,7 +111,7 @@ def measure(
         if len(strangers_best)
     ]
     curve = np.cumsum(histogram) / len(ranks)
-    return Identification(gallery, len(ranks), len(strangers_best), top, curve, open_set)
+    return IdentificationRates(gallery, len(ranks), len(strangers_best), top, curve, open_set)
 
 
 def _threshold(scores: Floats, weights: Floats, rate: float) -> float:

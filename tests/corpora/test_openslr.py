@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from test_archives import tar
 
-from local import download as front
-from local.download import Resource, download, fetch
+from local.download import download
+from timbre.corpora.openslr import CATALOGUE, Resource, fetch
 from timbre.utils.errors import DataError
 
 DATA = tar({"LibriSpeech/SPEAKERS.TXT": bytes(range(256)) * 2000})
@@ -139,7 +139,7 @@ def test_a_part_of_another_file_is_thrown_away(server: Server, tmp_path: Path) -
 def test_a_truncated_file_without_checksum_or_length_is_found_when_it_is_unpacked(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(front.CATALOGUE, "musan", Resource(17, "CC BY 4.0", {"musan.tar.gz": None}))
+    monkeypatch.setitem(CATALOGUE, "musan", Resource(17, "CC BY 4.0", {"musan.tar.gz": None}))
     server.data, server.length = DATA[:-100], False
     with pytest.raises(DataError, match=r"musan\.tar\.gz: cut short or damaged"):
         download("musan", tmp_path, mirror=server.url, wait=0)
@@ -165,7 +165,7 @@ def test_a_corpus_is_fetched_from_a_mirror_and_unpacked(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resource = Resource(31, "CC BY 4.0", {"a.tar.gz": MD5, "b.tar.gz": MD5})
-    monkeypatch.setitem(front.CATALOGUE, "mini_librispeech", resource)
+    monkeypatch.setitem(CATALOGUE, "mini_librispeech", resource)
     server.stops = [1000]
     download("mini_librispeech", tmp_path, ["a.tar.gz"], mirror=f"{server.url}/resources/", wait=0)
     assert (tmp_path / "LibriSpeech" / "SPEAKERS.TXT").read_bytes() == bytes(range(256)) * 2000
@@ -178,7 +178,7 @@ def test_a_corpus_is_fetched_from_a_mirror_and_unpacked(
 
 
 def test_the_catalogue_has_well_formed_checksums() -> None:
-    for resource in front.CATALOGUE.values():
+    for resource in CATALOGUE.values():
         for name, checksum in resource.archives.items():
             assert re.fullmatch(r"[\w.-]+\.(tar\.gz|tgz|zip)", name)
             assert checksum is None or re.fullmatch(r"[0-9a-f]{32}", checksum)

@@ -9,7 +9,7 @@ from timbre.datadir.tables import read_table
 from timbre.utils.cli import run_step
 
 
-def identify_speakers(
+def identify_probes(
     enroll_spk2utt: Path,
     probe_utt2spk: Path,
     enroll_scp: Path,
@@ -65,4 +65,4 @@ def identify_speakers(
 
 
 if __name__ == "__main__":
-    run_step(identify_speakers)
+    run_step(identify_probes)

@@ -1,6 +1,7 @@
 """Who of a gallery is it? The best entries of every probe, by products of matrices in blocks of bounded memory.
 
-Called by identify_speakers.py and identify.py; approximate search of very large galleries is in faiss_search.py.
+A gallery is who is enrolled, a probe an utterance to identify. Called for identify_probes.py (many, of embeddings:
+probes.py) and identify.py (one, of audio: audio_gallery.py); approximate search is in faiss_search.py.
 """
 
 from dataclasses import dataclass, replace
