@@ -7,10 +7,9 @@ from pathlib import Path
 from timbre.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
 from timbre.datadir.contents import ORIGINALS, Contents
 from timbre.datadir.datadir import DataDir
-from timbre.datadir.tables import read_ids, read_numbers
 from timbre.datadir.trials import write_trials
+from timbre.feats.protocols import utterance_seconds
 from timbre.utils.cli import run_step
-from timbre.utils.errors import DataError
 
 
 def make_calibration_trials(
@@ -18,45 +17,35 @@ def make_calibration_trials(
     out_dir: Path,
     egs_dir: Path | None = None,
     spk_list: Path | None = None,
+    model_dir: Path | None = None,
     within: list[str] = [],  # noqa: B006 (shown as the default)
     draw: CalibrationDraw = CalibrationDraw(),
 ) -> None:
-    """Write OUT_DIR, a data directory with trials, of the speakers that EGS_DIR keeps out of training, or of SPK_LIST.
+    """Write OUT_DIR, a data directory with trials, of speakers that the network was not trained on.
 
     In the trials is one of an utterance and its copies (utt2uniq). The back-end must not know these speakers either:
     train it on what steps/filter_scp.py --exclude leaves.
 
     Args:
-        data_dir: training data directory, with utt2dur
+        data_dir: training data directory, with utt2dur or utt2num_frames
         out_dir: the new data directory
         egs_dir: training examples: their num_valid_speakers speakers were kept for trials
         spk_list: instead, the speakers in this file, one a line
+        model_dir: instead, speakers that this model was not trained on: as many as training would keep out (5 %, but at
+            least 20 and at most 300, and never more than a tenth of all), drawn by the seed
         within: tables of DATA_DIR, as [spk2gender,utt2session]: both sides of every trial have the same label. Say in
             which group the hard trials are, such as the corpus where several are mixed: easy nontargets make
             log-likelihood ratios that promise too much
         draw: how many trials, and how they are drawn
     """
-    from timbre.egs.egs_format import Manifest
+    from timbre.egs.held_out import held_out_speakers
 
     data = DataDir.read(data_dir)
-    if (egs_dir is None) == (spk_list is None):
-        raise DataError("give either --egs-dir or --spk-list")
-    speakers = set(Manifest.read(egs_dir).valid_speakers if egs_dir else read_ids(spk_list or ""))
-    if len(speakers) < 2:
-        raise DataError(
-            f"{len(speakers)} speakers cannot make trials: num_valid_speakers of the egs", egs_dir or spk_list
-        )
-    known = set(data.utt2spk.values())
-    if unknown := sorted(speakers - known):
-        raise DataError(f"no speaker '{unknown[0]}' ({len(unknown)} of {len(speakers)})", data_dir / "utt2spk")
+    speakers = held_out_speakers(data, egs_dir, spk_list, model_dir, draw.seed)
     originals = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
     held = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}
     utt2spk = without_copies(held, originals)
-    seconds = read_numbers(data_dir / "utt2dur")
-    if missing := [utt for utt in utt2spk if utt not in seconds]:
-        raise DataError(
-            f"no length of '{missing[0]}' ({len(missing)} of {len(utt2spk)} utterances)", data_dir / "utt2dur"
-        )
+    seconds = utterance_seconds(data, utt2spk)
     labels = []
     for name in within:
         table = data.table(name)

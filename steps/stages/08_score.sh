@@ -8,9 +8,14 @@ option top-n 300 "number: cohort scores that AS-norm keeps"
 stage_score() {
   local models_of inputs=()
   [ "$has_train" = false ] || inputs=("$backend/backend.yaml" "$backend/statistics/transform.mat")
+  if [ "$has_trials$calibrate" = falsefalse ]; then
+    log "stage 8 score: the evaluation sets have no trial lists"
+    return 0
+  fi
   if unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
     out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate"; then
     rm -rf "$exp/scores" "$calibration/scores"
+    mkdir "$exp/scores"
     while next_row; do
       models_of=(${models:+--enroll-spk2utt "$models"})
       case "$task" in

@@ -6,6 +6,7 @@
 option identify false "true/false: identification as well: half of the speakers of each evaluation set are a gallery, the others strangers"
 
 stage_results() {
+  [ "$has_trials" = true ] || return 0
   if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html"; then
     rm -rf "$exp/analysis"
     while next_row; do
@@ -28,7 +29,7 @@ stage_results() {
     out "{output}/identification.json" with "top-n $top_n"; then
     while next_row; do
       steps/make_gallery.py "$data_dir" "$output" --known 0.5
-      steps/identify_speakers.py "$output/enroll.spk2utt" "$output/probe.utt2spk" "$vectors" "$vectors" "$with" "$output" \
+      steps/identify_probes.py "$output/enroll.spk2utt" "$output/utt2spk" "$vectors" "$vectors" "$with" "$output" \
         --cohort-scp "$cohort" --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj"
     done 9< <(rows identify)
   fi

@@ -125,7 +125,7 @@ def test_bad_input(
         (train / "utt2dur").write_text(lengths)
     with pytest.raises(DataError, match=message):
         make_calibration_trials(train, tmp_path / "out", spk_list=tmp_path / "held", within=within)
-    with pytest.raises(DataError, match="give either --egs-dir or --spk-list"):
+    with pytest.raises(DataError, match="give one of --egs-dir, --spk-list and --model-dir"):
         make_calibration_trials(train, tmp_path / "out")
     with pytest.raises(DataError, match="not an egs directory"):
         make_calibration_trials(train, tmp_path / "out", egs_dir=train)

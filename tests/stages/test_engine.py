@@ -11,38 +11,62 @@ import pytest
 RECIPE = """
 set -euo pipefail
 . {root}/steps/stages/engine.sh
-# Options: of this toy
-letter=a      # the letter
-number=3      # number: how many
-folder=exp    # where
-quick=false   # true/false: hurry
-name=toy      # name of the run
-stage=0       # number: first
-stop_stage=9  # number: last
-force=false   # true/false: again
-plan=false    # true/false: say
-# End of options
-print_help() {{ echo "Usage: toy"; print_options; }}
-declare_options toy.sh
+option letter a "the letter"
+option number 3 "number: how many"
+option folder exp "where"
+option paper "" "file: to write on"
+option name toy "name of the run"
+option stage 0 "number: first"
+option stop-stage 9 "number: last"
+option force false "true/false: again"
+option plan false "true/false: say"
+usage() {{ echo "Usage: toy"; }}
+recipe make join
 parse_options "$@"
-exp=$folder/$name data=data sets="x y"
+check_files
+make_plan() {{ # instead of that of timbre.recipe
+  exp=$folder/$name data=data roots=(data) says=()
+  mapfile -t plan_rows < <(for set in x y; do printf '0\\tmake\\tmake\\t%s\\t-\\t-\\t-\\t-\\t-\\tsource\\t-\\tdata/%s\\n' $set $set; done)
+}}
+make_plan
 start_run "$@"
-if stage 0 make "$data" in source out "$data/{{set}}/file" with "letter $letter"; then
-  for set in $sets; do mkdir -p "$data/$set"; echo "$letter" > "$data/$set/file"; done
-fi
-if stage 1 join "$exp" in "$data/{{set}}/file" out "$exp/joined"; then
-  cat "$data"/*/file > "$exp/joined"
-  [ "$letter" != f ] || false
-  [ "$letter" != s ] || sleep 30
-  echo "to the log"
-fi
-end_stage
+for stage_name in "${{stage_names[@]}}"; do run_stage "$stage_name"; done
+"""
+MAKE = """# shellcheck shell=bash
+# Stage 0, make: writes the letter.
+# It does nothing else.
+
+option quick false "true/false: hurry"
+
+stage_make() {
+  if unit make "$data" in "{from}" out "{output}/file" with "letter $letter"; then
+    while next_row; do
+      mkdir -p "$output"
+      echo "$letter" > "$output/file"
+    done 9< <(rows make)
+  fi
+}
+"""
+JOIN = """# shellcheck shell=bash
+# Stage 1, join: puts the letters together.
+
+stage_join() {
+  if unit join "$exp" in "$data/x/file" "$data/y/file" out "$exp/joined"; then
+    cat "$data"/*/file > "$exp/joined"
+    [ "$letter" != f ] || false
+    [ "$letter" != s ] || sleep 30
+    echo "to the log"
+  fi
+}
 """
 
 
 @pytest.fixture
 def toy(root: Path, tmp_path: Path):
     (tmp_path / "toy.sh").write_text(RECIPE.format(root=root))
+    (tmp_path / "steps" / "stages").mkdir(parents=True)
+    (tmp_path / "steps" / "stages" / "00_make.sh").write_text(MAKE)
+    (tmp_path / "steps" / "stages" / "01_join.sh").write_text(JOIN)
     (tmp_path / "source").write_text("1")
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -79,7 +103,7 @@ def test_plan_changes_nothing(toy, tmp_path: Path) -> None:
         "stage 0 make: would run (data/x/file does not exist)",
         "stage 1 join: would run (data/x/file would be made again)",
     ]
-    assert sorted(os.listdir(tmp_path)) == ["source", "toy.sh"]
+    assert sorted(os.listdir(tmp_path)) == ["source", "steps", "toy.sh"]
     toy()
     assert stages(toy("--plan", "--letter", "c")) == [
         "stage 0 make: would run (options changed: letter a, letter c)",
@@ -130,6 +154,7 @@ def test_missing_input_and_force(toy, tmp_path: Path) -> None:
         (["stray"], "'stray' is not an option"),
         (["--config", "absent.conf"], "absent.conf: no such file"),
         (["--config", "bad.conf"], "bad.conf:2: unknown option 'lettre'"),
+        (["--paper", "absent.txt"], "absent.txt: no such file"),
         (["--config", "evil.conf"], "evil.conf:1: expected some-option=value"),
     ],
 )
@@ -153,9 +178,43 @@ def test_config_sets_and_command_line_wins(toy, tmp_path: Path) -> None:
     assert stages(again) == ["stage 0 make: up to date", "stage 1 join: up to date"]
 
 
-def test_help_lists_every_option_with_its_default(toy) -> None:
+def test_help_lists_options_by_stage_with_their_defaults(toy) -> None:
     text = toy("--help").stdout
-    assert "--letter         the letter [a]" in text and "--name           name of the run [toy]" in text
+    assert text.startswith("Usage: toy") and "  --letter             the letter [a]" in text
+    assert "stage 0, make:\n  --quick              hurry [false]\n\nstage 1, join:\n" in text
+
+
+@pytest.mark.parametrize("name", ["make", "0"])
+def test_help_of_one_stage_says_what_it_does(toy, name: str) -> None:
+    text = toy("--help", name).stdout
+    assert text == (
+        "Stage 0, make: writes the letter.\nIt does nothing else.\n\n  --quick              hurry [false]\n"
+    )
+    assert "--help mak: the stages are make join" in toy("--help", "mak").stderr
+
+
+def test_plan_is_kept_as_a_table(toy, tmp_path: Path) -> None:
+    toy()
+    lines = (tmp_path / "exp/toy/plan.tsv").read_text().splitlines()
+    assert lines[0].split("\t")[:4] == ["stage", "unit", "task", "set"]
+    assert [line.split("\t")[11] for line in lines[1:]] == ["data/x", "data/y"]
+
+
+def test_runs_that_read_data_go_side_by_side_and_one_that_writes_waits(toy, tmp_path: Path) -> None:
+    toy("--stop-stage", "0")
+    command = ["bash", "toy.sh", "--letter", "s", "--name", "slow"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "exp/slow/joined").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    reader = toy("--letter", "s", "--name", "reader", "--stop-stage", "0")  # nothing to write
+    assert stages(reader) == ["stage 0 make: up to date"]
+    writer = subprocess.Popen(["bash", "toy.sh", "--name", "writer"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None and "waiting for other runs that use data" in writer.stdout.readline()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "stage 1 join: done" in writer.communicate(timeout=30)[0]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

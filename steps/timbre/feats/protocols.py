@@ -4,7 +4,7 @@ extract_embeddings.py reads utterances through here; results.py says in words wh
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_numbers
 from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.utterances import Utterance
 from timbre.utils.errors import DataError
@@ -111,6 +112,23 @@ def describe(name: str) -> str:
     if len(sides) > 2:
         raise DataError(f"protocol '{name}' has more than two sides")
     return f"enrolment: {sides[0]}, test: {sides[1]}" if len(sides) == 2 else sides[0]
+
+
+def utterance_seconds(data: DataDir, utts: Iterable[str]) -> dict[str, float]:
+    """Seconds of each of UTTS: by utt2dur, else by utt2num_frames and the shift of frames.
+
+    Raises:
+        DataError: an utterance is in neither
+    """
+    if data.has("utt2dur") or not data.has("utt2num_frames"):
+        name, scale = "utt2dur", 1.0
+    else:
+        name, scale = "utt2num_frames", frame_shift_of(data)
+    table, wanted = read_numbers(data.path / name), list(utts)
+    if missing := [utt for utt in wanted if utt not in table]:
+        text = f"no length of '{missing[0]}' ({len(missing)} of {len(wanted)} utterances)"
+        raise DataError(text, data.path / name)
+    return {utt: scale * table[utt] for utt in wanted}
 
 
 def frame_shift_of(data: DataDir) -> float:

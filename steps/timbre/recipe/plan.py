@@ -8,7 +8,7 @@ data/ that the run uses, and what a person should be told), then the table that 
 
 import sys
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from timbre.recipe.layout import Corpus, Layout
@@ -59,6 +59,7 @@ class Plan:
             "calibrate": str(systems.calibrate).lower(),
             "cohort": str(systems.cohort),
             "has_train": str(main.has_train).lower(),
+            "has_trials": str(self._has_trials).lower(),
             "given": str(given).lower(),
             "llr": ",".join(systems.llrs),
             "rir_dir": settings.rir_dir or (str(main.data / "rooms") if self._needs_rooms else ""),
@@ -72,6 +73,12 @@ class Plan:
         if given:
             text = "brings its own features, and no audio: stage 1, VAD and decision pack are left out"
             yield "say", f"{main.data} {text}"
+
+    @property
+    def _has_trials(self) -> bool:
+        """There are trial lists, or no corpus yet."""
+        unknown = not any(self.layout.main.data.glob("*/utt2spk"))
+        return unknown or any(test.trial_lists for test in self.layout.tested())
 
     @property
     def _needs_rooms(self) -> bool:
@@ -102,7 +109,15 @@ class Plan:
                 for was, test in zip(layout.eval_sets(corpus), layout.copies(corpus, condition), strict=True):
                     unit = f"condition_{condition.stem}{corpus.suffix}"
                     yield _change(unit, test.name, was.audio, str(condition), test.audio)
+        if settings.augment_conf:
+            copies = Row(1, "augment", "augment", "train", data=str(layout.main.audio / "train"))
+            yield replace(copies, using=settings.augment_conf, output=str(layout.train))
         yield from self._feature_rows()
+        if layout.main.has_train and not settings.model:
+            egs = dict(self.variables())["egs"]
+            train = str(layout.main.feats / "train")
+            yield Row(3, "egs", "egs", "train", data=train, using=settings.egs_conf, output=egs)
+            yield Row(4, "train", "train", "train", source=egs, using=settings.network, output=str(layout.model))
         if layout.main.has_train:
             yield from self._embedding_rows("embed", [("train", layout.main.feats / "train")], "full")
         tested = list(layout.tested())

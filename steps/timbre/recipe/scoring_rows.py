@@ -38,6 +38,7 @@ def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
         yield from _backend_rows(layout, systems)
     if systems.calibrate:
         trials = systems.calibration / "trials"
+        yield _held_out(layout, systems)
         dev = Row(8, "score", "score", "train", trials=str(trials), vectors=_vectors(systems, "train"))
         yield from _systems(systems, dev, systems.calibration / "scores" / "dev")
         yield from _calibration_rows(systems, trials)
@@ -45,6 +46,11 @@ def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
         for trials in test.trial_lists:
             yield from _list_rows(layout, systems, test, trials)
     yield from _result_rows(layout, systems)
+
+
+def _held_out(layout: Layout, systems: Systems) -> Row:
+    row = Row(7, "held-out", "hold", "train", data=str(layout.main.feats / "train"))
+    return replace(row, vectors=_vectors(systems, "train"), output=str(systems.calibration))
 
 
 def _backend_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
@@ -127,7 +133,7 @@ def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
             9, "results", "map", test.name, data=str(test.feats / "utt2spk"), vectors=_vectors(systems, test.name)
         )
         yield replace(row, output=str(layout.exp / "plots" / f"tsne_{test.name}"))
-    if layout.settings.identify == "true":
+    if layout.settings.identify == "true" and systems.has_backend:
         for test in originals:
             row = Row(9, "identify", "identify", test.name, data=str(test.feats), vectors=_vectors(systems, test.name))
             using = systems.folders[systems.names[-1]]
