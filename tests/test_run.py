@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-BACKENDS = {"statistics", "cosine", "cosine_asnorm", "plda", "plda_asnorm"}
+PLAIN = {"statistics", "cosine", "cosine_asnorm", "plda", "plda_asnorm"}
+BACKENDS = PLAIN | {"cosine_llr", "plda_llr", "fusion"}
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +77,36 @@ def test_files_a_person_looks_at(finished: Path) -> None:
     assert "plda_asnorm" in page and "eval_all" in page and (finished / "plots" / "tsne_eval_spk.png").exists()
     assert "network=conf/network/xvector_smoke.yaml" in (finished / "settings.conf").read_text()
     lines = (finished / "log" / "run.log").read_text().splitlines()
-    assert sum(": done in " in line for line in lines) == 8
+    assert sum(": done in " in line for line in lines) == 10
+
+
+def test_last_lines_say_how_good_and_where(finished: Path, run: Run) -> None:
+    lines = run().stdout.splitlines()[-4:]
+    lowest = min(
+        (record for record in json.loads((finished / "results.json").read_text()) if record["trials"] == "eval"),
+        key=lambda record: record["eer"],
+    )
+    low, high = (f"{100 * edge:.1f}" for edge in lowest["eer_ci"])
+    assert lines[0].startswith("eval:      EER ") and f"{100 * lowest['eer']:.2f} % [{low}, {high}] by " in lines[0]
+    assert lines[2] == "Report: exp/smoke/report.html    scores: exp/smoke/scores/    plan: exp/smoke/plan.tsv"
+    assert lines[3].endswith("--pack exp/smoke/decision")
+
+
+def test_every_score_file_is_in_the_plan(finished: Path, run: Run) -> None:
+    run()
+    rows = [line.split("\t") for line in (finished / "plan.tsv").read_text().splitlines()]
+    titles, made = rows[0], {row[-1] for row in rows[1:] if row[1] == "score"}
+    assert titles[-1] == "output" and all(len(row) == len(titles) for row in rows)
+    on_disk = {f"exp/smoke/scores/{path.name}" for path in (finished / "scores").iterdir() if path.is_file()}
+    assert on_disk == {path for path in made if "/scores/eval" in path}
+    inputs = {row[titles.index("from")] for row in rows[1:] if row[2] == "normalize"}
+    assert inputs <= made, "what is normalised is scored before"
 
 
 def test_second_run_has_nothing_to_do(finished: Path, run: Run) -> None:
     began = time.monotonic()
     done = run()
-    assert ran(done) == [] and done.stdout.count("up to date") == 8
+    assert ran(done) == [] and done.stdout.count("up to date") == 10
     assert time.monotonic() - began < 15
 
 
@@ -91,8 +115,8 @@ def test_changed_option_reruns_what_depends_on_it(finished: Path, run: Run) -> N
     assert "stage 7 back-end: up to date" in planned
     assert "stage 8 score: would run (options changed: top-n 10, top-n 20)" in planned
     assert "stage 9 results: would run (exp/smoke/scores would be made again)" in planned
-    assert ran(run("--top-n", "10")) == ["score", "results"]
-    assert ran(run()) == ["score", "results"]
+    assert ran(run("--top-n", "10")) == ["score", "results", "decision"]
+    assert ran(run()) == ["score", "results", "decision"]
 
 
 def test_deleted_output_is_made_again_the_same(finished: Path, run: Run) -> None:
@@ -170,8 +194,9 @@ def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> No
 
 
 def test_scores_are_calibrated_and_a_decision_is_made(finished: Path, run: Run, place: Path) -> None:
-    run()
-    assert ran(run("--calibrate")) == ["held-out", "back-end", "score", "results", "decision"]
+    assert ran(run("--calibrate", "false")) == ["back-end", "score", "results"]
+    assert {record["backend"] for record in json.loads((finished / "results.json").read_text())} == PLAIN
+    assert ran(run("--calibrate")) == ["back-end", "score", "results", "decision"]
     records = json.loads((finished / "results.json").read_text())
     costs = {record["backend"]: record["cllr"] for record in records if record["trials"] == "eval" and "cllr" in record}
     assert set(costs) == {"plda", "cosine_llr", "plda_llr", "fusion"} and costs["fusion"] < 1

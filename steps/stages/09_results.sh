@@ -20,7 +20,7 @@ stage_results() {
     steps/make_report.py "$exp"
   fi
   if [ "$calibrate" = true ] && [ "$given" = false ] && unit decision "$exp/decision" in "$model/final.pt" \
-    "$backend/backend.yaml" "$calibration/trials" "$vad_conf" out "$exp/decision/pack.yaml"; then
+    "$backend/backend.yaml" "$calibration/trials" "$vad_conf" out "$exp/decision/pack.yaml" with "top-n $top_n"; then
     steps/make_decision_pack.py "$model" "$feats/train" "$backend" "$calibration/trials" "$embeddings/train/xvector.scp" \
       "$exp/decision" --vad "$vad_conf" ${audio_conf:+--audio-conf "$audio_conf"} --cohort-scp "$cohort" \
       --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj"
