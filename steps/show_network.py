@@ -16,6 +16,7 @@ def show_network(
     num_frames: int = 200,
     amp: Literal["none", "bf16", "fp16", "auto"] = "auto",
     device: str = "cpu",
+    table: Path | None = None,
 ) -> None:
     """Print layers, parameters, MACs a second of speech, receptive field, steps/s and utterances/s of a network.
 
@@ -32,6 +33,8 @@ def show_network(
         num_frames: frames of an example in a timed step
         amp: precision of a timed step; auto as in steps/train.py
         device: cpu, cuda, ...
+        table: of a directory: put the table into this Markdown file, in place of the one there; with --seconds 0 the
+            speeds in it stay
     """
     import torch
     from tqdm import tqdm
@@ -41,10 +44,13 @@ def show_network(
     from timbre.nnet.network import build_network
     from timbre.nnet.network_file import own_feat_dim
     from timbre.training.loop import autocast_dtype
+    from timbre.utils.environment import describe_environment
     from timbre.utils.errors import DataError
 
     if min(depth, seconds, feat_dim) < 0 or min(batch_size, num_frames) < 1:
         raise DataError("depth, seconds and feat_dim cannot be below 0, batch_size and num_frames not below 1")
+    if table and not network.is_dir():
+        raise DataError("a table is of a directory of networks, not of one", network)
     paths = sorted(network.glob("*.yaml")) if network.is_dir() else [network]
     if not paths:
         raise DataError("no .yaml file in it", network)
@@ -60,7 +66,13 @@ def show_network(
             steps = summary.steps_per_second(built, frames, batch_size, autocast_dtype(amp, where), seconds)
             utts = summary.utterances_per_second(built, max(300, sizes.min_frames), 10, seconds)
         found[path.stem] = sizes, steps, utts
-    print(summary.as_table(found) if network.is_dir() else summary.as_text(network.stem, *found[network.stem]))
+    if table:
+        kind = "GPU" if where.type == "cuda" else "CPU"
+        machine = f"{describe_environment().get(kind, kind)}, {torch.get_num_threads()} threads"
+        how = f"{batch_size} examples of {num_frames} frames in a step, precision {amp}"
+        summary.write_table(table, found, f"{machine}; {how}." if seconds else "")
+    else:
+        print(summary.as_table(found) if network.is_dir() else summary.as_text(network.stem, *found[network.stem]))
 
 
 if __name__ == "__main__":

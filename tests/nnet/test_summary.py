@@ -13,7 +13,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from network_checks import CONF
 from timbre.nnet.network import build_network
 from timbre.nnet.network_file import own_feat_dim
-from timbre.nnet.summary import FLOP_FORMULAS, steps_per_second, summarize, utterances_per_second
+from timbre.nnet.summary import (
+    FLOP_FORMULAS,
+    TABLE_HEAD,
+    as_table,
+    steps_per_second,
+    summarize,
+    utterances_per_second,
+    write_table,
+)
 
 FRAMES = 1000  # of the 10 s that are counted
 
@@ -93,6 +101,44 @@ def test_show_network_of_a_directory_is_a_table(root: Path, tmp_path: Path) -> N
     assert len(lines) == 4 and lines[2].startswith("| ecapa128 | 80 | 0.76 M | 0.0412 | 131 |")
 
 
+def test_table_in_a_page_keeps_the_rest_of_it_and_what_was_measured(root: Path, tmp_path: Path) -> None:
+    page, networks = tmp_path / "README.md", tmp_path / "networks"
+    networks.mkdir()
+    for name in ("xvector_smoke", "ecapa128"):
+        (networks / f"{name}.yaml").write_text(CONF[name].read_text())
+    old = [*TABLE_HEAD, "| ecapa128 | 1 | 2 M | 3 | 4 | 17 | 228 |", "| gone | 1 | 2 M | 3 | 4 | 5 | 6 |"]
+    page.write_text("\n".join(["# Networks", "", *old, "", "Speeds: some machine", "and more.", "", "The end."]) + "\n")
+    done = run(root, "--network", str(networks), "--seconds", "0", "--table", str(page))
+    assert done.returncode == 0 and not done.stdout, done.stderr
+    table = [
+        *TABLE_HEAD,
+        "| ecapa128 | 80 | 0.76 M | 0.0412 | 131 | 17 | 228 |",
+        "| xvector_smoke | 80 | 0.09 M | 0.0066 | 15 | - | - |",
+    ]
+    tail = ["", "Speeds: some machine", "and more.", "", "The end."]
+    assert page.read_text().splitlines() == ["# Networks", "", *table, *tail]
+    few = {"xvector_smoke": (summarize(CONF["xvector_smoke"], 80), 12.34, 567.8)}
+    write_table(page, few, "another machine.")
+    row = "| xvector_smoke | 80 | 0.09 M | 0.0066 | 15 | 12.3 | 568 |"
+    new = [*TABLE_HEAD, row, "", "Speeds: another machine.", "", "The end."]
+    assert page.read_text().splitlines() == ["# Networks", "", *new]
+    write_table(tmp_path / "new.md", few, "")
+    assert (tmp_path / "new.md").read_text().splitlines() == [*TABLE_HEAD, row]
+
+
+@pytest.mark.parametrize("name", ["conformer", "ecapa128", "lstm", "thin_resnet34_vlad", "xvector", "xvector_smoke"])
+def test_table_of_networks_is_what_they_are(root: Path, name: str) -> None:
+    page = (root / "conf" / "network" / "README.md").read_text(encoding="utf-8")
+    [line] = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
+    sizes = as_table({name: (summarize(CONF[name], own_feat_dim(CONF[name])), 0.0, 0.0)}).splitlines()[-1]
+    assert line.split("|")[1:6] == sizes.split("|")[1:6]
+
+
+def test_table_of_networks_has_every_one(root: Path) -> None:
+    lines = (root / "conf" / "network" / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[1] for line in lines[lines.index(TABLE_HEAD[1]) + 1 :] if line.startswith("| ")] == list(CONF)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -100,6 +146,7 @@ def test_show_network_of_a_directory_is_a_table(root: Path, tmp_path: Path) -> N
         (["--network", "conf"], "conf: no .yaml file in it"),
         (["--network", "conf/objective/aam.yaml", "--seconds", "0"], "conf/objective/aam.yaml: trunk is missing"),
         (["--depth", "-1"], "cannot be below 0"),
+        (["--network", "conf/network/xvector.yaml", "--table", "x.md"], "xvector.yaml: a table is of a directory"),
         (["--device", "toaster"], "device 'toaster' is not available"),
     ],
 )

@@ -1,5 +1,6 @@
 """What a network is made of and what it costs, for steps/show_network.py and tests/bench."""
 
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from timbre.nnet.network import SpeakerNetwork, build_network
 from timbre.nnet.objectives import AamSoftmax
 from timbre.nnet.scheduled import Scheduled
+from timbre.utils.files import atomic_write
 
 FRAMES_PER_SECOND = 100
 NUM_SPEAKERS = 1000  # of the objective in a timed step
+TABLE_HEAD = ("| network | features | parameters | GMAC/s | context | steps/s | utterances/s |", "|" + "---|" * 7)
+UNMEASURED = "- | -"
+SPEEDS = "Speeds: "
 
 
 @dataclass(frozen=True)
@@ -147,13 +152,42 @@ def utterances_per_second(network: SpeakerNetwork, num_frames: int, batch_size: 
 
 def as_table(summaries: dict[str, tuple[Summary, float, float]]) -> str:
     """A Markdown table of networks by name: their summary, steps and utterances a second (0: not measured)."""
-    lines = ["| network | features | parameters | GMAC/s | context | steps/s | utterances/s |", "|" + "---|" * 7]
+    lines = [*TABLE_HEAD]
     for name, (summary, steps, utts) in summaries.items():
         context = "all" if summary.receptive_field is None else str(summary.receptive_field)
-        speeds = f"{steps:.3g} | {utts:.3g}" if steps else "- | -"
+        speeds = f"{steps:.3g} | {utts:.3g}" if steps else UNMEASURED
         sizes = f"{summary.feat_dim} | {summary.parameters / 1e6:.2f} M | {summary.macs / 1e9:.3g} | {context}"
         lines.append(f"| {name} | {sizes} | {speeds} |")
     return "\n".join(lines)
+
+
+def write_table(page: Path, summaries: dict[str, tuple[Summary, float, float]], measured: str) -> None:
+    """Puts the table of networks into PAGE, a Markdown file, in place of the one there, or else at its end.
+
+    Speeds that were not measured are those that PAGE has of that network, and so is the line after the table on how
+    they were.
+
+    Args:
+        page: the file; what else is in it stays
+        summaries: as of `as_table`
+        measured: how the speeds were measured, for the line after the table; "": they were not
+    """
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    begin = lines.index(TABLE_HEAD[0]) if TABLE_HEAD[0] in lines else len(lines)
+    end = next((place for place in range(begin, len(lines)) if not lines[place].startswith("|")), len(lines))
+    cells = [line.strip("| ").split(" | ") for line in lines[begin:end]]
+    speeds = {row[0]: " | ".join(row[-2:]) for row in cells if len(row) == 7}
+    table = []
+    for line in as_table(summaries).splitlines():
+        name, known = line.strip("| ").split(" | ")[0], line.removesuffix(f"{UNMEASURED} |")
+        table.append(line if known == line else f"{known}{speeds.get(name, UNMEASURED)} |")
+    note = end + 1 if lines[end + 1 : end + 2] and lines[end + 1].startswith(SPEEDS) else None
+    if measured:
+        stop = next((place for place in range(note or end, len(lines)) if not lines[place]), len(lines))
+        lines[end:stop] = ["", *textwrap.wrap(SPEEDS + measured, 120, break_long_words=False)]
+    lines[begin:end] = table
+    with atomic_write(page) as file:
+        file.write("\n".join(lines) + "\n")
 
 
 def as_text(name: str, summary: Summary, steps: float, utts: float) -> str:
