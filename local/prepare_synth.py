@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from timbre.corpora import synth_voice
 from timbre.corpora.synth_speaker import Speaker, SynthOptions, draw_speakers, record_afresh
-from timbre.corpora.synth_voice import engine_version
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.pairs import Pairing
 from timbre.datadir.tables import write_table
@@ -38,7 +38,7 @@ def prepare_synth(out_dir: Path, synth: SynthOptions = SynthOptions(), seed: int
         nj: number of jobs
     """
     audio = out_dir / "audio"
-    _keep_what_fits(audio, {"seed": seed, "espeak-ng": engine_version(), "code": _code(), **asdict(synth)})
+    _keep_what_fits(audio, {"seed": seed, "espeak-ng": synth_voice.engine_version(), "code": _code(), **asdict(synth)})
     train = draw_speakers(synth.train_speakers, "t", audio, synth, seed)
     others = draw_speakers(synth.eval_speakers, "e", audio, synth, seed)
     missing = [speaker for speaker in train + others if not speaker.is_recorded()]
@@ -49,7 +49,7 @@ def prepare_synth(out_dir: Path, synth: SynthOptions = SynthOptions(), seed: int
 
 
 def _code() -> dict[str, str | None]:
-    return {path.name: digest(path) for path in sorted(Path(__file__).parent.glob("synth_*.py"))}
+    return {path.name: digest(path) for path in sorted(Path(synth_voice.__file__).parent.glob("synth_*.py"))}
 
 
 def _keep_what_fits(audio: Path, made_from: dict[str, object]) -> None:

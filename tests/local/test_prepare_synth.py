@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import json
 import os
 import random
 import signal
@@ -121,6 +122,12 @@ def test_resumes_with_the_same_bytes(tmp_path: Path) -> None:
     kept = (audio / "e0002" / "e0002-a-001.flac").stat().st_mtime_ns
     assert make(tmp_path) == whole
     assert (audio / "e0002" / "e0002-a-001.flac").stat().st_mtime_ns == kept
+
+
+def test_a_corpus_notes_the_code_that_made_it(corpus: Path) -> None:
+    """Another version of it makes the audio anew."""
+    noted = json.loads((corpus / "synth.json").read_text())["code"]
+    assert {"synth_room.py", "synth_speaker.py", "synth_text.py", "synth_voice.py"} == noted.keys()
 
 
 def test_survives_kill(corpus: Path, tmp_path: Path, root: Path) -> None:

@@ -59,7 +59,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is still to be done to G of the examples of a batch, all of one kind; see steps/audio/effects/pending.py.
+    """What is still to be done to G of the examples of a batch, all of one kind; see audio/effects/pending.py.
 
     Attributes:
         kind: of Parts
