@@ -50,4 +50,4 @@ start_run "$@"
 for stage_name in "${stage_names[@]}"; do
   run_stage "$stage_name"
 done
-[ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.summary "$exp"
+[ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"

@@ -26,7 +26,8 @@ parse_options "$@"
 check_files
 make_plan() {{ # instead of that of timbre.recipe
   exp=$folder/$name data=data roots=(data) says=()
-  mapfile -t plan_rows < <(for set in x y; do printf '0\\tmake\\tmake\\t%s\\t-\\t-\\t-\\t-\\t-\\tsource\\t-\\tdata/%s\\n' $set $set; done)
+  local x="0 make make x - - - - - source - data/x" y="0 make make y - - - - - source - data/y"
+  plan_rows=("${{x// /$'\\t'}}" "${{y// /$'\\t'}}")
 }}
 make_plan
 start_run "$@"

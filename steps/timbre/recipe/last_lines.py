@@ -1,6 +1,6 @@
 """The last lines of run.sh: the lowest EER on each trial list with its interval, and where to look.
 
-python -m timbre.recipe.summary exp/NAME
+python -m timbre.recipe.last_lines exp/NAME
 """
 
 import json
