@@ -46,7 +46,7 @@ check_files
 device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
 make_plan
 start_run "$@"
-((${#says[@]} == 0)) || log "${says[@]}"
+say_once
 for stage_name in "${stage_names[@]}"; do
   run_stage "$stage_name"
 done

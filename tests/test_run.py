@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -214,10 +215,84 @@ def test_conversations_are_diarized(finished: Path, run: Run, place: Path) -> No
     conf = place / "conversations.yaml"
     conf.write_text("num_recordings: 2\nseconds: 30\nmax_speakers: 3\n")
     run()
-    assert ran(run("--diarize", "--conversations-conf", conf.name)) == ["diarize"]
-    score = json.loads((finished / "diarization" / "eval" / "spectral" / "der.json").read_text())
+    assert ran(run("--diarize", "--conversations-conf", conf.name, "--diarize-method", "vbx")) == ["diarize"]
+    score = json.loads((finished / "diarization" / "eval" / "vbx" / "der.json").read_text())
+    assert (finished / "diarization" / "tuned" / "vbx.yaml").is_file()
     assert 0 < score["all"]["der"] < 0.9
     assert (finished / "diarization" / "eval" / "rttm").read_text().count("SPEAKER") > 4
+
+
+@pytest.fixture
+def other_corpus(finished: Path, place: Path) -> Path:
+    """A corpus of Kaldi data directories without a training set, one set with audio and one with features alone."""
+    for name, kind in (("eval_calls", "synth_smoke"), ("eval_given", "synth_smoke/fbank80")):
+        source, target = place / "data" / kind / "eval", place / "other" / "data" / name
+        target.mkdir(parents=True, exist_ok=True)
+        for table in ("utt2spk", "spk2utt", "trials", "feats.scp" if "given" in name else "wav.scp"):
+            if (source / table).exists():
+                text = (source / table).read_text()
+                (target / table).write_text(text.replace(" data/", f" {place}/data/"))
+    shutil.copy(place / "data" / "synth_smoke" / "eval" / "trials", place / "other" / "data" / "eval_given")
+    return place / "other"
+
+
+def test_other_corpora_are_tested_beside_with_one_back_end_and_identification(
+    finished: Path, run: Run, place: Path, other_corpus: Path
+) -> None:
+    run()
+    shutil.rmtree(other_corpus / "data" / "eval_given")
+    train = {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()}
+    options = ["--name", "beside", "--eval-corpora", f"kaldi='{other_corpus}'", "--model", "exp/smoke/model"]
+    options += ["--backend-conf", "conf/backend/cosine.yaml", "--identify"]
+    stages = ran(run(*options))
+    assert stages[:2] == ["data_kaldi", "features_kaldi"] and not {"egs", "train"} & set(stages)
+    records = json.loads((place / "exp" / "beside" / "results.json").read_text())
+    eers = {(record["trials"], record["backend"]): record["eer"] for record in records}
+    systems = ("statistics", "cosine", "cosine_asnorm", "cosine_llr")
+    assert set(eers) == {(name, system) for name in ("eval", "eval_all", "eval_calls") for system in systems}
+    assert all(eers["eval", system] == eers["eval_calls", system] for system in systems), "they are the same speech"
+    scores = "scores/eval.cosine_asnorm"
+    assert (place / "exp" / "beside" / scores).read_bytes() == (finished / scores).read_bytes()
+    for name in ("eval", "eval_calls"):
+        found = json.loads((place / "exp" / "beside" / "identification" / name / "identification.json").read_text())
+        assert found["gallery"] > 0
+    assert {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()} == train
+    assert ran(run(*options)) == [] and ran(run()) == [], "the other run is untouched"
+
+
+def test_a_corpus_without_training_set_is_tested_with_a_model_that_exists(
+    finished: Path, run: Run, place: Path, other_corpus: Path
+) -> None:
+    run()
+    options = ["--name", "only", "--corpus", "kaldi", "--corpus-conf", "", "--corpus-dir", str(other_corpus)]
+    options += ["--calibrate", "false"]
+    assert "no train set to train on; --model DIR" in run(*options, ok=False).stderr
+    done = run(*options, "--model", "exp/smoke/model", "--stop-stage", "8")
+    assert ran(done) == ["features", "embed", "score"]
+    assert "cosine alone, without mean, AS-norm or calibration" in done.stdout
+    scores = place / "exp" / "only" / "scores"
+    assert {path.name for path in scores.iterdir() if path.is_file()} == {"eval_calls.cosine", "eval_given.cosine"}
+    assert len((scores / "eval_given.cosine").read_text().splitlines()) == 2112
+    run(*options, "--model", "exp/smoke/model", "--audio-conf", "conf/audio/telephone.yaml", "--plan")
+
+
+def test_normalisation_and_compression_reach_the_steps(finished: Path, run: Run, place: Path) -> None:
+    options = ["--name", "small", "--normalize-conf", "conf/normalize/utterance_no_vad.yaml", "--stop-stage", "3"]
+    options += ["--compression", "CM2", "--egs-compression", "none", "--feats-conf", "conf/feats/fbank40.yaml"]
+    assert ran(run(*options)) == ["features", "egs"]
+    feats = place / "data" / "synth_smoke" / "fbank40"
+    manifest = json.loads((feats / "egs_cpu_utterance_no_vad" / "manifest.json").read_text())
+    assert (manifest["normalize"]["cmn"], manifest["normalize"]["vad"]) == ("utterance", False)
+    assert manifest["options"]["compression"] == "none"
+    ark = Path(str(place / (feats / "eval" / "feats.scp").read_text().split()[1].rpartition(":")[0]))
+    assert b" BCM2 " in ark.read_bytes()[:60].replace(b"\x00", b" ")
+
+
+def test_features_follow_the_network(run: Run) -> None:
+    plan = run("--name", "own", "--network", "conf/network/resnet_se34v2.yaml", "--plan").stdout
+    assert "/fbank64/" in plan
+    plan = run("--name", "own", "--network", "conf/network/convmixer.yaml", "--plan").stdout
+    assert "/fbank80/" in plan and "warning: conf/network/convmixer.yaml is meant for features of 128" in plan
 
 
 def test_archives_are_unpacked_first(run: Run, place: Path) -> None:

@@ -28,6 +28,7 @@ stage_data() {
   end_unit
   make_plan # now that the sets are known
   save_plan
+  say_once
 }
 
 tables_of() { # ROOT: what tells that its sets are there

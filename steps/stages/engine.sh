@@ -224,7 +224,7 @@ expand() { # UNIT WORD: WORD, with {FIELD} replaced by what every row of the uni
 # between --stage and --stop-stage and it is not up to date. Its stamp FOLDER/.done/NAME is written when the next one
 # begins (or the stage ends): under `set -e` that is reached only if every command of it went well.
 
-declare -A data_locks=()
+declare -A data_locks=() said=()
 running="" # the unit that is running: "N NAME"
 planned=() # with --plan: what units that would run would make
 
@@ -233,6 +233,14 @@ log() {
   line="$(date +%H:%M:%S) $*"
   echo "$line" >&5
   [ "$plan" = true ] || echo "$line" >> "$exp/log/run.log"
+}
+
+say_once() { # what the plan has to tell a person
+  local line
+  for line in "${says[@]}"; do
+    [[ -v said[$line] ]] || log "$line"
+    said[$line]=1
+  done
 }
 
 start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves the command line, the settings, the plan

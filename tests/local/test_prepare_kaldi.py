@@ -76,9 +76,15 @@ def test_every_problem_of_every_set_is_listed_and_nothing_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_corpus_without_training_set_is_refused(corpus: Path, tmp_path: Path) -> None:
+def test_a_corpus_to_test_on_needs_no_training_set(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     shutil.rmtree(corpus / "data" / "train")
-    with pytest.raises(DataError, match="no set `train`"):
+    prepare_kaldi(corpus, tmp_path / "out")
+    assert "no set `train`" in caplog.text and (tmp_path / "out" / "eval_x" / "trials").is_file()
+    for path in (corpus / "data").iterdir():
+        (path / "utt2spk").unlink(missing_ok=True)
+    with pytest.raises(DataError, match="no data directory with a utt2spk"):
         prepare_kaldi(corpus, tmp_path / "out")
     with pytest.raises(DataError, match="audio/data: no such directory"):
         prepare_kaldi(corpus / "audio", tmp_path / "out")
