@@ -117,9 +117,10 @@ class Layout:
         ]
 
     def copies(self, corpus: Corpus, condition: Path) -> list[TestSet]:
-        """The evaluation sets of CORPUS under CONDITION."""
+        """The evaluation sets of CORPUS that have audio, under CONDITION."""
         folder = corpus.audio / "conditions" / condition.stem
-        names = [f"{name}_{condition.stem}" for name in corpus.eval_sets]
+        sounding = [name for name in corpus.eval_sets if not corpus.brings_features(name)]
+        names = [f"{name}_{condition.stem}" for name in sounding]
         return [TestSet(name, folder / name, folder / name, corpus.feats / name) for name in names]
 
     def tested(self) -> Iterator[TestSet]:
@@ -137,5 +138,6 @@ def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: 
     audio = data / Path(settings.audio_conf).stem if settings.audio_conf else data
     folder = audio / Path(settings.augment_conf).stem if settings.augment_conf and trained_on else audio
     corpus = Corpus(front, source, conf, data, audio, folder / Path(feats_conf).stem, "" if trained_on else f"_{front}")
-    given = any(corpus.brings_features(path.parent.name) for path in data.glob("*/utt2spk"))
-    return replace(corpus, feats=folder / GIVEN) if given else corpus
+    if corpus.brings_features("train") or (not trained_on and any(map(corpus.brings_features, corpus.eval_sets))):
+        return replace(corpus, audio=data, feats=data / GIVEN)
+    return corpus

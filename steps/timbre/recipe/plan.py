@@ -99,16 +99,17 @@ class Plan:
             source = {"source": corpus.source or "-", "using": corpus.conf or "-"}
             yield Row(0, f"data{corpus.suffix}", "prepare", kind=corpus.front, output=str(corpus.data), **source)
         for corpus in layout.corpora:
-            if settings.audio_conf and not corpus.brings_features("train"):
-                names = [*(["train"] if corpus is layout.main and corpus.has_train else []), *corpus.eval_sets]
-                for name in names:
+            names = [*(["train"] if corpus is layout.main and corpus.has_train else []), *corpus.eval_sets]
+            for name in names:
+                if settings.audio_conf and not corpus.brings_features(name):
                     unit = f"audio{corpus.suffix}"
                     yield _change(unit, name, corpus.data / name, settings.audio_conf, corpus.audio / name)
         for condition in settings.conditions:
             for corpus in layout.corpora:
-                for was, test in zip(layout.eval_sets(corpus), layout.copies(corpus, condition), strict=True):
+                for test in layout.copies(corpus, condition):
                     unit = f"condition_{condition.stem}{corpus.suffix}"
-                    yield _change(unit, test.name, was.audio, str(condition), test.audio)
+                    original = corpus.audio / test.name.removesuffix(f"_{condition.stem}")
+                    yield _change(unit, test.name, original, str(condition), test.audio)
         if settings.augment_conf:
             copies = Row(1, "augment", "augment", "train", data=str(layout.main.audio / "train"))
             yield replace(copies, using=settings.augment_conf, output=str(layout.train))
@@ -143,6 +144,7 @@ class Plan:
 
     def _features(self, unit: str, corpus: Corpus, name: str, source: Path, output: Path) -> Row:
         given = corpus.brings_features(name)
+        source = corpus.data / name if given else source
         table = source / ("feats.scp" if given else "wav.scp")
         kind = "given" if given else self.layout.kind
         return Row(2, unit, "features", name, kind, data=str(source), source=str(table), output=str(output))
