@@ -125,7 +125,7 @@ def test_features_that_a_corpus_brings_are_kept(make_set: MakeSet, place: Path) 
     (place / "ntu").mkdir()
     made = plan(**{"corpus": "hw4", "corpus-dir": "ntu", "audio-conf": "conf/audio/telephone.yaml"})
     assert not [row for row in made.rows() if row.stage == 1]
-    assert [(row.kind, row.source) for row in rows(made, "features")] == [
+    assert [(row.kind, row.source) for row in rows(made, "given")] == [
         ("given", "data/hw4_ntu/train/feats.scp"),
         ("given", "data/hw4_ntu/eval_hw4/feats.scp"),
     ]
