@@ -39,7 +39,7 @@ parse_options "$@"
 check_files
 
 . ./path.sh
-[ "$test" = false ] || exec pytest
+[ "$test" = false ] || exec pytest -n $((nj < 8 ? nj : 8))
 
 [ -n "$stop_stage" ] || stop_stage=$([ "$diarize" = true ] && echo 10 || echo 9)
 [ -n "$ngpu" ] || ngpu=$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)

@@ -195,6 +195,7 @@ def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> No
 
 
 def test_scores_are_calibrated_and_a_decision_is_made(finished: Path, run: Run, place: Path) -> None:
+    run()
     assert ran(run("--calibrate", "false")) == ["back-end", "score", "results"]
     assert {record["backend"] for record in json.loads((finished / "results.json").read_text())} == PLAIN
     assert ran(run("--calibrate")) == ["back-end", "score", "results", "decision"]
@@ -263,7 +264,7 @@ def test_a_corpus_without_training_set_is_tested_with_a_model_that_exists(
     options += ["--calibrate", "false"]
     assert "no train set to train on; --model DIR" in run(*options, ok=False).stderr
     done = run(*options, "--model", "exp/smoke/model", "--stop-stage", "8")
-    assert ran(done) == ["features", "embed", "score"]
+    assert ran(done) == ["data", "features", "embed", "score"], "the data are made again: the corpus was copied anew"
     assert "cosine alone, without mean, AS-norm or calibration" in done.stdout
     scores = place / "exp" / "only" / "scores"
     assert {path.name for path in scores.iterdir() if path.is_file()} == {"eval_calls.cosine"}
@@ -301,7 +302,7 @@ def test_features_follow_the_network(run: Run) -> None:
     plan = run("--name", "own", "--network", "conf/network/resnet_se34v2.yaml", "--plan").stdout
     assert "/fbank64/" in plan
     plan = run("--name", "own", "--network", "conf/network/convmixer.yaml", "--plan").stdout
-    assert "/fbank80/" in plan and "warning: conf/network/convmixer.yaml is for features of 128" in plan
+    assert "warning: conf/network/convmixer.yaml is for features of 128" in plan and "gets conf/feats/fbank80" in plan
 
 
 def test_archives_are_unpacked_first(run: Run, place: Path) -> None:

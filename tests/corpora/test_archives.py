@@ -8,23 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from corpus_tree import snapshot
+from corpus_tree import snapshot, tar
 from local.unpack import unpack
 from timbre.corpora import archives
 from timbre.corpora.archives import find_archives, read_checksums
 from timbre.utils.errors import DataError
 
 FILES = {"wav/id1/a/1.wav": b"one" * 1000, "wav/id1/b/2.wav": b"two" * 1000, "list.txt": b"x\n"}
-
-
-def tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
