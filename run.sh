@@ -34,20 +34,22 @@ all stages:
 END
 }
 
+main() { # ARGS OF run.sh
+  . ./path.sh
+  [ -n "$stop_stage" ] || stop_stage=$([ "$diarize" = true ] && echo 10 || echo 9)
+  [ -n "$ngpu" ] || ngpu=$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)
+  device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
+  make_plan
+  start_run "$@"
+  say_once
+  for stage_name in "${stage_names[@]}"; do
+    run_stage "$stage_name"
+  done
+  [ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
+}
+
 recipe data audio features egs train embed back_end score results diarize
 parse_options "$@"
 check_files
-
-. ./path.sh
-[ "$test" = false ] || exec pytest
-
-[ -n "$stop_stage" ] || stop_stage=$([ "$diarize" = true ] && echo 10 || echo 9)
-[ -n "$ngpu" ] || ngpu=$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)
-device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
-make_plan
-start_run "$@"
-say_once
-for stage_name in "${stage_names[@]}"; do
-  run_stage "$stage_name"
-done
-[ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
+[ "$test" = false ] || { . ./path.sh && exec pytest; }
+supervise main "$@"

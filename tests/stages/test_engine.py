@@ -1,6 +1,7 @@
 """The shell that run.sh is written in: options, and stages that run, skip, plan, fail and exclude each other."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -29,9 +30,12 @@ make_plan() {{ # instead of that of timbre.recipe
   local x="0 make make x - - - - - source - data/x" y="0 make make y - - - - - source - data/y"
   plan_rows=("${{x// /$'\\t'}}" "${{y// /$'\\t'}}")
 }}
-make_plan
-start_run "$@"
-for stage_name in "${{stage_names[@]}}"; do run_stage "$stage_name"; done
+main() {{
+  make_plan
+  start_run "$@"
+  for stage_name in "${{stage_names[@]}}"; do run_stage "$stage_name"; done
+}}
+supervise main "$@"
 """
 MAKE = """# shellcheck shell=bash
 # Stage 0, make: writes the letter.
@@ -56,9 +60,24 @@ stage_join() {
     cat "$data"/*/file > "$exp/joined"
     [ "$letter" != f ] || false
     [ "$letter" != s ] || sleep 30
+    [ "$letter" != t ] || python3 saving.py
     echo "to the log"
   fi
 }
+"""
+
+SAVING = """import os, signal, sys, time
+
+def save(number, frame):
+    signal.signal(signal.SIGTERM, lambda *_: open("again", "w").close())
+    time.sleep(2)
+    open("saved", "w").close()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, save)
+print(os.getpid(), file=open("step.tmp", "w"), flush=True)
+os.rename("step.tmp", "step")
+time.sleep(30)
 """
 
 
@@ -69,6 +88,7 @@ def toy(root: Path, tmp_path: Path):
     (tmp_path / "steps" / "stages" / "00_make.sh").write_text(MAKE)
     (tmp_path / "steps" / "stages" / "01_join.sh").write_text(JOIN)
     (tmp_path / "source").write_text("1")
+    (tmp_path / "saving.py").write_text(SAVING)
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["bash", "toy.sh", *args], cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -104,7 +124,7 @@ def test_plan_changes_nothing(toy, tmp_path: Path) -> None:
         "stage 0 make: would run (data/x/file does not exist)",
         "stage 1 join: would run (data/x/file would be made again)",
     ]
-    assert sorted(os.listdir(tmp_path)) == ["source", "steps", "toy.sh"]
+    assert sorted(os.listdir(tmp_path)) == ["saving.py", "source", "steps", "toy.sh"]
     toy()
     assert stages(toy("--plan", "--letter", "c")) == [
         "stage 0 make: would run (options changed: letter a, letter c)",
@@ -136,6 +156,71 @@ def test_killed_stage_runs_again_and_the_second_run_waits_its_turn(toy, tmp_path
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert stages(toy())[0] == "stage 0 make: running (options changed: letter a, letter s)"
+
+
+def start_saving(tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
+    """A run whose step takes two seconds to save when it is told to end, and the process of that step."""
+    command = ["bash", "toy.sh", "--letter", "t"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "step").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process, int((tmp_path / "step").read_text())
+
+
+def is_running(process: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("name, status", [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
+def test_signal_to_run_sh_alone_ends_the_step_which_saves(toy, tmp_path: Path, name: str, status: int) -> None:
+    process, step = start_saving(tmp_path)
+    for _ in range(2):  # schedulers and torchrun send it twice
+        process.send_signal(signal.Signals[name])
+        time.sleep(0.3)
+    assert process.communicate(timeout=20)[1] == (
+        "run.sh: stopped in stage 1 join, whose log is exp/toy/log/1-join.log; the same command goes on\n"
+    )
+    assert process.returncode == status and not is_running(step)
+    assert (tmp_path / "saved").exists() and (tmp_path / "again").exists()
+    assert stages(toy("--letter", "t", "--plan"))[1] == "stage 1 join: would run (it has not run to its end)"
+
+
+def test_run_sh_killed_alone_leaves_nothing_running(toy, tmp_path: Path) -> None:
+    process, step = start_saving(tmp_path)
+    process.kill()
+    done = toy()  # while the step saves
+    process.wait()
+    assert done.stderr == "" and "stage 1 join: done" in done.stdout
+    assert (tmp_path / "saved").exists() and not is_running(step)
+
+
+def test_lock_names_the_living(toy, tmp_path: Path) -> None:
+    saving = (tmp_path / "saving.py").read_text()
+    (tmp_path / "saving.py").write_text(saving.replace("sleep(2)", "sleep(6)"))
+    process, step = start_saving(tmp_path)
+    group = os.getpgid(step)  # the shell that called it
+    process.kill()
+    done = toy()
+    process.wait()
+    (holder,) = re.findall(r"waiting for process (\d+), which a run.sh that was killed has left running", done.stderr)
+    assert int(holder) in (step, group)
+    assert "stage 1 join: done" in done.stdout
+
+
+def test_shell_of_a_step_killed_alone_leaves_nothing_running(toy, tmp_path: Path) -> None:
+    process, step = start_saving(tmp_path)
+    os.kill(os.getpgid(step), signal.SIGKILL)  # the shell that the step was called by
+    assert process.wait(20) == 137
+    deadline = time.monotonic() + 10
+    while is_running(step):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (tmp_path / "saved").exists()
 
 
 def test_missing_input_and_force(toy, tmp_path: Path) -> None:
