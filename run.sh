@@ -9,6 +9,7 @@
 #   ./run.sh --plan          what would run, and why        ./run.sh --stage 6        from one stage on
 # shellcheck disable=SC2154,SC2034 # options are variables; the stages use what is set here
 set -euo pipefail
+caller=$PWD # relative paths on the command line are from here
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=steps/stages/engine.sh
 . steps/stages/engine.sh

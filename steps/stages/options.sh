@@ -3,8 +3,9 @@
 
 # Options: `option some-name DEFAULT HELP` sets some_name, and --some-name VALUE sets it otherwise; --config FILE reads
 # lines `some-name=value` (# comments, no code); the command line wins. HELP may begin with the kind of value, which is
-# checked: "true/false:", "number:", "file:", "files:" (several in quotes), "directory:". Local names here begin with
-# opt_, so that none can hide an option.
+# checked: "true/false:", "number:", "file:", "files:" (several in quotes), "directory:"; or not here: "path:" (it may
+# not be there yet), "corpora:" (NAME=DIR). On the command line, all these are relative to the folder it was typed in,
+# in run.sh's $caller; elsewhere, to that of run.sh. Local names here begin with opt_, so that none can hide an option.
 
 declare -A opt_help=() opt_default=()
 opt_names=()     # in order, with a word like =data where the options of stage `data` begin
@@ -32,8 +33,47 @@ die() {
   exit 1
 }
 
+closest() { # WORD NAME...: "; did you mean NAME?", if one is like WORD
+  "${PYTHON:-python3}" -I "$(dirname "${BASH_SOURCE[0]}")/../timbre/utils/spelling.py" "$@" 2> /dev/null || true
+}
+
+unknown_option() { # WHAT NAME
+  local opt_name opt_known=()
+  for opt_name in "${!opt_help[@]}" config help; do opt_known+=("${2%%[!-]*}$opt_name"); done
+  die "$1'$2'$(closest "$2" "${opt_known[@]}") (./run.sh --help lists them)"
+}
+
+from_caller() { # PATH: as the caller means it; what the clone alone has of conf/, data/ and exp/ may be named as there
+  if [[ $1 == @(/*|"") || $caller == "$PWD" ]] || [[ ! -e $caller/$1 && -e $1 && $1 == @(conf|data|exp)/* ]]; then
+    echo "$1"
+  else
+    echo "$caller/$1"
+  fi
+}
+
+all_from_caller() { # NAME VALUE: VALUE of the option NAME, with paths as the caller means them
+  local opt_word opt_words=()
+  [ "$caller" != "$PWD" ] || { echo "$2" && return; }
+  case "${opt_help[$1]}" in
+    file:* | directory:* | path:*) from_caller "$2" ;;
+    files:*)
+      for opt_word in $2; do opt_words+=("$(from_caller "$opt_word")"); done
+      echo "${opt_words[*]}"
+      ;;
+    corpora:*) # in quotes, which xargs understands as the plan does
+      while IFS= read -r opt_word; do
+        [[ $opt_word == *=* ]] || { echo "$2" && return; }
+        opt_word=${opt_word%%=*}=$(from_caller "${opt_word#*=}")
+        opt_words+=("'${opt_word//\'/\'\\\'\'}'")
+      done < <(xargs printf '%s\n' <<< "$2" 2> /dev/null)
+      echo "${opt_words[*]:-$2}"
+      ;;
+    *) echo "$2" ;;
+  esac
+}
+
 set_option() { # NAME VALUE WHERE
-  [[ -v opt_help[$1] ]] || die "$3: unknown option '$1' (./run.sh --help lists them)"
+  [[ -v opt_help[$1] ]] || unknown_option "$3: unknown option " "$1"
   if [ "$2" != "${opt_default[$1]}" ]; then
     case "${opt_help[$1]}" in
       true/false:*) [[ $2 == true || $2 == false ]] || die "$3: $1 takes true or false, not '$2'" ;;
@@ -48,19 +88,23 @@ check_files() { # every option that names files or a directory names what is the
   for opt_name in "${opt_names[@]}"; do
     opt_variable=${opt_name//-/_}
     case "${opt_help[$opt_name]:-}" in
-      file:*) [ -z "${!opt_variable}" ] || [ -f "${!opt_variable}" ] || die "${!opt_variable}: no such file" ;;
+      file:*) [ -z "${!opt_variable}" ] || [ -f "${!opt_variable}" ] || no_such_file "${!opt_variable}" ;;
       directory:*) [ -z "${!opt_variable}" ] || [ -d "${!opt_variable}" ] || die "${!opt_variable}: no such directory" ;;
       files:*)
         read -ra opt_files <<< "${!opt_variable}"
-        for opt_file in "${opt_files[@]}"; do [ -f "$opt_file" ] || die "$opt_file: no such file"; done
+        for opt_file in "${opt_files[@]}"; do [ -f "$opt_file" ] || no_such_file "$opt_file"; done
         ;;
     esac
   done
 }
 
+no_such_file() { # FILE [OPTION]
+  die "${2:-}$1: no such file$(closest "$1" "$(dirname "$1")"/* conf/*/*)"
+}
+
 read_config() { # FILE
   local opt_line opt_number=0
-  [ -f "$1" ] || die "--config $1: no such file"
+  [ -f "$1" ] || no_such_file "$1" "--config "
   while IFS= read -r opt_line || [ -n "$opt_line" ]; do
     opt_number=$((opt_number + 1))
     opt_line=${opt_line%%#*}
@@ -77,8 +121,8 @@ parse_options() { # ARGS OF run.sh; a true/false option alone means true
     case "$1" in
       -h | --help) print_help "${2:-}" && exit 0 ;;
       --config) [ $# -ge 2 ] || die "option --config needs a file" ;;&
-      --config) read_config "$2" && shift ;;
-      --config=*) read_config "${1#*=}" ;;
+      --config) read_config "$(from_caller "$2")" && shift ;;
+      --config=*) read_config "$(from_caller "${1#*=}")" ;;
       *) opt_given+=("$1") ;;
     esac
     shift
@@ -87,14 +131,18 @@ parse_options() { # ARGS OF run.sh; a true/false option alone means true
   while [ $# -gt 0 ]; do
     opt_name=${1#--}
     case "$1" in
-      --*=*) set_option "${opt_name%%=*}" "${1#*=}" "command line" ;;
+      --*=*)
+        opt_name=${opt_name%%=*}
+        [[ -v opt_help[$opt_name] ]] || unknown_option "unknown option " "--$opt_name"
+        set_option "$opt_name" "$(all_from_caller "$opt_name" "${1#*=}")" "command line"
+        ;;
       --*)
-        [[ -v opt_help[$opt_name] ]] || die "unknown option '$1' (./run.sh --help lists them)"
+        [[ -v opt_help[$opt_name] ]] || unknown_option "unknown option " "$1"
         if [[ ${opt_help[$opt_name]} == true/false:* && ${2:-} != true && ${2:-} != false ]]; then
           set_option "$opt_name" true "command line"
         else
           [ $# -ge 2 ] || die "option $1 needs a value"
-          set_option "$opt_name" "$2" "command line"
+          set_option "$opt_name" "$(all_from_caller "$opt_name" "$2")" "command line"
           shift
         fi
         ;;
@@ -110,7 +158,8 @@ print_help() { # [STAGE, by name or number]: all options by stage, or what one s
   for opt_name in "${stage_names[@]}"; do
     [[ $1 != "$opt_name" && $1 != "$(stage_number "$opt_name")" ]] || opt_only=$opt_name
   done
-  [[ -z $1 || $1 == -* || -n $opt_only ]] || die "--help $1: the stages are ${stage_names[*]}"
+  [[ -z $1 || $1 == -* || -n $opt_only ]] ||
+    die "--help $1: the stages are ${stage_names[*]}$(closest "$1" "${stage_names[@]}")"
   if [ -n "$opt_only" ]; then
     sed -n '2,/^$/s/^# \{0,1\}//p' "${stage_files[$opt_only]}"
     echo
@@ -133,11 +182,12 @@ stage_number() { # NAME
 }
 
 print_option() { # NAME
-  local opt_variable=${1//-/_} opt_text=${opt_help[$1]} opt_kind
-  for opt_kind in true/false number file files directory; do opt_text=${opt_text#"$opt_kind": }; done
-  printf '  --%-18s %s' "$1" "$opt_text"
-  [ -z "${!opt_variable}" ] || printf ' [%s]' "${!opt_variable}"
-  printf '\n'
+  local opt_variable=${1//-/_} opt_text=${opt_help[$1]} opt_kind opt_line opt_shown=--$1
+  for opt_kind in true/false number file files directory path corpora; do opt_text=${opt_text#"$opt_kind": }; done
+  fold -s -w 97 <<< "$opt_text${!opt_variable:+ [${!opt_variable}]}" | while IFS= read -r opt_line; do
+    printf '  %-20s %s\n' "$opt_shown" "${opt_line%"${opt_line##*[! ]}"}"
+    opt_shown=""
+  done
 }
 
 settings() { # every option as it stands, readable with --config

@@ -1,7 +1,9 @@
 """The shell that run.sh is written in: options, and stages that run, skip, plan, fail and exclude each other."""
 
 import os
+import pty
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -11,11 +13,16 @@ import pytest
 
 RECIPE = """
 set -euo pipefail
+caller=$PWD
+cd "$(dirname "${{BASH_SOURCE[0]}}")"
 . {root}/steps/stages/engine.sh
 option letter a "the letter"
 option number 3 "number: how many"
 option folder exp "where"
 option paper "" "file: to write on"
+option papers "" "files: more of them"
+option corpus-dir "" "path: of a corpus"
+option others "" "corpora: {help}"
 option name toy "name of the run"
 option stage 0 "number: first"
 option stop-stage 9 "number: last"
@@ -83,7 +90,7 @@ time.sleep(30)
 
 @pytest.fixture
 def toy(root: Path, tmp_path: Path):
-    (tmp_path / "toy.sh").write_text(RECIPE.format(root=root))
+    (tmp_path / "toy.sh").write_text(RECIPE.format(root=root, help="word " * 30))
     (tmp_path / "steps" / "stages").mkdir(parents=True)
     (tmp_path / "steps" / "stages" / "00_make.sh").write_text(MAKE)
     (tmp_path / "steps" / "stages" / "01_join.sh").write_text(JOIN)
@@ -190,6 +197,27 @@ def test_signal_to_run_sh_alone_ends_the_step_which_saves(toy, tmp_path: Path, n
     assert stages(toy("--letter", "t", "--plan"))[1] == "stage 1 join: would run (it has not run to its end)"
 
 
+def test_ctrl_c_on_a_terminal(toy, tmp_path: Path) -> None:
+    """The terminal is told once, and its bytes are read as a person would: the step and run.sh say a line each."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(tmp_path)
+        os.execvp("bash", ["bash", "toy.sh", "--letter", "t"])
+    while not (tmp_path / "step").exists():
+        time.sleep(0.05)
+    os.write(terminal, b"\x03")
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 10_000)
+        except OSError:  # the other side is closed
+            break
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    lines = said.decode().replace("^C", "").split("\r\n")
+    assert lines[-2].startswith("run.sh: stopped in stage 1 join") and "running" in lines[-3]
+    assert (tmp_path / "saved").exists() and not (tmp_path / "again").exists(), "the step is told once"
+
+
 def test_run_sh_killed_alone_leaves_nothing_running(toy, tmp_path: Path) -> None:
     process, step = start_saving(tmp_path)
     process.kill()
@@ -233,13 +261,16 @@ def test_missing_input_and_force(toy, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "args, message",
     [
-        (["--letters", "b"], "unknown option '--letters'"),
+        (["--letters", "b"], "unknown option '--letters'; did you mean --letter? (./run.sh --help lists them)"),
+        (["--fodler=b"], "unknown option '--fodler'; did you mean --folder?"),
+        (["--zzz", "b"], "unknown option '--zzz' (./run.sh --help lists them)"),
         (["--number", "x"], "number takes a number, not 'x'"),
         (["--letter"], "option --letter needs a value"),
         (["--quick=maybe"], "quick takes true or false, not 'maybe'"),
         (["stray"], "'stray' is not an option"),
         (["--config", "absent.conf"], "absent.conf: no such file"),
-        (["--config", "bad.conf"], "bad.conf:2: unknown option 'lettre'"),
+        (["--config", "bad.conf"], "bad.conf:2: unknown option 'lettre'; did you mean letter?"),
+        (["--paper", "steps/stages/01_jion.sh"], "01_jion.sh: no such file; did you mean steps/stages/01_join.sh?"),
         (["--paper", "absent.txt"], "absent.txt: no such file"),
         (["--config", "evil.conf"], "evil.conf:1: expected some-option=value"),
     ],
@@ -264,9 +295,46 @@ def test_config_sets_and_command_line_wins(toy, tmp_path: Path) -> None:
     assert stages(again) == ["stage 0 make: up to date", "stage 1 join: up to date"]
 
 
+def test_relative_paths_are_those_of_the_caller(tmp_path: Path, toy) -> None:
+    here, there = tmp_path / "else where", tmp_path
+    for path in (
+        here / "mine.txt",
+        here / "conf" / "both.txt",
+        there / "conf" / "both.txt",
+        there / "conf" / "its.txt",
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    (there / "conf" / "set.conf").write_text("corpus-dir=voices\n")
+    (here / "voices").mkdir()
+    command = ["bash", "../toy.sh", "--config", "conf/set.conf", "--paper", "mine.txt"]
+    command += ["--others", "'a=voices b=it'\\''s' c=/d"]
+
+    def settings(*args: str) -> dict[str, str]:
+        done = subprocess.run([*command, *args], cwd=here, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        lines = (there / "exp" / "toy" / "settings.conf").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    found = settings()
+    assert found["paper"] == f"{here}/mine.txt" and found["folder"] == "exp" and found["corpus-dir"] == "voices"
+    assert shlex.split(found["others"]) == [f"a={here}/voices b=it's", "c=/d"]
+    assert settings("--paper=conf/both.txt")["paper"] == f"{here}/conf/both.txt"
+    assert settings("--paper", "conf/its.txt")["paper"] == "conf/its.txt"
+    assert settings("--corpus-dir", "voices")["corpus-dir"] == f"{here}/voices"
+    assert settings("--corpus-dir=/a")["corpus-dir"] == "/a"
+    command = ["bash", "toy.sh"]
+    here = there
+    assert settings("--corpus-dir", "a/b", "--others", "x='a b'")["corpus-dir"] == "a/b"
+    assert "others=x='a b'" in (there / "exp" / "toy" / "settings.conf").read_text()
+
+
 def test_help_lists_options_by_stage_with_their_defaults(toy) -> None:
     text = toy("--help").stdout
     assert text.startswith("Usage: toy") and "  --letter             the letter [a]" in text
+    words = ["word " * 18 + "word", "word " * 10 + "word"]
+    assert f"  --others             {words[0]}\n                       {words[1]}\n" in text
+    assert max(map(len, text.splitlines())) <= 120
     assert "stage 0, make:\n  --quick              hurry [false]\n\nstage 1, join:\n" in text
 
 

@@ -20,6 +20,7 @@ from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
 from timbre.utils.configure import NO_IMPORTS
 from timbre.utils.errors import DataError
+from timbre.utils.spelling import did_you_mean
 
 _TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
 
@@ -89,7 +90,18 @@ class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)
-        _fail(" ".join(_plain_types(message).split()) + " (--help lists the options)", status=2)
+        advice = f"{self._meant(message)} (--help lists the options)"
+        _fail(" ".join(_plain_types(message).split()) + advice, status=2)
+
+    def _meant(self, message: str) -> str:
+        """The option that is most like the one that MESSAGE says is unknown."""
+        known = [name for action in self._actions for name in action.option_strings]
+        if found := re.match(r"unrecognized arguments: (--[^\s=]+)", message, re.IGNORECASE):
+            return did_you_mean(found[1], known)
+        if found := re.match(r"(?:Group '([\w.]+)' does not accept o|O)ption '([\w.]+)'", message):
+            prefix = f"--{found[1]}." if found[1] else "--"
+            return did_you_mean(found[2], [name.removeprefix(prefix) for name in known if name.startswith(prefix)])
+        return ""
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
         return _plain_types(super().format_help(*args, **kwargs))
