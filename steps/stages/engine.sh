@@ -154,7 +154,7 @@ start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves th
   echo "$given_settings" > "$exp/settings.conf.tmp" && mv "$exp/settings.conf.tmp" "$exp/settings.conf"
   local root lock
   for root in "${roots[@]}"; do # many runs may read one of data/ at once; one that writes to it does so alone
-    exec {lock}>> "$root/.lock"
+    { exec {lock}>> "$root/.lock" || exec {lock}< "$root/.lock" || continue; } 2> /dev/null # it may be read-only
     flock -s -n "$lock" || { log "waiting for another run.sh that prepares $root" && flock -s "$lock"; }
     data_locks[$root]=$lock
   done
@@ -228,6 +228,9 @@ unit() { # NAME FOLDER in FILES... out FILES... with TEXTS...; {FIELD} in a file
     planned+=("${unit_outputs[@]}")
     return 1
   fi
+  word=$folder
+  while [ ! -e "$word" ]; do word=$(dirname "$word"); done
+  [ -w "$word" ] || die "stage $number $name has to run ($reason), and $word cannot be written to"
   unit_lock=$(lock_of "$folder")
   if [ -n "$unit_lock" ] && ! flock -n "$unit_lock"; then
     log "stage $number $name: waiting for other runs that use $folder"
