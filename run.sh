@@ -9,6 +9,7 @@
 #   ./run.sh --plan          what would run, and why        ./run.sh --stage 6        from one stage on
 # shellcheck disable=SC2154,SC2034 # options are variables; the stages use what is set here
 set -euo pipefail
+caller=$PWD # relative paths on the command line are from here
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=steps/stages/engine.sh
 . steps/stages/engine.sh
@@ -34,20 +35,22 @@ all stages:
 END
 }
 
+main() { # ARGS OF run.sh
+  . ./path.sh
+  [ -n "$stop_stage" ] || stop_stage=$([ "$diarize" = true ] && echo 10 || echo 9)
+  [ -n "$ngpu" ] || ngpu=$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)
+  device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
+  make_plan
+  start_run "$@"
+  say_once
+  for stage_name in "${stage_names[@]}"; do
+    run_stage "$stage_name"
+  done
+  [ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
+}
+
 recipe data audio features egs train embed back_end score results diarize
 parse_options "$@"
 check_files
-
-. ./path.sh
-[ "$test" = false ] || exec pytest -n $((nj < 8 ? nj : 8))
-
-[ -n "$stop_stage" ] || stop_stage=$([ "$diarize" = true ] && echo 10 || echo 9)
-[ -n "$ngpu" ] || ngpu=$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)
-device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
-make_plan
-start_run "$@"
-say_once
-for stage_name in "${stage_names[@]}"; do
-  run_stage "$stage_name"
-done
-[ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
+[ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); }
+supervise main "$@"

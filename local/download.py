@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Openly licensed corpora from OpenSLR: fetched, verified and unpacked for local/prepare_<corpus>.py."""
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.openslr import Name, fetch_corpus
 from timbre.utils.cli import run_step

@@ -7,7 +7,10 @@ paths from 3dspeaker, utt2info.csv the columns Utt-id, Spk-id, Seg-id, Device, D
 that read it (3D-Speaker's own leaves out what Device09 recorded), not from a copy. Counted against the lists.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus
 from timbre.corpora.utt_set import UttSet

@@ -5,7 +5,10 @@ As published at https://www.openslr.org/62: aidatatang_200zh/corpus/{train,dev,t
 the archives of the speakers in these folders are unpacked. Counts: the page, and recipes that count the lists.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, in_speaker_folder
 from timbre.corpora.utt_set import UttSet

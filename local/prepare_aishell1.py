@@ -6,7 +6,10 @@ S0002/BAC009S0002W0122.wav, once the archives of the speakers in wav/ are unpack
 lines "0002 F". Counts: Bu et al., "AISHELL-1", O-COCOSDA 2017.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, gender_of, in_speaker_folder
 from timbre.corpora.utt_set import UttSet

@@ -7,8 +7,11 @@ the archives are unpacked. spk_info.txt has speaker, age, sex (男, 女) and reg
 recipes that read it, not from a copy. Counts: Du et al., "AISHELL-2", 2018.
 """
 
+import sys
 from functools import partial as bind
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, Named, gender_of, in_speaker_folder
 from timbre.corpora.utt_set import UttSet

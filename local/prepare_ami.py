@@ -8,10 +8,13 @@ corpus" one.
 """
 
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus
 from timbre.corpora.utt_set import UttSet

@@ -9,9 +9,12 @@ Sessions: the overview paper, Barker et al., Interspeech 2018.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus
 from timbre.corpora.utt_set import UttSet

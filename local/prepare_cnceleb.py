@@ -10,9 +10,12 @@ that each enrolment file was made of, by their paths in data/, is read as other 
 "CN-Celeb: multi-genre speaker recognition", 2022, and the lists.
 """
 
+import sys
 from functools import partial as bind
 from pathlib import Path
 from typing import Literal
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import LABEL_LAST, Corpus, Named, stem_of
 from timbre.corpora.join_short import join_short

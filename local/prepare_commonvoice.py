@@ -6,7 +6,10 @@ As published at https://commonvoice.mozilla.org: <release>/<language>/{validated
 clip. A client is a browser or an account rather than a person: some people have several.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, gender_of
 from timbre.corpora.utt_set import UttSet

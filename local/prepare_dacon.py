@@ -6,8 +6,11 @@ have a third column, label; files by their paths from the list's folder or from 
 public code; the corpus itself is not published, so that there are no counts.
 """
 
+import sys
 from pathlib import Path
 from typing import Literal
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.audio.reading import AUDIO_SUFFIXES
 from timbre.corpora.corpus import Corpus

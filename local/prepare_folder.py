@@ -5,9 +5,12 @@ import hashlib
 import logging
 import os
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.audio.reading import AUDIO_SUFFIXES
 from timbre.datadir.contents import Contents

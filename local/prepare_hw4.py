@@ -7,8 +7,11 @@ mapping.json {"speaker2id": {...}, "id2speaker": {...}} (also spelt speakers2id 
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus
 from timbre.corpora.utt_set import UttSet

@@ -5,6 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
+
 from timbre.datadir.contents import Contents
 from timbre.datadir.validate import validate
 from timbre.utils.cli import run_step

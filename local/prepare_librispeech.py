@@ -6,8 +6,11 @@ LibriSpeech/SPEAKERS.TXT, lines "14 | F | train-clean-360 | 25.03 | name" and co
 transcripts of the release; Panayotov et al., "Librispeech", ICASSP 2015.
 """
 
+import sys
 from pathlib import Path
 from typing import Literal
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, Named, gender_of, stem_of
 from timbre.corpora.utt_set import UttSet

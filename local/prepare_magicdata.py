@@ -7,7 +7,10 @@ SPKINFO.txt SPKID, Age, Gender and Dialect, with tabs between. The utterances ar
 """
 
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, Named, gender_of, in_speaker_folder
 from timbre.corpora.utt_set import UttSet

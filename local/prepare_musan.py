@@ -6,7 +6,10 @@ ANNOTATIONS (of music: file, genres, vocals Y or N, artist; of speech: file, sex
 the release; Snyder et al., "MUSAN", 2015.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, stem_of, write_noises
 from timbre.utils.cli import run_step

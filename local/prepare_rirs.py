@@ -8,7 +8,10 @@ noises in noise_list) and RIRS_NOISES/pointsource_noises/noise-free-sound-0000.w
 of the file. Counts: the READMEs of the release; Ko et al., ICASSP 2017. Most real responses have several channels.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, stem_of, write_noises
 from timbre.utils.cli import run_step

@@ -8,8 +8,11 @@ assist lists start and end in seconds too; keys have model, file, and tgt or imp
 microphone, session and more (README of the release). Counts of core-core: McLaren et al., Interspeech 2016.
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, gender_of, stem_of
 from timbre.corpora.utt_set import UttSet

@@ -5,7 +5,10 @@ As published at https://www.openslr.org/101: speechocean762/{train,test}/{wav.sc
 speechocean762/WAVE/SPEAKER0001/000010011.WAV. Counts: Zhang et al., "speechocean762", Interspeech 2021.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, gender_of
 from timbre.corpora.utt_set import UttSet

@@ -4,11 +4,11 @@
 import json
 import logging
 import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import soundfile
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora import synth_voice
 from timbre.corpora.synth_speaker import Speaker, SynthOptions, draw_speakers, record_afresh
@@ -82,6 +82,8 @@ def _write_set(path: Path, speakers: list[Speaker]) -> None:
 
 
 def _duration(wav: Path) -> float:
+    import soundfile
+
     try:
         return float(soundfile.info(wav).duration)
     except soundfile.LibsndfileError as error:
@@ -95,7 +97,7 @@ def _write_trials(path: Path, speakers: list[Speaker], nontargets: int, seed: in
     for name, pairing in (("trials", Pairing(utt2spk, sexes, sessions)), ("trials_all", Pairing(utt2spk))):
         trials = pairing.sample(nontargets, seed=seed)
         write_trials(path / name, trials)
-        all_of_them = np.sum(~trials.target) < nontargets * np.sum(trials.target)
+        all_of_them = (~trials.target).sum() < nontargets * trials.target.sum()
         log.info("%s: %s%s", path / name, trials.summary(), "" if all_of_them else " (nontarget ones sampled)")
 
 

@@ -6,7 +6,10 @@ As published at https://ai.100tal.com/dataset: TAL_CSASR/cs_wav/**/*.wav and TAL
 copy.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, Named, stem_of
 from timbre.corpora.utt_set import UttSet

@@ -6,7 +6,10 @@ read too. Counts: the documentation of the release.
 """
 
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, Named
 from timbre.corpora.utt_set import UttSet

@@ -7,7 +7,10 @@ distant-16k/speech/train/rm1/babb/sp0032/Lab41-SRI-VOiCES-rm1-babb-sp0032-ch0041
 read. The two parts have no speaker in common. Written from the README of the release.
 """
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, gender_of
 from timbre.corpora.utt_set import UttSet

@@ -10,9 +10,12 @@ Counts: that page; Nagrani et al., "VoxCeleb: Large-scale speaker verification i
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.corpus import Corpus, gender_of
 from timbre.corpora.join_short import join_all

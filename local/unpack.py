@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Archives of a corpus that were fetched by hand: verified and unpacked to where local/prepare_<corpus>.py finds it."""
 
+import sys
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.corpora.archives import find_archives, read_checksums, unpack_all
 from timbre.corpora.openslr import known_checksums

@@ -3,8 +3,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from timbre.datadir.ark import ArkWriter, read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
@@ -31,7 +29,7 @@ def compute_cmvn(data_dir: Path, per_utt: bool = False) -> None:
             stats = [cmvn_stats(read_mat(feats[utt], utt)) for utt in utts]
             if len({array.shape for array in stats}) > 1:
                 raise DataError(f"the utterances of '{name}' differ in dimension", data_dir / "feats.scp")
-            writer.write(name, np.sum(stats, axis=0))
+            writer.write(name, sum(stats[1:], start=stats[0]))
         (data_dir / "cmvn.scp").unlink(missing_ok=True)  # an old one would point into the new archive
     write_table(data_dir / "cmvn.scp", writer.scp)
 

@@ -3,14 +3,11 @@
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from timbre.datadir.ark import write_vectors
 from timbre.datadir.datadir import DataDir
-from timbre.feats.mean_std import frame_statistics
+from timbre.feats.mean_std import statistics_of
 from timbre.feats.normalize import NormalizeOptions
-from timbre.feats.utterances import Utterance, check_failures, list_utterances, read_utterances
+from timbre.feats.utterances import check_failures, list_utterances
 from timbre.utils.cli import run_step
 from timbre.utils.jobs import run_jobs
 
@@ -32,25 +29,15 @@ def extract_statistics(
         allow_missing: go on, without them, when at most this many utterances have no features
         nj: number of jobs
     """
+    import numpy as np
+
     utterances = list_utterances(DataDir.read(data_dir, need_speakers=False), normalize)
     parts = [utterances[start : start + 500] for start in range(0, len(utterances), 500)]
-    results = [item for part in run_jobs(_statistics, parts, nj, "statistics", "500 utts") for item in part]
+    results = [item for part in run_jobs(statistics_of, parts, nj, "statistics", "500 utts") for item in part]
     failures = {utt: found for utt, found in results if isinstance(found, str)}
     vectors = {utt: found for utt, found in results if not isinstance(found, str)}
     check_failures(failures, allow_missing, len(utterances), "statistics")
     write_vectors(out_stem, list(vectors), np.stack(list(vectors.values())))
-
-
-def _statistics(utterances: list[Utterance]) -> list[tuple[str, NDArray[np.float32] | str]]:
-    """(utterance, its vector or why it has none)."""
-    results: list[tuple[str, NDArray[np.float32] | str]] = []
-    for utt, feats in read_utterances(utterances, 1):
-        if not isinstance(feats, np.ndarray):
-            results.append((utt, str(feats)))
-            continue
-        vector = frame_statistics(feats)
-        results.append((utt, vector if np.isfinite(vector).all() else "features have NaN or infinite values"))
-    return results
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ def test_rooms_are_those_of_the_order() -> None:
         "README.md",
         *ROOMS,
     }
-    assert imported(LIBRARY / "__init__.py") == set()
+    assert imported(LIBRARY / "__init__.py") == {"timbre.utils.outset"}
+    assert imported(LIBRARY / "utils" / "outset.py") <= {*sys.stdlib_module_names}, "what every command begins with"
 
 
 def test_rooms_import_those_before_them_only() -> None:

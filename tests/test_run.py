@@ -346,6 +346,26 @@ def _weights(path: Path) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in content["network"].items()}
 
 
+READ_ONLY = 'mount --bind data data && mount -o remount,ro,bind data && exec "$@"'
+
+
+def test_prepared_data_may_be_read_only(finished: Path, run: Run, place: Path) -> None:
+    run()
+    under = ["unshare", "-m", "sh", "-c", READ_ONLY, "sh"]
+    if subprocess.run([*under, "true"], cwd=place, capture_output=True).returncode:
+        pytest.skip("this user may not mount")
+    command = [*under, "./run.sh", "--config", "conf/run/smoke.conf", "--nj", "2", "--name", "reader"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert ran(done) == ["train", "embed", "held-out", "back-end", "score", "results", "decision"]
+    assert _weights(finished / "model" / "final.pt") == _weights(place / "exp" / "reader" / "model" / "final.pt")
+    done = subprocess.run([*command, "--egs-compression", "none"], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == (
+        "run.sh: error: stage 3 egs has to run (options changed: compression none), and "
+        "data/synth_smoke/fbank80/egs_cpu cannot be written to\n"
+    )
+
+
 def test_failing_step_names_its_log_and_leaves_nothing_half_done(run: Run, place: Path) -> None:
     bad = place / "bad.yaml"
     bad.write_text("num_mel_bin: 80\n")
@@ -364,8 +384,27 @@ def test_failing_step_names_its_log_and_leaves_nothing_half_done(run: Run, place
         (["--features", "plp"], "not fbank, mfcc or spectrogram"),
         (["--augment-conf", "conf/augment/absent.yaml"], "conf/augment/absent.yaml: no such file"),
         (["--noise-dir", "absent"], "absent: no such directory"),
+        (["--corpus", "voxcelb"], "there is no local/prepare_voxcelb.py; did you mean voxceleb?"),
+        (["--corpus", "folder", "--corpus-dir", "absent"], "--corpus-dir absent: no such directory"),
+        (["--corpus", "folder", "--corpus-dir", "absent", "--plan"], "--corpus-dir absent: no such directory"),
     ],
 )
-def test_wrong_settings_are_refused_before_anything_runs(run: Run, args: list[str], message: str) -> None:
+def test_wrong_settings_are_refused_before_anything_runs(run: Run, place: Path, args: list[str], message: str) -> None:
+    before = set(place.glob("data/*"))
     done = run(*args, ok=False)
+    assert set(place.glob("data/*")) == before
     assert done.returncode == 1 and message in done.stderr and "stage" not in done.stdout
+
+
+def test_relative_paths_are_those_of_the_caller(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "mine.yaml").write_text((place / "conf" / "egs" / "cpu.yaml").read_text())
+    command = [place / "run.sh", "--corpus", "folder", "--corpus-dir", "voices", "--plan"]
+    command += ["--egs-conf", "conf/mine.yaml", "--train-conf", "conf/train/smoke.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "stage 0 data: would run" in done.stdout and "/egs_mine/" in done.stdout
+    done = subprocess.run([*command, "--corpus-dir", "conf/network"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, "what only the clone has of conf/"
+    done = subprocess.run([*command, "--corpus-dir", "steps"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.endswith(f"--corpus-dir {tmp_path}/steps: no such directory\n")

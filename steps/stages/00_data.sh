@@ -5,10 +5,10 @@
 # which only the evaluation sets are used.
 
 option corpus synth "corpus to run on: synth (made here), folder, kaldi, voxceleb, ... (local/prepare_*.py)"
-option corpus-dir "" "where the corpus lies on disk (not for synth)"
+option corpus-dir "" "path: where the corpus lies on disk (not for synth)"
 option corpus-conf "" "file: YAML with options for local/prepare_CORPUS.py"
 option download-dir "" "directory: archives of the corpus, fetched already, that are verified and unpacked into the former"
-option eval-corpora "" "corpora to test on as well, in quotes: 'sitw=DIR cnceleb=DIR'; the training set stays as it is"
+option eval-corpora "" "corpora: corpora to test on as well, in quotes: 'sitw=DIR cnceleb=DIR'; the training set stays as it is"
 
 stage_data() {
   [ -z "$download_dir" ] || [ "$plan" = true ] || mkdir -p "$corpus_dir"

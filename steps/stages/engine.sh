@@ -1,153 +1,54 @@
 # shellcheck shell=bash disable=SC2154,SC2034
-# What run.sh and the stages are written in: options with their help, the plan of a run, and units of work that know
-# whether they are up to date. Sourced by run.sh, whose options (stage, force, plan, ...) it uses.
+# What run.sh and the stages are written in: options with their help (options.sh), the plan of a run, units of work that
+# know whether they are up to date, and signals. Sourced by run.sh, whose options (stage, force, plan, ...) it uses.
 
-# Options: `option some-name DEFAULT HELP` sets some_name, and --some-name VALUE sets it otherwise; --config FILE reads
-# lines `some-name=value` (# comments, no code); the command line wins. HELP may begin with the kind of value, which is
-# checked: "true/false:", "number:", "file:", "files:" (several in quotes), "directory:". Local names here begin with
-# opt_, so that none can hide an option.
+# shellcheck source=steps/stages/options.sh
+. "$(dirname "${BASH_SOURCE[0]}")/options.sh"
 
-declare -A opt_help=() opt_default=()
-opt_names=()     # in order, with a word like =data where the options of stage `data` begin
-stage_names=()   # in order; stage number N is the function stage_NAME of steps/stages/NN_NAME.sh
-declare -A stage_files=()
+exec 5>&1 6>&2 # for people; 1 and 2 of what a unit runs are its log
 
-recipe() { # NAME...: reads the files of these stages, which declare their options
-  local name file
-  for name in "$@"; do
-    for file in steps/stages/[0-9][0-9]_"$name".sh; do
-      stage_names+=("$name") stage_files[$name]=$file opt_names+=("=$name")
-      # shellcheck source=/dev/null
-      . "$file"
-    done
-  done
+# Signals: a shell hears them only when its command has ended. So run.sh itself does nothing but wait, and what it runs
+# is a process group of its own. SIGINT, SIGTERM and SIGHUP reach all of that group as SIGTERM, upon which training
+# saves and the other steps tidy up; if run.sh is killed, the group hears it from the end of a pipe.
+
+supervise() { # COMMAND ...
+  local status signal=0 heard group
+  set -m # what is started in the background now is a group, and Ctrl-C on a terminal is not sent to it
+  coproc run { in_group "$@"; } >&5
+  set +m
+  group=$run_PID
+  trap 'heard=true signal=129; kill -TERM -- "-$group" 2> /dev/null' HUP
+  trap 'heard=true signal=130; kill -TERM -- "-$group" 2> /dev/null' INT
+  trap 'heard=true signal=143; kill -TERM -- "-$group" 2> /dev/null' TERM
+  trap 'heard=true; kill -STOP -- "-$group"; kill -STOP $$; kill -CONT -- "-$group"' TSTP
+  until
+    heard=false
+    wait "$group" && status=0 || status=$?
+    [ "$heard" = false ] # by wait, which ends then
+  do :; done
+  ((status == 0 || signal == 0)) || status=$signal
+  exit "$status"
 }
 
-option() { # NAME DEFAULT HELP
-  opt_names+=("$1") opt_help[$1]=$3 opt_default[$1]=$2
-  printf -v "${1//-/_}" '%s' "$2"
+in_group() { # COMMAND ...
+  set +m
+  trap 'exit 143' TERM
+  trap report_end EXIT
+  exec 3<&0 < /dev/null
+  { read -r -u 3 || kill -TERM 0; } > /dev/null 2>&1 5>&- 6>&- & # nothing is ever written: it ends with run.sh
+  exec 3<&-
+  "$@"
 }
 
-die() {
-  echo "run.sh: error: $*" >&2
-  exit 1
-}
-
-set_option() { # NAME VALUE WHERE
-  [[ -v opt_help[$1] ]] || die "$3: unknown option '$1' (./run.sh --help lists them)"
-  if [ "$2" != "${opt_default[$1]}" ]; then
-    case "${opt_help[$1]}" in
-      true/false:*) [[ $2 == true || $2 == false ]] || die "$3: $1 takes true or false, not '$2'" ;;
-      number:*) [[ $2 =~ ^[0-9]+$ ]] || die "$3: $1 takes a number, not '$2'" ;;
-    esac
+report_end() { # on exit
+  local status=$?
+  exec >&5 2>&6
+  if ((status == 143)); then
+    echo "run.sh: stopped${running:+ in stage $running, whose log is $unit_log}; the same command goes on" >&2
+  elif [ -n "$running" ]; then
+    echo "run.sh: stage $running failed (exit status $status); its log: $unit_log" >&2
+    [ -t 6 ] || tail -n 5 "$unit_log" >&2
   fi
-  printf -v "${1//-/_}" '%s' "$2"
-}
-
-check_files() { # every option that names files or a directory names what is there
-  local opt_name opt_variable opt_file opt_files
-  for opt_name in "${opt_names[@]}"; do
-    opt_variable=${opt_name//-/_}
-    case "${opt_help[$opt_name]:-}" in
-      file:*) [ -z "${!opt_variable}" ] || [ -f "${!opt_variable}" ] || die "${!opt_variable}: no such file" ;;
-      directory:*) [ -z "${!opt_variable}" ] || [ -d "${!opt_variable}" ] || die "${!opt_variable}: no such directory" ;;
-      files:*)
-        read -ra opt_files <<< "${!opt_variable}"
-        for opt_file in "${opt_files[@]}"; do [ -f "$opt_file" ] || die "$opt_file: no such file"; done
-        ;;
-    esac
-  done
-}
-
-read_config() { # FILE
-  local opt_line opt_number=0
-  [ -f "$1" ] || die "--config $1: no such file"
-  while IFS= read -r opt_line || [ -n "$opt_line" ]; do
-    opt_number=$((opt_number + 1))
-    opt_line=${opt_line%%#*}
-    opt_line=${opt_line%"${opt_line##*[![:space:]]}"}
-    [ -n "$opt_line" ] || continue
-    [[ $opt_line == *=* ]] || die "$1:$opt_number: expected some-option=value, found '$opt_line'"
-    set_option "${opt_line%%=*}" "${opt_line#*=}" "$1:$opt_number"
-  done < "$1"
-}
-
-parse_options() { # ARGS OF run.sh; a true/false option alone means true
-  local opt_name opt_given=()
-  while [ $# -gt 0 ]; do # first the config files, then what overrides them
-    case "$1" in
-      -h | --help) print_help "${2:-}" && exit 0 ;;
-      --config) [ $# -ge 2 ] || die "option --config needs a file" ;;&
-      --config) read_config "$2" && shift ;;
-      --config=*) read_config "${1#*=}" ;;
-      *) opt_given+=("$1") ;;
-    esac
-    shift
-  done
-  set -- "${opt_given[@]}"
-  while [ $# -gt 0 ]; do
-    opt_name=${1#--}
-    case "$1" in
-      --*=*) set_option "${opt_name%%=*}" "${1#*=}" "command line" ;;
-      --*)
-        [[ -v opt_help[$opt_name] ]] || die "unknown option '$1' (./run.sh --help lists them)"
-        if [[ ${opt_help[$opt_name]} == true/false:* && ${2:-} != true && ${2:-} != false ]]; then
-          set_option "$opt_name" true "command line"
-        else
-          [ $# -ge 2 ] || die "option $1 needs a value"
-          set_option "$opt_name" "$2" "command line"
-          shift
-        fi
-        ;;
-      *) die "'$1' is not an option (./run.sh --help lists them)" ;;
-    esac
-    shift
-  done
-  given_settings=$(settings) # the plan fills in what was left open, in variables of the same names
-}
-
-print_help() { # [STAGE, by name or number]: all options by stage, or what one stage does and its options
-  local opt_name opt_stage="" opt_only=""
-  for opt_name in "${stage_names[@]}"; do
-    [[ $1 != "$opt_name" && $1 != "$(stage_number "$opt_name")" ]] || opt_only=$opt_name
-  done
-  [[ -z $1 || $1 == -* || -n $opt_only ]] || die "--help $1: the stages are ${stage_names[*]}"
-  if [ -n "$opt_only" ]; then
-    sed -n '2,/^$/s/^# \{0,1\}//p' "${stage_files[$opt_only]}"
-    echo
-  else
-    usage
-  fi
-  for opt_name in "${opt_names[@]}"; do
-    if [[ $opt_name == =* ]]; then
-      opt_stage=${opt_name#=}
-      [ -n "$opt_only" ] || printf '\nstage %s, %s:\n' "$(stage_number "$opt_stage")" "$opt_stage"
-    elif [ -z "$opt_only" ] || [ "$opt_only" = "$opt_stage" ]; then
-      print_option "$opt_name"
-    fi
-  done
-}
-
-stage_number() { # NAME
-  local file=${stage_files[$1]##*/}
-  echo $((10#${file%%_*}))
-}
-
-print_option() { # NAME
-  local opt_variable=${1//-/_} opt_text=${opt_help[$1]} opt_kind
-  for opt_kind in true/false number file files directory; do opt_text=${opt_text#"$opt_kind": }; done
-  printf '  --%-18s %s' "$1" "$opt_text"
-  [ -z "${!opt_variable}" ] || printf ' [%s]' "${!opt_variable}"
-  printf '\n'
-}
-
-settings() { # every option as it stands, readable with --config
-  local opt_name opt_variable
-  for opt_name in "${opt_names[@]}"; do
-    [[ $opt_name == @(=*|force|plan|test|stage|stop-stage) ]] && continue
-    opt_variable=${opt_name//-/_}
-    echo "$opt_name=${!opt_variable}"
-  done
 }
 
 # The plan: timbre/recipe/plan.py says, from the options and from what lies in data/, where everything goes (bash
@@ -247,17 +148,33 @@ start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves th
   [ "$plan" = false ] || return 0
   mkdir -p "$exp/log" "${roots[@]}" 2> /dev/null || die "cannot make $exp/log and ${roots[*]}"
   { exec 8>> "$exp/.lock"; } 2> /dev/null || die "cannot write to $exp"
-  flock -w 3 8 || die "$exp is in use by another run.sh (process $(tail -n 1 "$exp/.lock")); choose another --name or wait"
-  echo $$ > "$exp/.lock"
+  flock -w 3 8 || wait_for_lock
+  echo "$$ $BASHPID $HOSTNAME" > "$exp/.lock"
   echo "$(date '+%F %T') ./run.sh$(printf ' %q' "$@")" >> "$exp/command"
   echo "$given_settings" > "$exp/settings.conf.tmp" && mv "$exp/settings.conf.tmp" "$exp/settings.conf"
   local root lock
   for root in "${roots[@]}"; do # many runs may read one of data/ at once; one that writes to it does so alone
-    exec {lock}>> "$root/.lock"
+    { exec {lock}>> "$root/.lock" || exec {lock}< "$root/.lock" || continue; } 2> /dev/null # it may be read-only
     flock -s -n "$lock" || { log "waiting for another run.sh that prepares $root" && flock -s "$lock"; }
     data_locks[$root]=$lock
   done
   save_plan
+}
+
+wait_for_lock() { # of exp/NAME: for what a run.sh that was killed has left, which is ending; not for one that is alive
+  local run group host file line fields holder=""
+  read -r run group host < "$exp/.lock" || true
+  if [ "$host" = "$HOSTNAME" ] && ! [[ -e /proc/$run && $(< "/proc/$run/stat") != *') Z '* ]]; then
+    for file in /proc/[0-9]*/stat; do
+      { read -r line < "$file"; } 2> /dev/null || continue
+      read -ra fields <<< "${line##*) }"
+      [ "${fields[2]}" != "$group" ] || holder=${file//[!0-9]/}
+    done
+  fi
+  [ "$host" = "$HOSTNAME" ] || run+=" on $host"
+  [ -n "$holder" ] || die "$exp is in use by another run.sh (process $run); choose another --name or wait"
+  echo "run.sh: waiting for process $holder, which a run.sh that was killed has left running" >&2
+  flock -w 60 8 || die "$exp is in use by process $holder, left by a run.sh that was killed"
 }
 
 lock_of() { # FOLDER: the descriptor of the lock of the directory of data/ that it lies in, if it lies in one
@@ -311,6 +228,9 @@ unit() { # NAME FOLDER in FILES... out FILES... with TEXTS...; {FIELD} in a file
     planned+=("${unit_outputs[@]}")
     return 1
   fi
+  word=$folder
+  while [ ! -e "$word" ]; do word=$(dirname "$word"); done
+  [ -w "$word" ] || die "stage $number $name has to run ($reason), and $word cannot be written to"
   unit_lock=$(lock_of "$folder")
   if [ -n "$unit_lock" ] && ! flock -n "$unit_lock"; then
     log "stage $number $name: waiting for other runs that use $folder"
@@ -350,15 +270,6 @@ fingerprint() { # check|write STAMP ...
   python -m timbre.utils.fingerprint "$@" --in "${unit_inputs[@]}" --out "${unit_outputs[@]}" --with "${unit_options[@]}"
 }
 
-report_failure() { # on exit
-  local status=$?
-  [ -n "$running" ] || return 0
-  exec >&5 2>&6
-  echo "run.sh: stage $running failed (exit status $status); its log: $unit_log" >&2
-  [ -t 6 ] || tail -n 5 "$unit_log" >&2
-}
-exec 5>&1 6>&2
-trap report_failure EXIT
 
 launch() { # COMMAND ...: on every GPU of --ngpu
   if ((ngpu > 1)); then

@@ -5,3 +5,7 @@ The rooms of this package, lowest first; a room may import those before it, neve
     utils datadir audio corpora feats egs nnet evaluation training embedding backend decision diarization audit explain
     report recipe
 """
+
+from timbre.utils.outset import begin
+
+begin()

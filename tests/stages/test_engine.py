@@ -1,6 +1,9 @@
 """The shell that run.sh is written in: options, and stages that run, skip, plan, fail and exclude each other."""
 
 import os
+import pty
+import re
+import shlex
 import signal
 import subprocess
 import time
@@ -10,11 +13,16 @@ import pytest
 
 RECIPE = """
 set -euo pipefail
+caller=$PWD
+cd "$(dirname "${{BASH_SOURCE[0]}}")"
 . {root}/steps/stages/engine.sh
 option letter a "the letter"
 option number 3 "number: how many"
 option folder exp "where"
 option paper "" "file: to write on"
+option papers "" "files: more of them"
+option corpus-dir "" "path: of a corpus"
+option others "" "corpora: {help}"
 option name toy "name of the run"
 option stage 0 "number: first"
 option stop-stage 9 "number: last"
@@ -29,9 +37,12 @@ make_plan() {{ # instead of that of timbre.recipe
   local x="0 make make x - - - - - source - data/x" y="0 make make y - - - - - source - data/y"
   plan_rows=("${{x// /$'\\t'}}" "${{y// /$'\\t'}}")
 }}
-make_plan
-start_run "$@"
-for stage_name in "${{stage_names[@]}}"; do run_stage "$stage_name"; done
+main() {{
+  make_plan
+  start_run "$@"
+  for stage_name in "${{stage_names[@]}}"; do run_stage "$stage_name"; done
+}}
+supervise main "$@"
 """
 MAKE = """# shellcheck shell=bash
 # Stage 0, make: writes the letter.
@@ -56,19 +67,35 @@ stage_join() {
     cat "$data"/*/file > "$exp/joined"
     [ "$letter" != f ] || false
     [ "$letter" != s ] || sleep 30
+    [ "$letter" != t ] || python3 saving.py
     echo "to the log"
   fi
 }
 """
 
+SAVING = """import os, signal, sys, time
+
+def save(number, frame):
+    signal.signal(signal.SIGTERM, lambda *_: open("again", "w").close())
+    time.sleep(2)
+    open("saved", "w").close()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, save)
+print(os.getpid(), file=open("step.tmp", "w"), flush=True)
+os.rename("step.tmp", "step")
+time.sleep(30)
+"""
+
 
 @pytest.fixture
 def toy(root: Path, tmp_path: Path):
-    (tmp_path / "toy.sh").write_text(RECIPE.format(root=root))
+    (tmp_path / "toy.sh").write_text(RECIPE.format(root=root, help="word " * 30))
     (tmp_path / "steps" / "stages").mkdir(parents=True)
     (tmp_path / "steps" / "stages" / "00_make.sh").write_text(MAKE)
     (tmp_path / "steps" / "stages" / "01_join.sh").write_text(JOIN)
     (tmp_path / "source").write_text("1")
+    (tmp_path / "saving.py").write_text(SAVING)
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["bash", "toy.sh", *args], cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -104,7 +131,7 @@ def test_plan_changes_nothing(toy, tmp_path: Path) -> None:
         "stage 0 make: would run (data/x/file does not exist)",
         "stage 1 join: would run (data/x/file would be made again)",
     ]
-    assert sorted(os.listdir(tmp_path)) == ["source", "steps", "toy.sh"]
+    assert sorted(os.listdir(tmp_path)) == ["saving.py", "source", "steps", "toy.sh"]
     toy()
     assert stages(toy("--plan", "--letter", "c")) == [
         "stage 0 make: would run (options changed: letter a, letter c)",
@@ -138,6 +165,92 @@ def test_killed_stage_runs_again_and_the_second_run_waits_its_turn(toy, tmp_path
     assert stages(toy())[0] == "stage 0 make: running (options changed: letter a, letter s)"
 
 
+def start_saving(tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
+    """A run whose step takes two seconds to save when it is told to end, and the process of that step."""
+    command = ["bash", "toy.sh", "--letter", "t"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "step").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process, int((tmp_path / "step").read_text())
+
+
+def is_running(process: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("name, status", [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
+def test_signal_to_run_sh_alone_ends_the_step_which_saves(toy, tmp_path: Path, name: str, status: int) -> None:
+    process, step = start_saving(tmp_path)
+    for _ in range(2):  # schedulers and torchrun send it twice
+        process.send_signal(signal.Signals[name])
+        time.sleep(0.3)
+    assert process.communicate(timeout=20)[1] == (
+        "run.sh: stopped in stage 1 join, whose log is exp/toy/log/1-join.log; the same command goes on\n"
+    )
+    assert process.returncode == status and not is_running(step)
+    assert (tmp_path / "saved").exists() and (tmp_path / "again").exists()
+    assert stages(toy("--letter", "t", "--plan"))[1] == "stage 1 join: would run (it has not run to its end)"
+
+
+def test_ctrl_c_on_a_terminal(toy, tmp_path: Path) -> None:
+    """The terminal is told once, and its bytes are read as a person would: the step and run.sh say a line each."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(tmp_path)
+        os.execvp("bash", ["bash", "toy.sh", "--letter", "t"])
+    while not (tmp_path / "step").exists():
+        time.sleep(0.05)
+    os.write(terminal, b"\x03")
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 10_000)
+        except OSError:  # the other side is closed
+            break
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    lines = said.decode().replace("^C", "").split("\r\n")
+    assert lines[-2].startswith("run.sh: stopped in stage 1 join") and "running" in lines[-3]
+    assert (tmp_path / "saved").exists() and not (tmp_path / "again").exists(), "the step is told once"
+
+
+def test_run_sh_killed_alone_leaves_nothing_running(toy, tmp_path: Path) -> None:
+    process, step = start_saving(tmp_path)
+    process.kill()
+    done = toy()  # while the step saves
+    process.wait()
+    assert done.stderr == "" and "stage 1 join: done" in done.stdout
+    assert (tmp_path / "saved").exists() and not is_running(step)
+
+
+def test_lock_names_the_living(toy, tmp_path: Path) -> None:
+    saving = (tmp_path / "saving.py").read_text()
+    (tmp_path / "saving.py").write_text(saving.replace("sleep(2)", "sleep(6)"))
+    process, step = start_saving(tmp_path)
+    group = os.getpgid(step)  # the shell that called it
+    process.kill()
+    done = toy()
+    process.wait()
+    (holder,) = re.findall(r"waiting for process (\d+), which a run.sh that was killed has left running", done.stderr)
+    assert int(holder) in (step, group)
+    assert "stage 1 join: done" in done.stdout
+
+
+def test_shell_of_a_step_killed_alone_leaves_nothing_running(toy, tmp_path: Path) -> None:
+    process, step = start_saving(tmp_path)
+    os.kill(os.getpgid(step), signal.SIGKILL)  # the shell that the step was called by
+    assert process.wait(20) == 137
+    deadline = time.monotonic() + 10
+    while is_running(step):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (tmp_path / "saved").exists()
+
+
 def test_missing_input_and_force(toy, tmp_path: Path) -> None:
     done = toy("--stage", "1")
     assert done.returncode == 1 and "needs data/x/file, which does not exist: run the stages before it" in done.stderr
@@ -148,13 +261,16 @@ def test_missing_input_and_force(toy, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "args, message",
     [
-        (["--letters", "b"], "unknown option '--letters'"),
+        (["--letters", "b"], "unknown option '--letters'; did you mean --letter? (./run.sh --help lists them)"),
+        (["--fodler=b"], "unknown option '--fodler'; did you mean --folder?"),
+        (["--zzz", "b"], "unknown option '--zzz' (./run.sh --help lists them)"),
         (["--number", "x"], "number takes a number, not 'x'"),
         (["--letter"], "option --letter needs a value"),
         (["--quick=maybe"], "quick takes true or false, not 'maybe'"),
         (["stray"], "'stray' is not an option"),
         (["--config", "absent.conf"], "absent.conf: no such file"),
-        (["--config", "bad.conf"], "bad.conf:2: unknown option 'lettre'"),
+        (["--config", "bad.conf"], "bad.conf:2: unknown option 'lettre'; did you mean letter?"),
+        (["--paper", "steps/stages/01_jion.sh"], "01_jion.sh: no such file; did you mean steps/stages/01_join.sh?"),
         (["--paper", "absent.txt"], "absent.txt: no such file"),
         (["--config", "evil.conf"], "evil.conf:1: expected some-option=value"),
     ],
@@ -179,9 +295,46 @@ def test_config_sets_and_command_line_wins(toy, tmp_path: Path) -> None:
     assert stages(again) == ["stage 0 make: up to date", "stage 1 join: up to date"]
 
 
+def test_relative_paths_are_those_of_the_caller(tmp_path: Path, toy) -> None:
+    here, there = tmp_path / "else where", tmp_path
+    for path in (
+        here / "mine.txt",
+        here / "conf" / "both.txt",
+        there / "conf" / "both.txt",
+        there / "conf" / "its.txt",
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    (there / "conf" / "set.conf").write_text("corpus-dir=voices\n")
+    (here / "voices").mkdir()
+    command = ["bash", "../toy.sh", "--config", "conf/set.conf", "--paper", "mine.txt"]
+    command += ["--others", "'a=voices b=it'\\''s' c=/d"]
+
+    def settings(*args: str) -> dict[str, str]:
+        done = subprocess.run([*command, *args], cwd=here, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        lines = (there / "exp" / "toy" / "settings.conf").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    found = settings()
+    assert found["paper"] == f"{here}/mine.txt" and found["folder"] == "exp" and found["corpus-dir"] == "voices"
+    assert shlex.split(found["others"]) == [f"a={here}/voices b=it's", "c=/d"]
+    assert settings("--paper=conf/both.txt")["paper"] == f"{here}/conf/both.txt"
+    assert settings("--paper", "conf/its.txt")["paper"] == "conf/its.txt"
+    assert settings("--corpus-dir", "voices")["corpus-dir"] == f"{here}/voices"
+    assert settings("--corpus-dir=/a")["corpus-dir"] == "/a"
+    command = ["bash", "toy.sh"]
+    here = there
+    assert settings("--corpus-dir", "a/b", "--others", "x='a b'")["corpus-dir"] == "a/b"
+    assert "others=x='a b'" in (there / "exp" / "toy" / "settings.conf").read_text()
+
+
 def test_help_lists_options_by_stage_with_their_defaults(toy) -> None:
     text = toy("--help").stdout
     assert text.startswith("Usage: toy") and "  --letter             the letter [a]" in text
+    words = ["word " * 18 + "word", "word " * 10 + "word"]
+    assert f"  --others             {words[0]}\n                       {words[1]}\n" in text
+    assert max(map(len, text.splitlines())) <= 120
     assert "stage 0, make:\n  --quick              hurry [false]\n\nstage 1, join:\n" in text
 
 

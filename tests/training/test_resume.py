@@ -59,12 +59,13 @@ class Run:
         return [{key: value for key, value in line.items() if key not in MEASURED} for line in records]
 
     def stop(self, name: str, step: int, number: int, **options: object) -> int:
-        """As train, but the process gets signal NUMBER in the middle of STEP; the exit status."""
+        """As train, but the process gets signal NUMBER twice in the middle of STEP; the exit status."""
         update = Trainer._update
 
         def update_and_signal(trainer: Trainer, *arguments: object) -> None:
             if trainer.step == step - 1:
-                os.kill(os.getpid(), number)
+                for _ in range(2):
+                    os.kill(os.getpid(), number)
             update(trainer, *arguments)
 
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
@@ -104,7 +105,7 @@ def test_killed_at_any_moment(run: Run) -> None:
     assert _same_network(run.directory / "killed", run.directory / "whole")
 
 
-@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 1), (signal.SIGINT, 57)])
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 1), (signal.SIGINT, 57), (signal.SIGHUP, 12)])
 def test_asked_to_stop(run: Run, number: int, step: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     name = signal.Signals(number).name

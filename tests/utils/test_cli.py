@@ -78,3 +78,12 @@ def test_wrong_options(tmp_path: Path) -> None:
 def test_help_documents_arguments(tmp_path: Path) -> None:
     status, stdout, _ = run(tmp_path, "--help")
     assert status == 0 and "a factor" in stdout and "a folder" in stdout
+
+
+def test_a_misspelt_option_is_guessed(tmp_path: Path) -> None:
+    for word in ("--scal=1", "--scal"):
+        assert run(tmp_path, "data", word, "2")[2].endswith("; did you mean --scale? (--help lists the options)\n")
+    assert "did you mean --some_option?" in run(tmp_path, "data", "--some-optoin", "2")[2]
+    (tmp_path / "a.yaml").write_text("scal: 1\n")
+    assert "did you mean scale?" in run(tmp_path, "data", "--config", str(tmp_path / "a.yaml"))[2]
+    assert "did you mean" not in run(tmp_path, "data", "--zzz", "2")[2]

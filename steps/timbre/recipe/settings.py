@@ -10,6 +10,7 @@ import yaml
 
 from timbre.nnet.network_file import own_feat_dim
 from timbre.utils.errors import DataError
+from timbre.utils.spelling import did_you_mean
 
 KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257"}  # of features, and what each is else
 TAKEN = re.compile(r"statistics|fusion|.*_asnorm|.*_llr")  # names of score files that no back-end may have
@@ -64,7 +65,9 @@ class Settings:
         """Raises DataError for the first option that does not go with the others."""
         for corpus in (self.corpus, *(name for name, _ in self.test_corpora)):
             if not Path(f"local/prepare_{corpus}.py").is_file():
-                raise DataError(f"--corpus {corpus}: there is no local/prepare_{corpus}.py")
+                known = [path.stem.removeprefix("prepare_") for path in sorted(Path("local").glob("prepare_*.py"))]
+                text = f"there is no local/prepare_{corpus}.py{did_you_mean(corpus, known)}"
+                raise DataError(f"--corpus {corpus}: {text}")
         if self.corpus == "synth" and self.download_dir:
             raise DataError("--download-dir: the corpus synth has no archives")
         if self.corpus != "synth" and not self.corpus_dir:

@@ -1,30 +1,32 @@
-"""SIGTERM and SIGINT as a wish that the training loop grants between two steps. Used by loop.py."""
+"""SIGTERM, SIGINT and SIGHUP as a wish that the training loop grants between two steps. Used by loop.py."""
 
 import signal
 from types import FrameType, TracebackType
 from typing import Self
 
+_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 class Interrupt:
-    """While in its `with` block, the first SIGTERM or SIGINT only sets `signal`; a second one has its usual effect."""
+    """While in its `with` block, a signal only sets `signal`, however often it comes: torchrun and schedulers send two.
+
+    Ctrl-\\ (SIGQUIT) ends training at once.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._catch) for number in (signal.SIGTERM, signal.SIGINT)}
+        heard = [number for number in _NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+        self._before = {number: signal.signal(number, self._catch) for number in heard}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self._restore()
-
-    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        self.signal = self.signal or number

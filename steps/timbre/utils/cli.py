@@ -3,18 +3,24 @@
 import inspect
 import json
 import logging
+import math
+import multiprocessing
 import os
 import re
+import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
 from timbre.utils.configure import NO_IMPORTS
 from timbre.utils.errors import DataError
+from timbre.utils.spelling import did_you_mean
 
 _TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
 
@@ -22,7 +28,8 @@ _TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
 def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     """Parses the command line from STEP's signature and docstring (jsonargparse) and runs it.
 
-    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2.
+    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2, and a signal
+    (SIGINT, SIGTERM or SIGHUP) with 128 and its number, after what was begun has been tidied up.
     With TIMBRE_LOG set (run.sh does, when stderr is a terminal), log lines and errors go to that file too.
 
     Args:
@@ -34,6 +41,10 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     set_parsing_settings(subclasses_disabled=[is_dataclass], **NO_IMPORTS)  # a dataclass is a group of options
+    stop = _Stop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, stop)
     try:
         words = _with_truth(step, [_located(_underscored(word)) for word in sys.argv[1:]])
         if takes_list:
@@ -51,8 +62,26 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
         _fail(f"a configuration file is not UTF-8: {error}")
     except MemoryError:
         _fail("out of memory")
-    except KeyboardInterrupt:
-        _fail("interrupted", status=130)
+    except KeyboardInterrupt as error:
+        _fail("interrupted", status=128 + (error.args[0] if error.args else signal.SIGINT))
+
+
+class _Stop:
+    """Handler of signals: ends what is done, and the processes that do it, by a KeyboardInterrupt with the number.
+
+    Some senders send twice: for two seconds another signal has no effect on the tidying up.
+    """
+
+    def __init__(self) -> None:
+        self._last = -math.inf  # when, by the monotonic clock
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._last > 2:
+            self._last = now
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise KeyboardInterrupt(number)
 
 
 class _Parser(ArgumentParser):
@@ -61,7 +90,18 @@ class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)
-        _fail(" ".join(_plain_types(message).split()) + " (--help lists the options)", status=2)
+        advice = f"{self._meant(message)} (--help lists the options)"
+        _fail(" ".join(_plain_types(message).split()) + advice, status=2)
+
+    def _meant(self, message: str) -> str:
+        """The option that is most like the one that MESSAGE says is unknown."""
+        known = [name for action in self._actions for name in action.option_strings]
+        if found := re.match(r"unrecognized arguments: (--[^\s=]+)", message, re.IGNORECASE):
+            return did_you_mean(found[1], known)
+        if found := re.match(r"(?:Group '([\w.]+)' does not accept o|O)ption '([\w.]+)'", message):
+            prefix = f"--{found[1]}." if found[1] else "--"
+            return did_you_mean(found[2], [name.removeprefix(prefix) for name in known if name.startswith(prefix)])
+        return ""
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
         return _plain_types(super().format_help(*args, **kwargs))
