@@ -6,9 +6,14 @@ timbre_root=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")" && pwd)
 
 # Builds .venv and writes .venv/.complete last, with the checksum of pyproject.toml: an interrupted
 # set-up has no .complete and is remade, a changed pyproject.toml is installed anew into the same .venv.
+# One that was copied or linked from elsewhere would run the code that lies there.
 timbre_setup() (
   set -euo pipefail
   cd "$timbre_root"
+  for owner in .venv/lib/python3*/site-packages/__editable__.timbre-*.pth; do
+    [ -f "$owner" ] && [ ! "$(cat "$owner")" -ef steps ] &&
+      { echo "path.sh: .venv runs the code in $(cat "$owner"), not that of this clone: rm -r .venv" >&2; exit 1; }
+  done
   wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
   [ "$(cat .venv/.complete 2>/dev/null)" = "$wanted" ] && exit 0
   exec 9> .venv.lock

@@ -120,6 +120,12 @@ def mounted(tmp_path: Path) -> str:
     pytest.skip("nothing may be mounted here")
 
 
+def test_verify_without_a_pack_says_how_to_get_one(tmp_path: Path) -> None:
+    for words in (["a.wav", "b.wav"], ["--pack", "exp/x", "a.wav", "b.wav"]):
+        error, _ = refused(tmp_path, "steps/verify.py", *words)
+        assert error.startswith("exp/") and "./run.sh --calibrate" in error and "name it with --pack" in error
+
+
 def test_audio_that_cannot_be_used_is_listed(tmp_path: Path) -> None:
     said = write_bad_audio(tmp_path)
     write_wav(tmp_path / "good.wav")

@@ -154,7 +154,7 @@ def test_bad_files_are_told_apart(tmp_path: Path) -> None:
         "none.wav": "no samples",
         "nan.wav": "NaN or infinite",
         "infinite.wav": "NaN or infinite",
-        "stereo.wav": "2 channels, mono is wanted; choose one",
+        "stereo.wav": "2 channels, mono is wanted; mix them: sox FILE MONO.wav remix -",
         "empty.wav": "the file is empty",
         "text.wav": "not audio",
         "shorten.sph": "sph2pipe",

@@ -317,6 +317,6 @@ def test_unknown_device_is_an_error_in_one_line(
     data_dir: Path, make_model: Callable[[dict[str, Any]], Path], tmp_path: Path
 ) -> None:
     model = make_model(ECAPA)
-    for name in ("gpu", "cuda:99"):
-        with pytest.raises(DataError, match=f"device '{name}' is not available"):
+    for name, said in (("gpu", r"is none: cpu, cuda \(the first GPU\) or cuda:N"), ("cuda:99", "is not available")):
+        with pytest.raises(DataError, match=f"device '{name}' {said}"):
             extract_embeddings(model, data_dir, tmp_path / "xvector", name)

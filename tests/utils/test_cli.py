@@ -87,3 +87,33 @@ def test_a_misspelt_option_is_guessed(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("scal: 1\n")
     assert "did you mean scale?" in run(tmp_path, "data", "--config", str(tmp_path / "a.yaml"))[2]
     assert "did you mean" not in run(tmp_path, "data", "--zzz", "2")[2]
+
+
+LISTING = PROGRAM.replace("data_dir: Path,", "files: list[Path], exact: bool = False,").replace(
+    "data_dir: a folder", "files: some\n        exact: or not"
+)
+LISTING = LISTING.replace("    if quiet:", "    print(*files)\n    if quiet:").replace(
+    "run_step(step)", "run_step(step, takes_list=True)"
+)
+
+
+def test_a_list_may_stand_anywhere(tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text(LISTING)
+
+    def answer(*words: str) -> str:
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for words in (
+        ["a", "b", "--some-option", "x"],
+        ["--some-option", "x", "a", "b"],
+        ["a", "--some-option=x", "b"],
+        ["--exact", "a", "--some-option", "x", "b", "--scale", "1"],
+        ["--some-option", "x", "--", "a", "b"],
+    ):
+        assert answer(*words) == "a b\nx\n1.0\n"
+    assert answer("--quiet", "a") == "a\n"
+    done = subprocess.run([sys.executable, script, "--some-option"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1

@@ -132,7 +132,8 @@ class AudioReader:
 
     def _pick(self, channels: int, name: str) -> int:
         if self._channel < 0:
-            advice = "choose one with the option channel, or mix them in wav.scp: 'sox FILE -t wav - remix - |'"
+            advice = "mix them: sox FILE MONO.wav remix - (in wav.scp 'sox FILE -t wav - remix - |')"
+            advice += "; steps that make features can choose one, with the option channel"
             raise DataError(f"{channels} channels, mono is wanted; {advice}", name)
         if self._channel >= channels:
             raise DataError(f"channel {self._channel} is wanted, but there are {channels}, counted from 0", name)

@@ -75,7 +75,8 @@ class DecisionPack:
             DataError: it is not a pack, or one of its files is damaged
         """
         if not (path / _SETTINGS).is_file():
-            raise DataError("not a decision pack: make_decision_pack.py makes one", path)
+            text = "a run with calibration makes one, ./run.sh --calibrate, in exp/NAME/decision; name it with --pack"
+            raise DataError(f"not a decision pack: {text}", path)
         settings = read_config(path / _SETTINGS)
         cohort = None
         if settings.get("top_n") is not None:

@@ -98,6 +98,8 @@ def device_named(name: str) -> torch.device:
     Raises:
         DataError: there is no such device here
     """
+    if name.partition(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
+        raise DataError(f"device '{name}' is none: cpu, cuda (the first GPU) or cuda:N (GPU N, from 0)")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -34,7 +34,7 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
 
     Args:
         step: the function
-        takes_list: the words before the first option are one list, the step's only positional argument
+        takes_list: the words that are no options, nor values of options, are a list, its only positional argument
     """
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if log := os.environ.get("TIMBRE_LOG"):
@@ -48,8 +48,8 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     try:
         words = _with_truth(step, [_located(_underscored(word)) for word in sys.argv[1:]])
         if takes_list:
-            count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
-            words = [json.dumps(words[:count])] * (count > 0) + words[count:]
+            listed, words = _split_list(words)
+            words = [json.dumps(listed)] * bool(listed) + words
         auto_cli(step, args=words, parser_class=_Parser, allow_abbrev=False)
     except DataError as error:
         _fail(str(error))
@@ -122,6 +122,23 @@ def _underscored(word: str) -> str:
 def _located(word: str) -> str:
     """x.yaml as ./x.yaml: without a folder it looks like a class of a module, which no value may name."""
     return re.sub(r"^(--[^=]*=)?([A-Za-z_]\w*\.(?:ya?ml|json))$", r"\1./\2", word)
+
+
+def _split_list(words: list[str]) -> tuple[list[str], list[str]]:
+    """(words of the list, options with their values): an option has one value, after = or a space."""
+    listed: list[str] = []
+    options: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            listed += rest
+        elif not word.startswith("-"):
+            listed.append(word)
+        else:
+            options.append(word)
+            if "=" not in word and word not in ("-h", "--help"):
+                options += [value for value in [next(rest, None)] if value is not None]
+    return listed, options
 
 
 def _with_truth(step: Callable[..., Any], words: list[str]) -> list[str]:
