@@ -11,6 +11,7 @@ from pathlib import Path
 from timbre.datadir.tables import check_id, read_bytes, split_blanks, split_lines
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
+from timbre.utils.number_text import to_float
 
 _NONE = "<NA>"
 _OTHERS = ("SPKR-INFO", "NON-SPEECH", "NOSCORE", "LEXEME", "NON-LEX", "SU", "A/P", "CB", "FILLER", "EDIT", "IP")
@@ -121,7 +122,7 @@ def _lines(path: Path | str) -> Iterable[tuple[int, list[str]]]:
 
 def _seconds(text: str, what: str, path: Path | str, number: int) -> float:
     try:
-        value = float(text)
+        value = to_float(text)
     except ValueError:
         raise DataError(f"the {what} is '{text}', not a number of seconds", path, number) from None
     if not 0 <= value < math.inf:

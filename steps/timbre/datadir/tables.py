@@ -8,6 +8,7 @@ from pathlib import Path
 
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
+from timbre.utils.number_text import to_float
 
 BLANKS = " \t\v\f"  # what Kaldi splits on; never str.split(), which also splits on Unicode spaces
 CRLF = "Windows line end (CRLF); convert with dos2unix"
@@ -100,7 +101,7 @@ def read_numbers(path: Path | str) -> dict[str, float]:
     numbers = {}
     for number, (key, text) in enumerate(read_table(path).items(), start=1):
         try:
-            numbers[key] = float(text)
+            numbers[key] = to_float(text)
         except ValueError:
             raise DataError(f"'{key}' has the value '{text}', which is not a number", path, number) from None
         if not math.isfinite(numbers[key]):

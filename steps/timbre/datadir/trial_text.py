@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from timbre.datadir.tables import BLANKS, CRLF, split_lines
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -102,7 +103,7 @@ class Lines:
     def _float(self, line: int, column: int, path: Path | str) -> float:
         text = self.field(line, column)
         try:
-            return float(text)
+            return to_float(text)
         except ValueError:
             shown = text.decode(errors="replace")
             raise DataError(f"not a number: '{shown}'", path, self.number + line) from None

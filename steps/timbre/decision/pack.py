@@ -20,6 +20,7 @@ from timbre.decision.calibration import Calibration
 from timbre.decision.thresholds import ErrorRate, OperatingPoint
 from timbre.evaluation.metrics import Floats
 from timbre.utils.configure import read_config
+from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
@@ -151,8 +152,8 @@ def read_points(path: Path) -> list[OperatingPoint]:
     Raises:
         DataError: no such file, or it holds something else
     """
+    content = read_yaml(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return [
             OperatingPoint(
                 entry["kind"],
@@ -162,10 +163,8 @@ def read_points(path: Path) -> list[OperatingPoint]:
             )
             for entry in content
         ]
-    except OSError as error:
-        raise DataError(f"cannot read: {error.strerror or error}", path) from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a table of thresholds: {str(error).splitlines()[0]}", path) from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"not a table of thresholds: {error}", path) from error
 
 
 def _rate(entry: Mapping[str, Any]) -> ErrorRate:

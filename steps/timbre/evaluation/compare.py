@@ -1,6 +1,5 @@
 """Runs compared on the trial lists they share, over the same draws of speakers. Called by compare_runs.py."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -13,6 +12,7 @@ from scipy.special import ndtr
 from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.results import Evaluation, Interval, Result, cost_interval, percent, percent_interval
 from timbre.evaluation.results_page import table
+from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
 
 PRIOR = 0.01  # of the minDCF in the table
@@ -169,12 +169,9 @@ def as_json(trials: str, backend: str, measured: Sequence[Measured]) -> dict[str
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError("no such file: is it a run that has been through stage 9?", path) from error
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}", path) from error
+    if not path.exists():
+        raise DataError("no such file: is it a run that has been through stage 9?", path)
+    records = read_json(path)
     wanted = {"trials", "backend", "trials_file", "protocol"}
     if not isinstance(records, list) or not all(
         isinstance(entry, dict) and wanted <= entry.keys() for entry in records
