@@ -52,6 +52,10 @@ def read_audio(
     return AudioReader(channel).read(rxfilename, segment, rate)
 
 
+class NotFinite(DataError):
+    """Audio with NaN or infinite samples."""
+
+
 class AudioReader:
     """`read_audio` for many segments in a row: what must be decoded as a whole is kept for the next segment.
 
@@ -117,7 +121,7 @@ class AudioReader:
             scaled: Samples = samples * np.float32(1 / 32768)
             return scaled
         if not np.isfinite(samples.sum()):
-            raise DataError("NaN or infinite samples", name)
+            raise NotFinite("NaN or infinite samples", name)
         return np.ascontiguousarray(samples, dtype=np.float32)
 
     def _decode_container(self, source: Path | BytesIO, container: str, name: str) -> tuple[Samples, int]:
@@ -127,7 +131,7 @@ class AudioReader:
             raise DataError("no samples in it", name)
         samples = decoded[:, self._pick(decoded.shape[1], name) if decoded.shape[1] > 1 else 0]
         if not np.isfinite(samples.sum()):
-            raise DataError("NaN or infinite samples", name)
+            raise NotFinite("NaN or infinite samples", name)
         return np.ascontiguousarray(samples), rate
 
     def _pick(self, channels: int, name: str) -> int:

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from timbre.decision.calibration import Calibration
 from timbre.decision.thresholds import ENOUGH, OperatingPoint
 from timbre.evaluation.results_page import table
 from timbre.utils.files import atomic_write
 
+if TYPE_CHECKING:
+    from timbre.decision.shortest import CutError
+
+WORSE = 1.5  # times the error of whole recordings that the shortest ones may have
 _WHAT = {"prior": "target prior {0:g}", "false_alarm_rate": "false-alarm rate {0:.3g} %"}
 
 
@@ -20,6 +25,7 @@ def write_page(
     measured_on: str,
     num_speakers: int,
     same_list: bool,
+    speech: Sequence[str],
 ) -> None:
     """Writes PATH.
 
@@ -32,6 +38,7 @@ def write_page(
         measured_on: the list on which the errors were counted
         num_speakers: of that list
         same_list: whether the calibration was trained on it
+        speech: paragraphs on how much speech it takes
     """
     rows = [
         [
@@ -66,6 +73,41 @@ def write_page(
         "be within 30 % of the one counted, with 90 % confidence), and an interval over speakers no wider than that. "
         "All of this holds for speech like that of the list. In another language, channel or length of recording, "
         "measure again: `steps/make_decision_pack.py` takes your own trials.",
+        *speech,
     ]
     with atomic_write(path) as file:
         file.write("\n\n".join(lines) + "\n")
+
+
+def speech_paragraphs(min_speech: float, errors: "Sequence[CutError] | None") -> list[str]:
+    """How much speech the pack asks for, and by which ERRORS that was chosen (None: by whoever made it)."""
+    rule = (
+        f"With less than {min_speech:g} s of speech in a recording (voiced frames of the energy VAD), with constant "
+        "audio, with NaN, or with more than a tenth of the samples clipped there is no decision: `same: null`, a "
+        "reason, exit status 3."
+    )
+    if errors is None:
+        return ["## Least speech", f"{rule} The number was given."]
+    if not errors:
+        return [
+            "## Least speech",
+            f"{rule} Nothing could be measured (no features of the list): it is the usual number.",
+        ]
+    chosen = (
+        "Measured on the list that the calibration was trained on: its test recordings, cut to so much speech from "
+        "their middle, against whole enrolments, at even odds. The least is where, from there on, the mean of the "
+        f"rates of misses and false alarms is at most {WORSE:g} times that of the same trials with whole recordings, "
+        "or 0.01 more."
+    )
+    rows = [
+        [
+            f"{one.seconds:g} s",
+            f"{one.trials:,}",
+            f"{100 * one.error:.2f}",
+            f"{100 * one.whole:.2f}",
+            "yes" if one.kept else "no",
+        ]
+        for one in errors
+    ]
+    columns = ["speech", "trials", "error %", "error % of whole recordings", "kept?"]
+    return ["## Least speech", rule, chosen, table(columns, rows)]

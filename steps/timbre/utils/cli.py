@@ -22,7 +22,8 @@ _TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
 def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     """Parses the command line from STEP's signature and docstring (jsonargparse) and runs it.
 
-    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2.
+    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2,
+    recordings of which nothing can be said with 3.
     With TIMBRE_LOG set (run.sh does, when stderr is a terminal), log lines and errors go to that file too.
 
     Args:
@@ -41,7 +42,7 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
             words = [json.dumps(words[:count])] * (count > 0) + words[count:]
         auto_cli(step, args=words, parser_class=_Parser, allow_abbrev=False)
     except DataError as error:
-        _fail(str(error))
+        _fail(str(error), error.status)
     except BrokenPipeError:  # `step | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
