@@ -32,8 +32,8 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table, write_table
 from timbre.datadir.trials import read_scores, read_trials
 from timbre.decision.calibration import Calibration
+from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.pack import DecisionPack
-from timbre.decision.shortest import UNMEASURED, CutError, shortest_kept
 from timbre.decision.verdict import open_embedder, verify_files
 from timbre.embedding.embedder import AudioOptions, Embedder, Front, Unusable
 from timbre.feats.dump_feats import dump_features
@@ -228,7 +228,7 @@ def test_what_may_spoil_the_answer_is_told(place: Path, pack: Path, tmp_path: Pa
         return " ".join(embedder(str(tmp_path / "x.wav")).warnings)
 
     assert warnings(good) == ""
-    assert "% of the samples are clipped" in warnings(np.clip(good / np.quantile(np.abs(good), 0.97), -1, 1))
+    assert "% of the samples are clipped" in warnings(np.where(np.arange(len(good)) % 2000 < 40, 1, good))
 
 
 def test_what_cannot_be_used_is_refused(place: Path, pack: Path, tmp_path: Path) -> None:

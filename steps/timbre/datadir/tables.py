@@ -13,6 +13,7 @@ from timbre.utils.number_text import to_float
 BLANKS = " \t\v\f"  # what Kaldi splits on; never str.split(), which also splits on Unicode spaces
 CRLF = "Windows line end (CRLF); convert with dos2unix"
 BOM = "\ufeff"  # the byte order mark that some editors put before UTF-8
+BOM_PROBLEM = "begins with a byte order mark (BOM); save it without"
 _ID = re.compile(f"[^{BLANKS}\n\r]+")
 _ODD = ("\0", "\t", "\v", "\f", "\r", "  ", " \n", "\n ", "\n\n")  # text without any of these needs no careful parsing
 
@@ -137,7 +138,7 @@ def parse_lines(data: bytes, *, values: bool = True) -> Iterator[Line]:
         except UnicodeDecodeError:
             problem, text = "not UTF-8", raw.decode(errors="replace")
         if number == 1 and text.startswith(BOM):
-            problem, text = problem or "begins with a byte order mark (BOM); save it without", text[1:]
+            problem, text = problem or BOM_PROBLEM, text[1:]
         if text.endswith("\r"):
             problem, text = problem or CRLF, text.rstrip("\r")
         if "\0" in text:

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from timbre.decision.calibration import Calibration
+from timbre.decision.least_speech import WORSE, CutError
 from timbre.decision.thresholds import ENOUGH, OperatingPoint
 from timbre.evaluation.results_page import table
 from timbre.utils.files import atomic_write
 
-if TYPE_CHECKING:
-    from timbre.decision.shortest import CutError
-
-WORSE = 1.5  # times the error of whole recordings that the shortest ones may have
 _WHAT = {"prior": "target prior {0:g}", "false_alarm_rate": "false-alarm rate {0:.3g} %"}
 
 
@@ -79,7 +75,7 @@ def write_page(
         file.write("\n\n".join(lines) + "\n")
 
 
-def speech_paragraphs(min_speech: float, errors: "Sequence[CutError] | None") -> list[str]:
+def speech_paragraphs(min_speech: float, errors: Sequence[CutError] | None) -> list[str]:
     """How much speech the pack asks for, and by which ERRORS that was chosen (None: by whoever made it)."""
     rule = (
         f"With less than {min_speech:g} s of speech in a recording (voiced frames of the energy VAD), with constant "

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_numbers
 from timbre.datadir.trials import Trials, read_trials
 from timbre.decision.calibration import Calibration
+from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.overlap import Who
 from timbre.decision.pack import COHORT, MEASURES, DecisionPack, Scorer, pack_terms
 from timbre.decision.pack_page import speech_paragraphs, write_page
@@ -29,9 +29,6 @@ from timbre.feats.vad import VadOptions
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_path
-
-if TYPE_CHECKING:
-    from timbre.decision.shortest import CutError
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +78,7 @@ def make_pack(
     nj: int,
 ) -> None:
     """Writes OUT_DIR, whole or not at all; see make_decision_pack.py."""
-    from timbre.decision.shortest import UNMEASURED, cut_errors, shortest_kept  # torch
+    from timbre.decision.shortest import cut_errors  # torch
     from timbre.embedding.embedder import AudioOptions, Front
 
     names = calibration_list.names()

@@ -4,8 +4,7 @@ Called by packing.py; torch comes in through here.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ import numpy as np
 from timbre.backend.vectors import Ints, Side
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.trials import Trials
+from timbre.decision.least_speech import CutError
 from timbre.decision.pack import DecisionPack
-from timbre.decision.pack_page import WORSE
 from timbre.embedding.extract import Read, extract_embeddings
 from timbre.evaluation.metrics import Floats
 from timbre.feats.normalize import NormalizeOptions, normalize
@@ -25,38 +24,11 @@ from timbre.utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
-UNMEASURED = 2.0  # seconds: what this found on read speech of other speakers than the network's (README of steps)
 LENGTHS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _UTTS = 400  # test utterances that are cut, drawn
 _FEWEST = 30  # target trials; with fewer a length says nothing
 
 Measures = Mapping[str, Mapping[str, float]]  # quality measure -> utterance -> value
-
-
-@dataclass(frozen=True)
-class CutError:
-    """Trials whose test recording was cut to SECONDS of speech: their number, the mean of the rates of misses and false
-    alarms at even odds, and that of the same trials with whole recordings."""
-
-    seconds: float
-    trials: int
-    error: float
-    whole: float
-
-    @property
-    def kept(self) -> bool:
-        """Whether the pack still keeps what it promises, within a factor of WORSE; a hundredth more is no matter."""
-        return self.error <= max(WORSE * self.whole, self.whole + 0.01)
-
-
-def shortest_kept(errors: Sequence[CutError]) -> float:
-    """The least seconds from which on every length in ERRORS keeps the promise; the most there are where none does."""
-    least = None
-    for one in sorted(errors, key=lambda error: -error.seconds):
-        if not one.kept:
-            break
-        least = one.seconds
-    return max((one.seconds for one in errors), default=UNMEASURED) if least is None else least
 
 
 def cut_errors(

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
 from timbre.utils.configure import NO_IMPORTS
 from timbre.utils.errors import DataError
+from timbre.utils.sensible import nonsense
 
 _TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
 
@@ -50,6 +51,8 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except UnicodeDecodeError as error:
         _fail(f"a configuration file is not UTF-8: {error}")
+    except RecursionError:
+        _fail("a file or an option is nested too deep")
     except MemoryError:
         _fail("out of memory")
     except KeyboardInterrupt:
@@ -58,6 +61,12 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
 
 class _Parser(ArgumentParser):
     """Wrong options are one line, too, without the whole usage before it; types by their plain names."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        parsed = super().parse_args(*args, **kwargs)
+        if problem := nonsense(vars(parsed.as_flat()), vars(self.get_defaults().as_flat()), own=True):
+            self.error(f"option {problem}")
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:

@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
 from timbre.utils.documents import parse_option, parse_yaml, read_yaml
 from timbre.utils.errors import DataError
+from timbre.utils.sensible import nonsense
 
 T = TypeVar("T")
 
@@ -102,6 +103,8 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         parsed = parser.parse_object(dict(arguments))
     except ArgumentError as error:
         raise DataError(f"{name}: {_one_line(error)}") from error
+    if problem := nonsense(vars(parsed.as_flat()), vars(parser.get_defaults().as_flat())):
+        raise DataError(f"{name}: {problem}")
     resolved = parse_yaml(parser.dump(parsed, skip_unset=False))
     return Configured(kind, dict(vars(parser.instantiate(parsed))), resolved or {})
 
