@@ -226,7 +226,7 @@ def _vectors_of_scp(scp: Path) -> tuple[list[str], np.ndarray]:
     entries: dict[str, tuple[list[int], list[int]]] = {}  # archive -> rows of the result, offsets in the archive
     for row, place in enumerate(table.values()):
         ark, _, offset = place.rpartition(":")
-        if not offset.isdecimal():
+        if not offset.isdecimal() or not offset.isascii() or len(offset) > 18:
             return list(table), _stack(scp, ((key, read_mat(rx, key)) for key, rx in table.items()))
         rows, offsets = entries.setdefault(ark, ([], []))
         rows.append(row)

@@ -7,6 +7,7 @@ from timbre.decision.calibration import Calibration
 from timbre.decision.least_speech import WORSE, CutError
 from timbre.decision.thresholds import ENOUGH, OperatingPoint
 from timbre.evaluation.results_page import table
+from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write
 
 _WHAT = {"prior": "target prior {0:g}", "false_alarm_rate": "false-alarm rate {0:.3g} %"}
@@ -54,13 +55,13 @@ def write_page(
     )
     lines = [
         "# Decision pack",
-        f"{system}. Same speaker or not: `steps/verify.py enroll.wav test.wav --pack {pack}`. "
+        f"{escaped(system)}. Same speaker or not: `steps/verify.py enroll.wav test.wav --pack` {escaped(str(pack))}. "
         "Who of several: `steps/enroll_gallery.py`, `steps/identify.py`.",
         f"    {calibration}",
         "The log-likelihood ratio (llr, natural logarithm) says how much more likely the two recordings are if one "
         "speaker made both. It is a probability only together with a prior: 1 / (1 + exp(-llr) * (1 - prior) / prior).",
         "## Thresholds",
-        f"Accept where the llr is at least the threshold. Errors were counted on {measured_on}: "
+        f"Accept where the llr is at least the threshold. Errors were counted on {escaped(measured_on)}: "
         f"{trials.miss.trials:,} target and {trials.false_alarm.trials:,} nontarget trials of {num_speakers} speakers. "
         f"{caution} In brackets: 95 % intervals by bootstrap over speakers, at a fixed threshold; where nothing was "
         "wrong, by the rule of three.",

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,7 +65,10 @@ class _Parser(ArgumentParser):
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         parsed = super().parse_args(*args, **kwargs)
-        if problem := nonsense(vars(parsed.as_flat()), vars(self.get_defaults().as_flat()), own=True):
+        words = list(kwargs.get("args") or (args[0] if args else None) or ())
+        texts = dict(word.split("=", 1) if "=" in word else (word, after) for word, after in pairwise([*words, ""]))
+        given = {name.removeprefix("--"): text for name, text in texts.items()}
+        if problem := nonsense(vars(parsed.as_flat()), vars(self.get_defaults().as_flat()), given, own=True):
             self.error(f"option {problem}")
         return parsed
 

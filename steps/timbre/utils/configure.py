@@ -54,6 +54,8 @@ def read_config(config: Mapping[str, Any] | Path) -> dict[str, Any]:
     """
     if isinstance(config, Mapping):
         return dict(config)
+    if not isinstance(config, Path):
+        raise DataError(f"`key: value` settings are wanted, not {str(config)[:100]!r}")
     content = read_yaml(config)
     if not isinstance(content, dict):
         raise DataError("must hold `key: value` settings", config)
@@ -103,7 +105,7 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         parsed = parser.parse_object(dict(arguments))
     except ArgumentError as error:
         raise DataError(f"{name}: {_one_line(error)}") from error
-    if problem := nonsense(vars(parsed.as_flat()), vars(parser.get_defaults().as_flat())):
+    if problem := nonsense(vars(parsed.as_flat()), vars(parser.get_defaults().as_flat()), arguments):
         raise DataError(f"{name}: {problem}")
     resolved = parse_yaml(parser.dump(parsed, skip_unset=False))
     return Configured(kind, dict(vars(parser.instantiate(parsed))), resolved or {})

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 
 # of these there must be one at least; any other whole number may be 0
 _ONE = {
-    "batch_size", "depth", "draws", "nj", "num_frames", "num_iters", "num_speakers", "num_trials", "rate", "top",
+    "batch_size", "depth", "nj", "num_frames", "num_iters", "num_speakers", "num_trials", "rate", "top",
     "top_k", "top_n", "tries",
 }  # fmt: skip
 
 
-def nonsense(values: Mapping[str, object], defaults: Mapping[str, object], own: bool = False) -> str | None:
+def nonsense(
+    values: Mapping[str, object], defaults: Mapping[str, object], given: Mapping[str, object], own: bool = False
+) -> str | None:
     """What is wrong with the first of VALUES, by their names, that makes no sense; None: all may pass.
 
     Not a number makes none, nor does an infinite one, a line break in a word, a whole number below 0 (below 1 for
@@ -19,6 +21,7 @@ def nonsense(values: Mapping[str, object], defaults: Mapping[str, object], own: 
     Args:
         values: of options
         defaults: of the same
+        given: what some of them were read from: the text 1_0 is no number, whatever Python says
         own: numbers with a fraction, too, may not be negative: a step's own options are lengths, shares and the like
     """
     for name, value in values.items():
@@ -29,7 +32,11 @@ def nonsense(values: Mapping[str, object], defaults: Mapping[str, object], own: 
                 return f"{name} has a line break or a NUL in it: {value[:100]!r}"
             continue
         for number in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(number, bool) or not isinstance(number, int | float) or number == default:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            if isinstance(text := given.get(name), str) and ("_" in text or not text.isascii()):
+                return f"{name} is '{text}'; a number is wanted"
+            if number == default:
                 continue
             if not math.isfinite(number):
                 return f"{name} is {number}; a number is wanted"
