@@ -22,6 +22,7 @@ from timbre.datadir.datadir import Segment
 from timbre.datadir.rttm import Turn, rttm_line
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 DEV = ["ES2003", "ES2011", "IS1008", "TS3004", "TS3006", "IB4001", "IB4002", "IB4003", "IB4004", "IB4010", "IB4011"]
 TEST = ["ES2004", "ES2014", "IS1009", "TS3003", "TS3007", "EN2002"]
@@ -94,7 +95,7 @@ def read_speech(corpus: Corpus, notes: Path) -> Iterator[Speech]:
             continue
         for number, segment in enumerate(parse(path).iter("segment"), start=1):
             try:
-                start, end = (float(segment.attrib[f"transcriber_{side}"]) for side in ("start", "end"))
+                start, end = (to_float(segment.attrib[f"transcriber_{side}"]) for side in ("start", "end"))
             except (KeyError, ValueError):
                 raise DataError(f"segment {number} has no transcriber_start and transcriber_end", path) from None
             if re.fullmatch(r"[MF]\w+", spk) and 0 <= start < end:

@@ -8,7 +8,6 @@ has one time instead of one a device, and is read too; the layout is from recipe
 Sessions: the overview paper, Barker et al., Interspeech 2018.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,9 @@ from timbre.corpora.corpus import Corpus
 from timbre.corpora.utt_set import UttSet
 from timbre.datadir.datadir import Segment
 from timbre.utils.cli import run_step
+from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 SESSIONS = {
     "train": "S03 S04 S05 S06 S07 S08 S12 S13 S16 S17 S18 S19 S20 S22 S23 S24",
@@ -73,10 +74,7 @@ def take_session(corpus: Corpus, utts: UttSet, folder: Path, path: Path, min_sec
 
 def read_segments(path: Path) -> Iterator[tuple[str, float, float]]:
     """(speaker, start, end) of the segments that have a speaker and last."""
-    try:
-        entries = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}", path) from None
+    entries = read_json(path)
     for number, entry in enumerate(entries, start=1):
         if spk := entry.get("speaker"):
             try:
@@ -91,7 +89,7 @@ def seconds(time: Any, spk: str) -> float:
     """Seconds of "h:mm:ss.ss", or of the one of several that is by SPK's own microphone."""
     text = str(time.get(spk, time.get("original")) if isinstance(time, dict) else time)
     hours, minutes, rest = text.split(":")
-    return 3600 * int(hours) + 60 * int(minutes) + float(rest)
+    return 3600 * int(hours) + 60 * int(minutes) + to_float(rest)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ mapping.json {"speaker2id": {...}, "id2speaker": {...}} (also spelt speakers2id 
 {"utterances": [{"feature_path": "uttr-....pt"}]}, and uttr-*.pt, each a FloatTensor (num_frames, n_mels).
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from timbre.corpora.corpus import Corpus
 from timbre.corpora.utt_set import UttSet
 from timbre.datadir.ark import ArkWriter
 from timbre.utils.cli import run_step
+from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
 
 PUBLISHED = {"train": (600, 56666), "test": (None, 8000)}  # speakers, utterances
@@ -64,8 +64,8 @@ def read(corpus: Corpus, name: str, key: str) -> Any:
     """What the JSON file NAME has under KEY."""
     path = corpus.need(name)
     try:
-        return json.loads(path.read_bytes())[key]
-    except (ValueError, KeyError, TypeError) as error:
+        return read_json(path)[key]
+    except (KeyError, TypeError) as error:
         raise DataError(f"not JSON with '{key}': {error}", path) from None
 
 

@@ -2,6 +2,7 @@
 """Who of a gallery speaks in a recording, or is it somebody else? An answer by a decision pack."""
 
 import logging
+import sys
 from pathlib import Path
 
 from timbre.utils.cli import run_step
@@ -18,6 +19,9 @@ def identify(
 ) -> None:
     """Print the most probable speakers of GALLERY, and how probable it is that RECORDING is of none of them.
 
+    Of a recording that verify.py would not decide on (too little speech, constant, ruined), nothing is said but why;
+    exit status 3.
+
     Args:
         recording: audio of any format and sample rate
         gallery: what enroll_gallery.py wrote, with the same pack
@@ -27,14 +31,22 @@ def identify(
         json: print JSON
         device: cpu, cuda or cuda:N
     """
-    from timbre.decision.audio_gallery import AudioGallery, identify_recording  # torch takes seconds: not for --help
+    from timbre.decision.audio_gallery import (  # torch takes seconds: not for --help
+        AudioGallery,
+        identify_recording,
+        no_answer,
+    )
     from timbre.decision.pack import DecisionPack
-    from timbre.decision.verdict import open_embedder
+    from timbre.decision.verdict import embed_all, open_embedder
 
     packed = DecisionPack.read(pack)
     enrolled = AudioGallery.read(gallery, packed)
-    answer = identify_recording(packed, enrolled, open_embedder(packed, device)(str(recording)), prior)
-    for text in answer.test.warnings:
+    items, unusable = embed_all(open_embedder(packed, device), [recording])
+    if unusable:
+        print(no_answer(str(recording), unusable[0], prior, json))
+        sys.exit(unusable[0].status)
+    answer = identify_recording(packed, enrolled, items[0], prior)
+    for text in answer.warnings:
         logging.warning("warning: %s: %s", recording, text)
     print(answer.as_json(top) if json else answer.text(top))
 

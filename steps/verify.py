@@ -2,6 +2,7 @@
 """Are two recordings of the same speaker? An answer by a decision pack."""
 
 import logging
+import sys
 from pathlib import Path
 
 from timbre.utils.cli import run_step
@@ -18,7 +19,9 @@ def verify(
 ) -> None:
     """Say whether the last of FILES is of the speaker of the others, with the log-likelihood ratio and a probability.
 
-    Audio of any format and sample rate; what may spoil the answer (little speech, clipping) is warned of.
+    Audio of any format and sample rate; what may spoil the answer (clipping, one recording on both sides) is warned of.
+    Of silence, constant, ruined (clipping, NaN) audio, or less speech than the pack was measured to decide on (its
+    README.md), nothing is said: NO DECISION and why, in JSON `same: null` and a reason; exit status 3.
 
     Args:
         files: one or several recordings of one speaker, then the one to test
@@ -31,12 +34,15 @@ def verify(
     if len(files) < 2:
         raise DataError("two files at least: those of the speaker, and the one to test")
     from timbre.decision.pack import DecisionPack  # torch takes seconds: not for --help
-    from timbre.decision.verdict import verify_files
+    from timbre.decision.verdict import NoVerdict, verify_files
+    from timbre.embedding.embedder import Unusable
 
     verdict = verify_files(DecisionPack.read(pack), files[:-1], files[-1], prior, far, device)
     for text in verdict.warnings():
         logging.warning("warning: %s", text)
     print(verdict.as_json() if json else verdict)
+    if isinstance(verdict, NoVerdict):
+        sys.exit(Unusable.status)
 
 
 if __name__ == "__main__":

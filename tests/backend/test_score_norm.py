@@ -121,10 +121,26 @@ def test_models_are_not_taken_for_utterances_of_the_same_name() -> None:
     assert np.allclose(stats.mean, cohort_stats(backend.factors(test, cohort), 10).mean, rtol=1e-5)
 
 
-def test_a_cohort_that_scores_alike_does_not_divide_by_zero() -> None:
-    stats = cohort_stats(Factors.dot(np.ones((2, 3), np.float32), np.ones((5, 3), np.float32)), None)
-    assert np.array_equal(stats.std, [1e-6, 1e-6])
-    assert np.isfinite(normalize(np.array([3.0, 4.0]), stats, stats)).all()
+def test_a_cohort_that_scores_alike_is_refused() -> None:
+    with pytest.raises(DataError, match="2 of 2 vectors score alike against all of the cohort"):
+        cohort_stats(Factors.dot(np.ones((2, 3), np.float32), np.ones((5, 3), np.float32)), None)
+
+
+@pytest.mark.parametrize("method", ["as-norm", "as-norm2", "s-norm", "z-norm", "t-norm"])
+def test_a_cohort_of_copies_is_refused(tmp_path: Path, method: Method) -> None:
+    vectors = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    copies = np.tile(np.random.default_rng(1).normal(size=5), (4, 1)).astype(np.float32)
+    write_vectors(tmp_path / "copies", ["c1", "c2", "c3", "c4"], copies)
+    with pytest.raises(DataError, match=r"copies\.scp: all 4 vectors of the cohort are the same"):
+        read_cohort(tmp_path / "copies.scp", None, (), ())
+    ids = [f"u{row}" for row in range(6)]
+    side, cohort = (
+        Side.single(ids, vectors, None),
+        Side.single(list("abcd"), copies * np.float32([[1], [2], [3], [4]]), None),
+    )
+    rows = np.arange(6)
+    with pytest.raises(DataError, match="a cohort of copies cannot normalise scores"):
+        normalize_trials(np.ones(6), rows, rows, CosineBackend.read(), (side, side), cohort, method)
 
 
 def test_population_deviation() -> None:

@@ -32,9 +32,10 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table, write_table
 from timbre.datadir.trials import read_scores, read_trials
 from timbre.decision.calibration import Calibration
+from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.pack import DecisionPack
 from timbre.decision.verdict import open_embedder, verify_files
-from timbre.embedding.embedder import AudioOptions, Embedder, Front
+from timbre.embedding.embedder import AudioOptions, Embedder, Front, Unusable
 from timbre.feats.dump_feats import dump_features
 from timbre.feats.options import FbankOptions, FrameOptions, MfccOptions
 from timbre.feats.vad import VadOptions
@@ -120,6 +121,7 @@ def pack(place: Path) -> Path:
     make_decision_pack(
         place / "model", train, place / "backend", dev / "trials", dev / "xvector.scp", place / "pack",
         cohort_scp=train / "xvector.scp", cohort_utt2spk=train / "utt2spk", top_n=8, measures=tables, draws=50, nj=1,
+        min_speech=0.5,
     )  # fmt: skip
     return place / "pack"
 
@@ -143,7 +145,7 @@ def test_a_file_gets_the_embedding_of_the_recipe(kind: str, tmp_path: Path) -> N
     model = write_model(tmp_path / "model", 20)
     scp = embed(tmp_path / "changed" if audio else data, options, model)
     Front(options, VadOptions(), audio).write(tmp_path / "front.yaml")
-    embedder = Embedder(model, Front.read(tmp_path / "front.yaml"))
+    embedder = Embedder(model, Front.read(tmp_path / "front.yaml"), min_speech=0.1)
     ids, vectors = read_vectors(scp)
     wavs = read_table(data / "wav.scp")
     small = min(1e-5, 0.02 * float(vectors.std(0).min()))  # beside what utterances differ by
@@ -226,20 +228,16 @@ def test_what_may_spoil_the_answer_is_told(place: Path, pack: Path, tmp_path: Pa
         return " ".join(embedder(str(tmp_path / "x.wav")).warnings)
 
     assert warnings(good) == ""
-    assert "% of the samples are clipped" in warnings(np.clip(20 * good, -1, 1))
-    assert "s of speech, less than 1 s" in warnings(voice(14, 7, 0.4))
-    assert "no speech is found in it" in warnings(np.zeros(8000))
+    assert "% of the samples are clipped" in warnings(np.where(np.arange(len(good)) % 2000 < 40, 1, good))
 
 
 def test_what_cannot_be_used_is_refused(place: Path, pack: Path, tmp_path: Path) -> None:
     packed = DecisionPack.read(pack)
     good = place / "dev" / "wav" / "s14-0.wav"
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
-    soundfile.write(tmp_path / "click.wav", np.zeros(30), 8000)
     (tmp_path / "text.wav").write_text("no audio")
     for name, message in (
         ("empty", "no samples"),
-        ("click", "less than one frame"),
         ("text", "not audio"),
         ("x", "no such"),
     ):
@@ -262,6 +260,127 @@ def test_what_cannot_be_used_is_refused(place: Path, pack: Path, tmp_path: Path)
         (tmp_path / "bad" / name).write_text(text)
         with pytest.raises(DataError, match=f"bad/{name}: not "):
             verify([good, good], tmp_path / "bad")
+
+
+USELESS = {
+    "silence": (np.zeros(16000), "all of its samples are the same"),
+    "offset": (np.full(16000, 0.3), "all of its samples are the same"),
+    "hush": (np.random.default_rng(0).integers(-1, 2, 16000) / 32768, "no speech is found in it, and 0.5 s are needed"),
+    "short": (voice(14, 7, 0.1), "s of speech is found in it, and 0.5 s are needed"),
+    "click": (np.arange(30) / 100, "30 samples at 8000 Hz are less than one frame"),
+    "ruined": (np.sign(voice(14, 7, 2.0)), "% of the samples are clipped"),
+    "nan": (np.where(np.arange(16000) == 5, np.nan, voice(14, 7, 2.0)[:16000]), "NaN or infinite samples"),
+}
+
+
+@pytest.mark.parametrize("name", USELESS)
+def test_without_speech_there_is_no_decision(
+    place: Path, pack: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of verify, identify and enrolment alike: why, and an exit status of its own."""
+    good, bad = place / "dev" / "wav" / "s14-4.wav", tmp_path / "bad.wav"
+    samples, reason = USELESS[name]
+    soundfile.write(bad, samples, 8000, subtype="FLOAT")
+
+    def said(step: Callable[[], None]) -> str:
+        with pytest.raises(SystemExit) as caught:
+            step()
+        assert caught.value.code == 3
+        return capsys.readouterr().out
+
+    for files in ([good, bad], [bad, good], [good, bad, good]):
+        assert said(lambda: verify(files, pack)).startswith(f"NO DECISION: {bad}: ")  # noqa: B023
+        found = json.loads(said(lambda: verify(files, pack, json=True)))  # noqa: B023
+        assert found["same"] is None and found["llr"] is None and found["probability"] is None
+        assert reason in found["reason"] and found["test"] == {"path": str(files[-1])}
+    (tmp_path / "voices").mkdir()
+    shutil.copy(good, tmp_path / "voices" / "s14.wav")
+    enroll_gallery(tmp_path / "voices", tmp_path / "gallery", pack)
+    assert reason in said(lambda: identify(bad, tmp_path / "gallery", pack))
+    found = json.loads(said(lambda: identify(bad, tmp_path / "gallery", pack, json=True)))
+    assert found["name"] is None and reason in found["reason"] and found["matches"] == []
+
+    shutil.copy(bad, tmp_path / "voices" / "x.wav")
+    with pytest.raises(Unusable, match="'x' has no recording that can be used") as caught:
+        enroll_gallery(tmp_path / "voices", tmp_path / "other", pack, allow_missing=5)
+    assert caught.value.status == 3 and not (tmp_path / "other").exists()
+    (tmp_path / "voices" / "x").mkdir()
+    (tmp_path / "voices" / "x.wav").rename(tmp_path / "voices" / "x" / "a.wav")
+    shutil.copy(place / "dev" / "wav" / "s15-4.wav", tmp_path / "voices" / "x" / "b.wav")
+    with pytest.raises(Unusable, match=r"1 recordings cannot be used.*--allow-missing 1"):
+        enroll_gallery(tmp_path / "voices", tmp_path / "other", pack)
+    enroll_gallery(tmp_path / "voices", tmp_path / "other", pack, allow_missing=1)
+    assert set(read_table(tmp_path / "other" / "spk2utt")) == {"s14", "x"}
+
+
+def test_the_same_recording_on_both_sides_is_told(
+    place: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    wav = place / "dev" / "wav"
+    samples, rate = soundfile.read(wav / "s14-4.wav", dtype="int16")
+    soundfile.write(
+        tmp_path / "copy.flac", np.concatenate([np.zeros(400, np.int16), samples]), rate
+    )  # as it is, padded
+    verify([wav / "s15-4.wav", wav / "s14-4.wav", tmp_path / "copy.flac"], pack, json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["same_recording"] is True and "the same recording is on both sides" in found["warnings"][0]
+    verify([wav / "s14-3.wav", wav / "s14-4.wav"], pack, json=True)
+    assert json.loads(capsys.readouterr().out)["same_recording"] is False
+    (tmp_path / "voices").mkdir()
+    shutil.copy(wav / "s14-4.wav", tmp_path / "voices" / "a.wav")
+    shutil.copy(wav / "s14-4.wav", tmp_path / "voices" / "b.wav")
+    enroll_gallery(tmp_path / "voices", tmp_path / "gallery", pack)
+    assert "b.wav: the same recording as" in caplog.text
+    identify(tmp_path / "copy.flac", tmp_path / "gallery", pack, json=True)
+    assert "a recording of the gallery, sample by sample" in json.loads(capsys.readouterr().out)["warnings"][0]
+
+
+def test_the_least_speech_is_measured(place: Path, pack: Path, tmp_path: Path) -> None:
+    dev = place / "dev"
+    for name, given in (("measured", None), ("given", 0.75)):
+        make_decision_pack(
+            place / "model", dev, place / "backend", dev / "trials", dev / "xvector.scp", tmp_path / name,
+            draws=20, nj=1, min_speech=given,
+            measures=[place / "quality" / "utt2logdur", place / "quality" / "utt2magnitude"],
+        )  # fmt: skip
+    settings = yaml.safe_load((tmp_path / "measured" / "pack.yaml").read_text())
+    errors = [CutError(**entry) for entry in settings["speech"]]
+    assert [one.seconds for one in errors] == [0.25, 0.5, 0.75, 1.0, 1.5]  # the longest has 1.6 s
+    assert settings["min_speech"] == DecisionPack.read(tmp_path / "measured").min_speech == shortest_kept(errors)
+    page = (tmp_path / "measured" / "README.md").read_text()
+    assert "## Least speech" in page and page.count(" s | ") == 5 and "no decision" in page
+    assert DecisionPack.read(tmp_path / "given").min_speech == 0.75
+    assert "The number was given" in (tmp_path / "given" / "README.md").read_text()
+
+
+def test_which_length_is_the_least() -> None:
+    def least(*errors: float) -> float:
+        return shortest_kept([CutError(1.0 + place, 100, error, 0.1) for place, error in enumerate(errors)])
+
+    assert least(0.3, 0.14, 0.1) == 2.0 and least(0.1, 0.1, 0.1) == 1.0
+    assert least(0.1, 0.3, 0.1) == 3.0  # that the shortest does well is chance
+    assert least(0.3, 0.3, 0.3) == 3.0 and least() == UNMEASURED
+    assert CutError(1.0, 100, 0.01, 0.0).kept and not CutError(1.0, 100, 0.02, 0.0).kept
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"min_speech": float("-inf")}, "min_speech is -inf"),
+        ({"min_speech": float("nan")}, "min_speech is nan"),
+        ({"min_speech": "1"}, "min_speech is 1"),
+        ({"min_spech": 1.0}, "'min_spech' is none of measures, top_n, min_speech"),
+        ({"measures": ["sex"]}, "measures are some of"),
+        ({"measures": ["snr"]}, "calibration.yaml: not for the measures of pack.yaml"),
+        ({"top_n": "many"}, "top_n a number"),
+    ],
+)
+def test_settings_that_make_no_sense(pack: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    shutil.copytree(pack, tmp_path / "bad")
+    settings = yaml.safe_load((pack / "pack.yaml").read_text()) | change
+    (tmp_path / "bad" / "pack.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(DataError, match=message):
+        DecisionPack.read(tmp_path / "bad")
 
 
 def test_the_page_and_another_list(place: Path, pack: Path, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_groups_have_the_error_rates_of_their_trials(data: Path, scores: Path, t
     own = [value[pair] >= threshold for pair in TRIALS if pair[0][:2] == lamb["speaker"] != pair[1][:2]]
     assert (lamb["errors"], lamb["trials"]) == (sum(own), len(own))
     page = (tmp_path / "exp" / "analysis" / "eval.cosine.md").read_text()
-    assert "| channel: both a\\|b |" in page
+    assert "| channel: both a&#124;b |" in page
     assert "| gender: both f |" in page and "sph2pipe 03-0.sph \\|" in page
 
 

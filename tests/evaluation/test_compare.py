@@ -118,7 +118,7 @@ def test_bad_input_is_one_line(
     (other / "results.json").write_text('[{"trials": "eval"}]')
     assert "not results of this version" in fails(first, other)
     (other / "results.json").write_text("{")
-    assert f"{other}/results.json: not JSON" in fails(first, other)
+    assert f"{other}/results.json:1: not JSON" in fails(first, other)
     third = write_run(data, tmp_path / "c", 1, 3)
     lines = (data / "trials").read_text().splitlines(keepends=True)
     (tmp_path / "short" / "eval").mkdir(parents=True)

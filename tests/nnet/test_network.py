@@ -116,10 +116,10 @@ def test_bad_configuration_is_one_line_that_names_the_file(
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
     with pytest.raises(DataError, match=message) as caught:
         build_network(path, 80)
-    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}:") and "\n" not in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["network.yaml"]
 
 
 def test_missing_configuration(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere\.yaml: No such file"):
+    with pytest.raises(DataError, match=r"nowhere\.yaml: cannot read: No such file"):
         build_network(tmp_path / "nowhere.yaml", 80)

@@ -4,7 +4,6 @@ Called by the feature jobs, by preprocess_audio.py and by everything else that n
 """
 
 import re
-import subprocess
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from timbre.audio.commands import command_output
 from timbre.audio.containers import container_of, decode
 from timbre.datadir.datadir import Segment
 from timbre.utils.errors import DataError
@@ -52,6 +52,10 @@ def read_audio(
     return AudioReader(channel).read(rxfilename, segment, rate)
 
 
+class NotFinite(DataError):
+    """Audio with NaN or infinite samples."""
+
+
 class AudioReader:
     """`read_audio` for many segments in a row: what must be decoded as a whole is kept for the next segment.
 
@@ -75,7 +79,7 @@ class AudioReader:
         return samples, found
 
     def _decode(self, rxfilename: str, segment: Segment | None) -> tuple[Samples, int]:
-        source = BytesIO(_run(rxfilename)) if rxfilename.endswith("|") else Path(rxfilename)
+        source = BytesIO(command_output(rxfilename)) if rxfilename.endswith("|") else Path(rxfilename)
         try:
             with soundfile.SoundFile(source) as audio:
                 _check_whole(audio, source, rxfilename)
@@ -117,7 +121,7 @@ class AudioReader:
             scaled: Samples = samples * np.float32(1 / 32768)
             return scaled
         if not np.isfinite(samples.sum()):
-            raise DataError("NaN or infinite samples", name)
+            raise NotFinite("NaN or infinite samples", name)
         return np.ascontiguousarray(samples, dtype=np.float32)
 
     def _decode_container(self, source: Path | BytesIO, container: str, name: str) -> tuple[Samples, int]:
@@ -127,7 +131,7 @@ class AudioReader:
             raise DataError("no samples in it", name)
         samples = decoded[:, self._pick(decoded.shape[1], name) if decoded.shape[1] > 1 else 0]
         if not np.isfinite(samples.sum()):
-            raise DataError("NaN or infinite samples", name)
+            raise NotFinite("NaN or infinite samples", name)
         return np.ascontiguousarray(samples), rate
 
     def _pick(self, channels: int, name: str) -> int:
@@ -143,21 +147,6 @@ class AudioReader:
 def resample(samples: Samples, rate: float, new_rate: float) -> Samples:
     """SAMPLES (num_samples,) at RATE Hz, resampled to NEW_RATE Hz (soxr, high quality)."""
     return np.asarray(soxr.resample(samples, rate, new_rate, quality="HQ"), dtype=np.float32)
-
-
-def _run(rxfilename: str) -> bytes:
-    """Standard output of "command |", which runs in a shell as in Kaldi."""
-    result = subprocess.run(
-        rxfilename.rstrip("|"), shell=True, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    if result.returncode != 0:
-        said = " / ".join(result.stderr.decode(errors="replace").split("\n")[-3:]).strip(" /")
-        raise DataError(
-            f"the command failed with exit status {result.returncode}: {said or '(no message)'}", rxfilename
-        )
-    if not result.stdout:
-        raise DataError("the command has written nothing", rxfilename)
-    return result.stdout
 
 
 def _span(segment: Segment, rate: int, num_samples: int, name: str) -> slice:

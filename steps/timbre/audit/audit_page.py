@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from timbre.audit.audited import AuditedSet, Group, Labels
 from timbre.audit.channel_leak import Leak, enough_frames
@@ -12,6 +13,7 @@ from timbre.audit.findings import Finding
 from timbre.audit.plots import plot_audit
 from timbre.evaluation.results import percent, percent_interval, write_json
 from timbre.evaluation.results_page import table
+from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write
 
 _NOT_SEEN = (
@@ -55,7 +57,7 @@ class Audit:
             (out_dir / "plots" / name).unlink(missing_ok=True)
         write_json(out_dir / "audit.json", self._as_json() | {"plots": plots})
         sections = [
-            f"# Audit of {self.title}",
+            f"# Audit of {escaped(self.title)}",
             self._opening(),
             *self._counts(),
             "## Findings",
@@ -63,16 +65,16 @@ class Audit:
             "## Channel leak: do the frames without speech tell the speakers apart?",
             *self._channel(),
             "## What was not checked",
-            "\n".join(f"- {note}" for note in [*self.notes, _NOT_SEEN]),
+            "\n".join(f"- {escaped(note)}" for note in [*self.notes, _NOT_SEEN]),
             "## Plots",
-            "\n".join(f"![{name}](plots/{name})" for name in plots),
+            "\n".join(f"![{escaped(name)}](plots/{quote(name)})" for name in plots),
         ]
         with atomic_write(out_dir / "AUDIT.md") as file:
             file.write("\n\n".join(sections) + "\n")
 
     def _opening(self) -> str:
         serious, others = self.num_serious, len(self.findings) - self.num_serious
-        leaking = [leak.name for leak in self.leaks if leak.leaks]
+        leaking = [escaped(leak.name) for leak in self.leaks if leak.leaks]
         text = f"**{serious} serious finding{'s'[: serious != 1]}, {others} other{'s'[: others != 1]}.**"
         if leaking:
             text += (
@@ -103,18 +105,24 @@ class Audit:
                 for record in (leak.nonspeech.record, leak.speech.record)
             ]
             rows.append(
-                [leak.name, *cells, percent_interval(leak.difference), f"{leak.num_left_out:,} of {leak.num_trials:,}"]
+                [
+                    escaped(leak.name),
+                    *cells,
+                    percent_interval(leak.difference),
+                    f"{leak.num_left_out:,} of {leak.num_trials:,}",
+                ]
             )
         columns = ["trial list", "EER %, non-speech", "EER %, speech", "difference", "trials left out"]
         left_out = ", ".join(
-            f"{int((~enough_frames(audited, self.min_frames)).sum()):,} of {len(audited.table):,} in {audited.name}"
+            f"{int((~enough_frames(audited, self.min_frames)).sum()):,} of {len(audited.table):,} in "
+            + escaped(audited.name)
             for audited in self.sets
         )
         return [
             _METHOD,
             table(columns, rows),
             f"Utterances with fewer than {self.min_frames} frames of either kind are left out of both: {left_out}.",
-            "\n".join(f"- **{leak.name}**: {leak.verdict}" for leak in self.leaks),
+            "\n".join(f"- **{escaped(leak.name)}**: {escaped(leak.verdict)}" for leak in self.leaks),
         ]
 
     def _as_json(self) -> dict[str, Any]:
@@ -162,7 +170,7 @@ def _groups(what: str, rows: Sequence[tuple[str, Group]]) -> str:
     columns = [what, "speakers", "utterances", "hours", "shortest s", "median s", "longest s"]
     cells = [
         [
-            f"{name}, {group.name}" if name else group.name,
+            escaped(f"{name}, {group.name}" if name else group.name),
             f"{group.num_speakers:,}",
             f"{group.num_utts:,}",
             f"{group.seconds / 3600:.2f}",
@@ -176,8 +184,10 @@ def _groups(what: str, rows: Sequence[tuple[str, Group]]) -> str:
 def _section(finding: Finding) -> str:
     more = finding.count - len(finding.examples)
     lines = [
-        f"### {'Serious: ' if finding.serious else ''}{finding.kind} in {finding.sets}",
-        f"**{finding.count:,} of {finding.total:,}** {finding.what}. What to do: {finding.advice}.",
-        "\n".join([f"- {example}" for example in finding.examples] + ([f"- and {more:,} more"] if more else [])),
+        f"### {'Serious: ' if finding.serious else ''}{finding.kind} in {escaped(finding.sets)}",
+        f"**{finding.count:,} of {finding.total:,}** {escaped(finding.what)}. What to do: {finding.advice}.",
+        "\n".join(
+            [f"- {escaped(example)}" for example in finding.examples] + ([f"- and {more:,} more"] if more else [])
+        ),
     ]
     return "\n\n".join(lines)

@@ -20,6 +20,7 @@ from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
 _SETTINGS = "backend.yaml"
+_KEYS = ("model", "transforms", "scoring", "parts", "adaptation", "length_norm")
 _LENGTHS: tuple[Length, ...] = ("unit", "sqrt_dim", "as_is")
 
 
@@ -256,7 +257,10 @@ def _read_projection(folder: Path, settings: dict[str, Any], length: Length) -> 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
     path = folder / _SETTINGS
-    return read_config(path) if path.exists() else {}
+    settings = read_config(path) if path.exists() else {}
+    if unknown := sorted(map(str, set(settings) - set(_KEYS))):
+        raise DataError(f"'{unknown[0]}' is none of {', '.join(_KEYS)}", path)
+    return settings
 
 
 def _mean_scores(sessions: Factors, counts: Ints) -> Factors:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
+from timbre.utils.number_text import to_float
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,6 +75,9 @@ def _text(data: bytes) -> tuple[Floats, Floats, Floats]:
     words = data.decode().split()
     if words[:1] != ["<Plda>"] or words[-1] != "</Plda>":
         raise ValueError("no <Plda> ... </Plda>")
-    parts = [np.array(part.rstrip(" ]").split(), np.float64) for part in " ".join(words[1:-1]).split("[")[1:]]
+    parts = [
+        np.array([to_float(word) for word in part.rstrip(" ]").split()], np.float64)
+        for part in " ".join(words[1:-1]).split("[")[1:]
+    ]
     mean, transform, psi = parts
     return mean, transform.reshape(len(psi), len(psi)), psi

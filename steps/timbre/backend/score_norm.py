@@ -24,7 +24,7 @@ Method = Literal["as-norm", "as-norm2", "s-norm", "z-norm", "t-norm"]
 _GATHER = 1 << 18  # cohort scores picked at a time, 1 MB
 _MASKS = 512  # selections of cohort members at a time, as columns of zeros and ones
 _DENSE = 30  # a product with a selection's zero or one costs about this much less than a score picked
-_FLOOR = 1e-6  # of a standard deviation: a cohort that scores alike must not divide by zero
+_FLOOR = 1e-6  # of a standard deviation: what is no larger is rounding, and the cohort scores alike
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def read_cohort(path: Path, utt2spk: Path | None, trial_speakers: Collection[str
     if len(members) < 2:
         raise DataError(f"a cohort of {len(members)} cannot normalise scores", path)
     side = embeddings.average(members, str(utt2spk))
+    if (side.vectors == side.vectors[0]).all():
+        raise DataError(f"all {len(members)} vectors of the cohort are the same: it cannot normalise scores", path)
     return Side.single(side.ids, side.vectors, path)  # scored like any test vector
 
 
@@ -112,6 +114,7 @@ def cohort_stats(factors: Factors, top_n: int | None, nj: int = 1) -> CohortStat
         stats.mean[rows] += factors.left_bias[rows]
 
     _map_scores(factors, measure, nj)
+    _check_spread(stats)
     return stats
 
 
@@ -170,7 +173,16 @@ def _selected_stats(factors: Factors, rows: Integers, members: Integers, selecto
         stats.mean[trials] += factors.left_bias[rows[trials]]
 
     _map_scores(factors, select, nj)
+    _check_spread(stats)
     return stats
+
+
+def _check_spread(stats: CohortStats) -> None:
+    """DataError where cohort scores are all the same: what is divided by their spread would mean nothing."""
+    if stats.std.size and stats.std.min() <= _FLOOR:
+        count = int(np.count_nonzero(stats.std <= _FLOOR))
+        text = f"{count} of {len(stats.std)} vectors score alike against all of the cohort, or of its highest"
+        raise DataError(f"{text}: a cohort of copies cannot normalise scores")
 
 
 def _pick(

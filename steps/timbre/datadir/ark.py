@@ -31,7 +31,7 @@ _METHODS: dict[str, int | None] = {"none": None, "CM": 1, "CM2": 3, "CM3": 5}
 _FLOAT_VECTOR = b"\0BFV \4"  # followed by the dimension, int32, and the values
 _HEAD = len(_FLOAT_VECTOR) + 4
 _LONGEST_KEY = 1 << 16  # bytes; what has no blank for so long is no archive
-_RX = re.compile(r"(?P<path>.*?)(:(?P<offset>\d+))?(\[(?P<range>[\d:, ]*)\])?", re.DOTALL)
+_RX = re.compile(r"(?P<path>.*?)(:(?P<offset>[0-9]+))?(\[(?P<range>[0-9:, ]*)\])?", re.DOTALL)
 _RANGE = re.compile(r"(\d+):(\d+)|:?")
 
 
@@ -100,6 +100,8 @@ def read_mat(rx: str, key: str = "") -> np.ndarray:
     path, offset, bounds = split_rx(rx)
     with _object_at(path, offset, key) as source:
         array = read_object(source)
+    if len(bounds) > array.ndim:
+        raise DataError(f"a range of {len(bounds)} dimensions, and there are {array.ndim}", rx)
     return array[bounds] if bounds else array
 
 
@@ -122,6 +124,8 @@ def split_rx(rx: str) -> tuple[str, int, tuple[slice, ...]]:
     """(path, offset, row and column slices or ()) of "path:offset[first:last,first:last]", where `last` is included."""
     match = _RX.fullmatch(rx)
     assert match, "the expression matches any text"
+    if len(match["offset"] or "") > 18 or len(match["range"] or "") > 80:
+        raise DataError(f"no place in a file: '{rx[:200]}'")
     bounds = []
     for part in match["range"].split(",") if match["range"] else ():
         if not (bound := _RANGE.fullmatch(part.strip())):
@@ -222,7 +226,7 @@ def _vectors_of_scp(scp: Path) -> tuple[list[str], np.ndarray]:
     entries: dict[str, tuple[list[int], list[int]]] = {}  # archive -> rows of the result, offsets in the archive
     for row, place in enumerate(table.values()):
         ark, _, offset = place.rpartition(":")
-        if not offset.isdecimal():
+        if not offset.isdecimal() or not offset.isascii() or len(offset) > 18:
             return list(table), _stack(scp, ((key, read_mat(rx, key)) for key, rx in table.items()))
         rows, offsets = entries.setdefault(ark, ([], []))
         rows.append(row)

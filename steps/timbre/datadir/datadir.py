@@ -7,6 +7,7 @@ from pathlib import Path
 
 from timbre.datadir.tables import check_order, read_table, split_blanks, write_lists, write_table
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def parse_segment(value: str) -> Segment:
     if len(fields) != 3:
         raise ValueError(f"'recording start end' is wanted, not '{value}'")
     try:
-        segment = Segment(fields[0], float(fields[1]), float(fields[2]))
+        segment = Segment(fields[0], to_float(fields[1]), to_float(fields[2]))
     except ValueError:
         raise ValueError(f"start and end must be seconds, not '{fields[1]} {fields[2]}'") from None
     if not 0 <= segment.start < math.inf:

@@ -16,6 +16,7 @@ from timbre.datadir import trial_arrays
 from timbre.datadir.tables import BOM, split_blanks
 from timbre.datadir.trials import Trials
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 LABELS = {"target": True, "1": True, "tgt": True, "same": True, "true": True}
 LABELS |= {
@@ -246,7 +247,7 @@ def _columns(
 def _number(text: str, path: Path, line: int) -> float:
     if not _is_number(text):
         raise DataError(f"not a number: '{text}'", path, line)
-    value = float(text)
+    value = to_float(text)
     if not math.isfinite(value):
         raise DataError(f"the score is {'NaN' if math.isnan(value) else 'infinite'}", path, line)
     return value
@@ -268,7 +269,7 @@ def _pair(text: str, path: Path, line: int) -> tuple[str, str]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        to_float(text)
     except ValueError:
         return False
     return True

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 _DTYPES = {b"FV": "<f4", b"FM": "<f4", b"DV": "<f8", b"DM": "<f8"}
 _INT32 = np.dtype([("size", "u1"), ("value", "<i4")])
@@ -148,7 +149,7 @@ def _read_text(source: Source) -> np.ndarray:
     lines[0] = lines[0].removeprefix(_TEXT)
     lines[-1] = lines[-1].partition(b"]")[0]
     try:
-        rows = np.array([[float(value) for value in line.split()] for line in lines if line.strip()], np.float32)
+        rows = np.array([[to_float(value) for value in line.split()] for line in lines if line.strip()], np.float32)
     except ValueError:  # not numbers, or rows of different lengths
         raise source.error("is not a matrix or a vector") from None
     return rows if len(lines) > 1 else rows.reshape(-1)

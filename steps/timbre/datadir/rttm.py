@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from timbre.datadir.tables import check_id, read_bytes, split_blanks, split_lines
+from timbre.datadir.tables import BOM, BOM_PROBLEM, check_id, read_bytes, split_blanks, split_lines
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
+from timbre.utils.number_text import to_float
 
 _NONE = "<NA>"
 _OTHERS = ("SPKR-INFO", "NON-SPEECH", "NOSCORE", "LEXEME", "NON-LEX", "SU", "A/P", "CB", "FILLER", "EDIT", "IP")
@@ -110,7 +111,10 @@ def speech_of(turns: Turns) -> Spans:
 
 def _lines(path: Path | str) -> Iterable[tuple[int, list[str]]]:
     """(number, fields) of every line that says something."""
-    for number, raw in enumerate(split_lines(read_bytes(path)), start=1):
+    data = read_bytes(path)
+    if data.startswith(BOM.encode()):
+        raise DataError(BOM_PROBLEM, path, 1)
+    for number, raw in enumerate(split_lines(data), start=1):
         try:
             fields = split_blanks(raw.decode().rstrip("\r"))
         except UnicodeDecodeError:
@@ -121,7 +125,7 @@ def _lines(path: Path | str) -> Iterable[tuple[int, list[str]]]:
 
 def _seconds(text: str, what: str, path: Path | str, number: int) -> float:
     try:
-        value = float(text)
+        value = to_float(text)
     except ValueError:
         raise DataError(f"the {what} is '{text}', not a number of seconds", path, number) from None
     if not 0 <= value < math.inf:

@@ -10,6 +10,7 @@ from timbre.datadir.contents import Contents
 from timbre.datadir.datadir import invert, parse_segment
 from timbre.datadir.tables import read_ids
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 
 def choose(contents: Contents, choice: str, value: int | Path, seed: int) -> list[str]:
@@ -94,6 +95,6 @@ def _lengths(contents: Contents) -> dict[str, float]:
 
 def _length(name: str, value: str) -> float:
     if name != "segments":
-        return float(value)
+        return to_float(value)
     segment = parse_segment(value)
     return math.inf if segment.end == -1 else segment.end - segment.start

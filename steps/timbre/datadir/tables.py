@@ -8,10 +8,12 @@ from pathlib import Path
 
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
+from timbre.utils.number_text import to_float
 
 BLANKS = " \t\v\f"  # what Kaldi splits on; never str.split(), which also splits on Unicode spaces
 CRLF = "Windows line end (CRLF); convert with dos2unix"
 BOM = "\ufeff"  # the byte order mark that some editors put before UTF-8
+BOM_PROBLEM = "begins with a byte order mark (BOM); save it without"
 _ID = re.compile(f"[^{BLANKS}\n\r]+")
 _ODD = ("\0", "\t", "\v", "\f", "\r", "  ", " \n", "\n ", "\n\n")  # text without any of these needs no careful parsing
 
@@ -100,7 +102,7 @@ def read_numbers(path: Path | str) -> dict[str, float]:
     numbers = {}
     for number, (key, text) in enumerate(read_table(path).items(), start=1):
         try:
-            numbers[key] = float(text)
+            numbers[key] = to_float(text)
         except ValueError:
             raise DataError(f"'{key}' has the value '{text}', which is not a number", path, number) from None
         if not math.isfinite(numbers[key]):
@@ -136,7 +138,7 @@ def parse_lines(data: bytes, *, values: bool = True) -> Iterator[Line]:
         except UnicodeDecodeError:
             problem, text = "not UTF-8", raw.decode(errors="replace")
         if number == 1 and text.startswith(BOM):
-            problem, text = problem or "begins with a byte order mark (BOM); save it without", text[1:]
+            problem, text = problem or BOM_PROBLEM, text[1:]
         if text.endswith("\r"):
             problem, text = problem or CRLF, text.rstrip("\r")
         if "\0" in text:

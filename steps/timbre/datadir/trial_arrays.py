@@ -7,10 +7,14 @@ numpy.load reads the array, and so does any tool that knows .npy.
 
 import hashlib
 import io
+import lzma
+import math
 import struct
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +30,13 @@ _ARRAYS: dict[str, type] = {
     "enroll_ids": np.uint8,
     "test_ids": np.uint8,
 }
+# what numpy and zipfile raise at headers that are broken, among much else
+_BROKEN = (
+    ValueError, EOFError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, MemoryError, RecursionError,
+    OverflowError, NotImplementedError, RuntimeError, zipfile.BadZipFile, struct.error, tokenize.TokenError, zlib.error,
+    lzma.LZMAError,
+)  # fmt: skip
+_MOST_EXPANDED = 1 << 33  # bytes that an array may be of, once it is no longer compressed
 _ROWS = 1 << 20  # trials at a time
 
 
@@ -82,8 +93,8 @@ def read_list(path: Path | str) -> Arrays:
         raise DataError(f"cannot read: {error.strerror or error}", path) from error
     except KeyError as error:
         raise DataError(f"not a trial list: {error.args[0]}", path) from error
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"not a trial list, or damaged: {error}", path) from error
+    except _BROKEN as error:
+        raise DataError(f"not a trial list, or damaged: {_line(error)}", path) from error
     if any(array.ndim != 1 or array.dtype != _ARRAYS[name] for name, array in arrays.items()):
         raise DataError("not a trial list: an array of another type", path)
     if not len(arrays["enroll"]) == len(arrays["test"]) == len(arrays["target"]) > 0:
@@ -107,7 +118,7 @@ def _map(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """An array of an archive, mapped into memory rather than read: np.savez does not compress."""
     with file.open(member) as stream:
         if member.compress_type != zipfile.ZIP_STORED:
-            return np.lib.format.read_array(stream, allow_pickle=False)
+            return _read_array(stream, min(member.file_size, _MOST_EXPANDED))
         version = np.lib.format.read_magic(stream)
         if version != (1, 0):
             raise ValueError(f"version {version} of .npy")
@@ -121,6 +132,25 @@ def _map(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     if dtype.hasobject or fortran_order or shape == (0,):
         raise ValueError("an array that is empty, or of objects")
     return np.asarray(np.memmap(path, dtype, "r", start, shape))
+
+
+def _read_array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array that FILE, of SIZE bytes, begins with; numpy would ask for the memory that the header announces."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of .npy")
+    shape, fortran_order, dtype = readers[version](file)
+    count = math.prod(shape)
+    if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0 or count * dtype.itemsize > size:
+        raise ValueError(f"{count} values of type {dtype} are announced, {size} bytes are there")
+    data = file.read(count * dtype.itemsize)
+    array: np.ndarray = np.frombuffer(bytearray(data), dtype, count).reshape(shape, order="F" if fortran_order else "C")
+    return array
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def digest(trials: Arrays) -> bytes:
@@ -149,12 +179,12 @@ def read_score_array(path: Path | str, count: int) -> tuple[np.ndarray, bytes]:
     """
     try:
         with Path(path).open("rb") as file:
-            values = np.lib.format.read_array(file, allow_pickle=False)
+            values = _read_array(file, Path(path).stat().st_size)
             rest = file.read()
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror or error}", path) from error
-    except (ValueError, EOFError, TypeError) as error:
-        raise DataError(f"not a .npy file, or cut short: {error}", path) from error
+    except _BROKEN as error:
+        raise DataError(f"not a .npy file, or cut short: {_line(error)}", path) from error
     if values.ndim != 1 or values.dtype.kind != "f":
         raise DataError(f"scores are a vector of floats, not of shape {values.shape}, type {values.dtype}", path)
     if len(values) != count:

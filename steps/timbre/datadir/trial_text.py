@@ -4,6 +4,7 @@ A field is looked at as 64-bit words, so that a block of lines is numbered or tu
 arrays. Called by trials.py.
 """
 
+import codecs
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from timbre.datadir.tables import BLANKS, CRLF, split_lines
+from timbre.datadir.tables import BLANKS, BOM_PROBLEM, CRLF, split_lines
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -102,7 +104,7 @@ class Lines:
     def _float(self, line: int, column: int, path: Path | str) -> float:
         text = self.field(line, column)
         try:
-            return float(text)
+            return to_float(text)
         except ValueError:
             shown = text.decode(errors="replace")
             raise DataError(f"not a number: '{shown}'", path, self.number + line) from None
@@ -242,6 +244,8 @@ def read_lines(path: Path | str) -> Iterator[Lines]:
     """
     number = 1
     for text in _line_blocks(path):
+        if number == 1 and text.startswith(codecs.BOM_UTF8):
+            raise DataError(BOM_PROBLEM, path, 1)
         lines = _parse(text, number) or _parse(_plain(path, text, number), number)
         assert lines is not None, "lines of three fields with single blanks"
         yield lines

@@ -14,6 +14,7 @@ from timbre.datadir.tables import parse_lines, read_bytes, split_blanks, split_l
 from timbre.datadir.trial_text import line_problem
 from timbre.datadir.trials import NO_LAYOUT, layout_of, read_trials
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 _FRAMES = ("feats.scp", "vad.scp", "energy.scp")  # a row, or a value, a frame
 _TOLERANCE = 0.01  # seconds that a segment may reach beyond its recording: segments are often rounded
@@ -194,7 +195,7 @@ def _duration(place: str) -> float | None:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return to_float(text)
     except ValueError:
         return None
 

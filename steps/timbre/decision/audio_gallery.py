@@ -6,7 +6,7 @@ Its folder holds xvector.ark, spk2utt, a table of each measure, and the hash of 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from timbre.datadir.ark import write_vectors
 from timbre.datadir.tables import check_id, read_lists, read_numbers, read_table, write_lists, write_table
 from timbre.decision.gallery_search import search
 from timbre.decision.pack import MEASURES, DecisionPack
-from timbre.embedding.embedder import Embedded
+from timbre.embedding.embedder import Embedded, Unusable
 from timbre.evaluation.metrics import Floats
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_folder, check_folder
@@ -65,6 +65,32 @@ def check_gallery(folder: Path, audio_dir: Path, pack: Path) -> None:
     check_folder(folder, _KIND, (audio_dir, pack), _SIGN)
 
 
+def enrolment_warnings(speakers: Mapping[str, Sequence[Embedded]]) -> list[str]:
+    """What may spoil the enrolment of SPEAKERS: by recording, and recordings that are there more than once."""
+    told = [f"{item.path}: {text}" for items in speakers.values() for item in items for text in item.warnings]
+    seen: dict[int, Embedded] = {}
+    for item in (item for items in speakers.values() for item in items if item.content):
+        first = seen.setdefault(item.content, item)
+        if first is not item:
+            told.append(f"{item.path}: the same recording as {first.path}, sample by sample")
+    return told
+
+
+def check_enrolment(speakers: Mapping[str, Sequence[Embedded]], unusable: Sequence[Unusable], allowed: int) -> None:
+    """Lists what is UNUSABLE of the recordings of SPEAKERS.
+
+    Raises:
+        Unusable: more than ALLOWED, or all recordings of a speaker
+    """
+    for error in unusable:
+        log.warning("left out: %s", error)
+    if empty := [name for name, items in speakers.items() if not items]:
+        raise Unusable(f"'{empty[0]}' has no recording that can be used, as listed above ({len(empty)} such speakers)")
+    if len(unusable) > allowed:
+        text = f"{len(unusable)} recordings cannot be used, as listed above"
+        raise Unusable(f"{text}; --allow-missing {len(unusable)} goes on without")
+
+
 def write_gallery(folder: Path, speakers: Mapping[str, Sequence[Embedded]], pack: DecisionPack) -> None:
     """Writes FOLDER, the gallery of SPEAKERS, as a whole."""
     items = {f"{name}-{number:04d}": item for name, part in speakers.items() for number, item in enumerate(part)}
@@ -77,6 +103,7 @@ def write_gallery(folder: Path, speakers: Mapping[str, Sequence[Embedded]], pack
         write_table(path / "wav.scp", {utt: item.path for utt, item in items.items()})
         for name in MEASURES:
             write_table(path / f"utt2{name}", {utt: f"{item.measures[name]:.9g}" for utt, item in items.items()})
+        write_table(path / "utt2content", {utt: str(item.content) for utt, item in items.items()})
         write_table(path / "made_by", {"network": network_hash(pack)})
 
 
@@ -91,6 +118,7 @@ class AudioGallery:
 
     side: Side
     measures: Sequence[Mapping[str, float]]
+    contents: Collection[str] = ()  # hashes of the samples
 
     @classmethod
     def read(cls, folder: Path, pack: DecisionPack) -> "AudioGallery":
@@ -110,7 +138,8 @@ class AudioGallery:
             {name: float(np.mean([table[utt] for utt in utts])) for name, table in tables.items()}
             for utts in lists.values()
         ]
-        return cls(side, measures)
+        contents = folder / "utt2content"  # galleries of earlier versions have none
+        return cls(side, measures, set(read_table(contents).values()) if contents.exists() else ())
 
 
 @dataclass(frozen=True)
@@ -124,6 +153,7 @@ class Answer:
     posteriors: Floats
     unknown: float
     prior: float
+    warnings: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -151,7 +181,7 @@ class Answer:
             "prior": self.prior,
             "matches": matches,
             "test": {"path": self.test.path, "seconds": self.test.seconds, "speech": self.test.speech},
-            "warnings": list(self.test.warnings),
+            "warnings": list(self.warnings),
         }
         return json.dumps(content, indent=2, ensure_ascii=False)
 
@@ -172,6 +202,26 @@ def identify_recording(pack: DecisionPack, gallery: AudioGallery, test: Embedded
     joint = llrs + np.log(prior / number)
     nobody = np.log(1 - prior) if prior < 1 else -np.inf
     total = logsumexp(np.append(joint, nobody))
+    warnings = list(test.warnings)
+    if test.content and str(test.content) in gallery.contents:
+        warnings.append("a recording of the gallery, sample by sample: the answer says nothing of the speaker")
     order = np.argsort(-llrs, kind="stable")
     names = [gallery.side.ids[row] for row in rows[order].tolist()]
-    return Answer(test, names, llrs[order], np.exp(joint - total)[order], float(np.exp(nobody - total)), prior)
+    return Answer(
+        test, names, llrs[order], np.exp(joint - total)[order], float(np.exp(nobody - total)), prior, warnings
+    )
+
+
+def no_answer(path: str, error: Unusable, prior: float, as_json: bool) -> str:
+    """What is said of the recording PATH, which cannot be used."""
+    if not as_json:
+        return f"NO DECISION: {error}."
+    content: dict[str, Any] = {
+        "name": None,
+        "reason": str(error),
+        "unknown": None,
+        "prior": prior,
+        "matches": [],
+        "test": {"path": path},
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False)

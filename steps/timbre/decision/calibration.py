@@ -14,6 +14,7 @@ import yaml
 
 from timbre.decision.logistic import fit_logistic
 from timbre.evaluation.metrics import Bools, Floats, cllr
+from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
@@ -105,12 +106,7 @@ class Calibration:
         Raises:
             DataError: no such file, or it holds something else
         """
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"cannot read: {error.strerror or error}", path) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from error
+        content = read_yaml(path)
         try:
             terms = tuple(Term(term["kind"], str(term["name"]), float(term["weight"])) for term in content["terms"])
             trained_on = dict(content["trained_on"])

@@ -7,7 +7,7 @@ front.yaml (audio, features, VAD), backend/, cohort.ark (for AS-norm), calibrati
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
@@ -16,16 +16,18 @@ from timbre.backend.backends import Backend, read_backend
 from timbre.backend.score_norm import normalize, side_stats
 from timbre.backend.scoring import score_pairs
 from timbre.backend.vectors import Embeddings, Ints, Side
-from timbre.decision.calibration import Calibration
-from timbre.decision.thresholds import ErrorRate, OperatingPoint
+from timbre.decision.calibration import Calibration, Kind, Term
+from timbre.decision.thresholds import ErrorRate, OperatingPoint, PointKind
 from timbre.evaluation.metrics import Floats
 from timbre.utils.configure import read_config
+from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
 MEASURES = ("logdur", "snr", "magnitude")  # those that can be told of a recording by itself
 SCORE = "score"  # what the calibration of a pack calls its score
 
+_KEYS = ("measures", "top_n", "min_speech", "speech", "about")  # of pack.yaml
 _SETTINGS, COHORT, _CALIBRATION, _THRESHOLDS = "pack.yaml", "cohort.ark", "calibration.yaml", "thresholds.yaml"
 
 
@@ -56,6 +58,12 @@ def measure_values(
     return values
 
 
+def pack_terms(names: Sequence[str]) -> list[Term]:
+    """What the calibration of a pack with the measures NAMES is linear in."""
+    kinds: tuple[Kind, ...] = ("mean", "gap")
+    return [Term("score", SCORE), *(Term(kind, name) for name in names for kind in kinds)]
+
+
 @dataclass(frozen=True)
 class DecisionPack:
     """The parts of a pack that are not the network; measures: the quality measures that its calibration takes."""
@@ -83,22 +91,32 @@ class DecisionPack:
             vectors = Embeddings.read(path / COHORT)
             cohort = Side.single(vectors.ids, vectors.matrix, path / COHORT)
         try:
-            scorer = Scorer(read_backend(path / "backend"), cohort, int(settings.get("top_n") or 0))
+            if unknown := sorted(map(str, set(settings) - set(_KEYS))):
+                raise ValueError(f"'{unknown[0]}' is none of {', '.join(_KEYS)}")
             names = [str(name) for name in settings["measures"]]
-            min_speech = float(settings["min_speech"])
+            top_n, min_speech = settings.get("top_n"), settings["min_speech"]
+            if not set(names) <= set(MEASURES) or isinstance(top_n, bool) or not isinstance(top_n, int | None):
+                raise ValueError(f"measures are some of {', '.join(MEASURES)}, top_n a number")
+            if not isinstance(min_speech, int | float) or not 0 <= min_speech < np.inf:
+                raise ValueError(f"min_speech is {min_speech}; it must be a number of seconds")
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not the settings of a pack: {error}", path / _SETTINGS) from error
+        scorer = Scorer(read_backend(path / "backend"), cohort, top_n or 0)
         calibration = Calibration.read(path / _CALIBRATION)
+        if [str(term) for term in calibration.terms] != [str(term) for term in pack_terms(names)]:
+            raise DataError(f"not for the measures of {_SETTINGS}: {', '.join(names) or 'none'}", path / _CALIBRATION)
         return cls(path, scorer, calibration, read_points(path / _THRESHOLDS), names, min_speech)
 
-    def write_settings(self, folder: Path, about: Mapping[str, Any]) -> None:
-        """Writes FOLDER/{calibration,thresholds,pack}.yaml; ABOUT: where the pack is from, for people."""
+    def write_settings(self, folder: Path, about: Mapping[str, Any], speech: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Writes FOLDER/{calibration,thresholds,pack}.yaml; for people, ABOUT: where the pack is from, SPEECH: what
+        min_speech was chosen by."""
         self.calibration.write(folder / _CALIBRATION)
         write_points(folder / _THRESHOLDS, self.points)
         settings = {
             "measures": list(self.measures),
             "top_n": self.scorer.top_n if self.scorer.cohort is not None else None,
             "min_speech": self.min_speech,
+            "speech": [dict(entry) for entry in speech],
             "about": dict(about),
         }
         with atomic_write(folder / _SETTINGS) as file:
@@ -152,9 +170,9 @@ def read_points(path: Path) -> list[OperatingPoint]:
     Raises:
         DataError: no such file, or it holds something else
     """
+    content = read_yaml(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return [
+        points = [
             OperatingPoint(
                 entry["kind"],
                 float(entry["value"]),
@@ -163,12 +181,17 @@ def read_points(path: Path) -> list[OperatingPoint]:
             )
             for entry in content
         ]
-    except OSError as error:
-        raise DataError(f"cannot read: {error.strerror or error}", path) from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a table of thresholds: {str(error).splitlines()[0]}", path) from error
+        for point in points:
+            if point.kind not in get_args(PointKind) or np.isnan([point.value, point.threshold]).any():
+                raise ValueError(f"{point.kind} {point.value}, threshold {point.threshold}")
+        return points
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"not a table of thresholds: {error}", path) from error
 
 
 def _rate(entry: Mapping[str, Any]) -> ErrorRate:
     low, high = (None if entry[name] is None else float(entry[name]) for name in ("low", "high"))
-    return ErrorRate(int(entry["errors"]), int(entry["trials"]), low, high)
+    rate = ErrorRate(int(entry["errors"]), int(entry["trials"]), low, high)
+    if not 0 <= rate.errors <= rate.trials or not rate.trials:
+        raise ValueError(f"{rate.errors} errors of {rate.trials} trials")
+    return rate

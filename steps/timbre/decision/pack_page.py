@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from timbre.decision.calibration import Calibration
+from timbre.decision.least_speech import WORSE, CutError
 from timbre.decision.thresholds import ENOUGH, OperatingPoint
 from timbre.evaluation.results_page import table
+from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write
 
 _WHAT = {"prior": "target prior {0:g}", "false_alarm_rate": "false-alarm rate {0:.3g} %"}
@@ -20,6 +22,7 @@ def write_page(
     measured_on: str,
     num_speakers: int,
     same_list: bool,
+    speech: Sequence[str],
 ) -> None:
     """Writes PATH.
 
@@ -32,6 +35,7 @@ def write_page(
         measured_on: the list on which the errors were counted
         num_speakers: of that list
         same_list: whether the calibration was trained on it
+        speech: paragraphs on how much speech it takes
     """
     rows = [
         [
@@ -51,13 +55,13 @@ def write_page(
     )
     lines = [
         "# Decision pack",
-        f"{system}. Same speaker or not: `steps/verify.py enroll.wav test.wav --pack {pack}`. "
+        f"{escaped(system)}. Same speaker or not: `steps/verify.py enroll.wav test.wav --pack` {escaped(str(pack))}. "
         "Who of several: `steps/enroll_gallery.py`, `steps/identify.py`.",
         f"    {calibration}",
         "The log-likelihood ratio (llr, natural logarithm) says how much more likely the two recordings are if one "
         "speaker made both. It is a probability only together with a prior: 1 / (1 + exp(-llr) * (1 - prior) / prior).",
         "## Thresholds",
-        f"Accept where the llr is at least the threshold. Errors were counted on {measured_on}: "
+        f"Accept where the llr is at least the threshold. Errors were counted on {escaped(measured_on)}: "
         f"{trials.miss.trials:,} target and {trials.false_alarm.trials:,} nontarget trials of {num_speakers} speakers. "
         f"{caution} In brackets: 95 % intervals by bootstrap over speakers, at a fixed threshold; where nothing was "
         "wrong, by the rule of three.",
@@ -66,6 +70,41 @@ def write_page(
         "be within 30 % of the one counted, with 90 % confidence), and an interval over speakers no wider than that. "
         "All of this holds for speech like that of the list. In another language, channel or length of recording, "
         "measure again: `steps/make_decision_pack.py` takes your own trials.",
+        *speech,
     ]
     with atomic_write(path) as file:
         file.write("\n\n".join(lines) + "\n")
+
+
+def speech_paragraphs(min_speech: float, errors: Sequence[CutError] | None) -> list[str]:
+    """How much speech the pack asks for, and by which ERRORS that was chosen (None: by whoever made it)."""
+    rule = (
+        f"With less than {min_speech:g} s of speech in a recording (voiced frames of the energy VAD), with constant "
+        "audio, with NaN, or with more than a tenth of the samples clipped there is no decision: `same: null`, a "
+        "reason, exit status 3."
+    )
+    if errors is None:
+        return ["## Least speech", f"{rule} The number was given."]
+    if not errors:
+        return [
+            "## Least speech",
+            f"{rule} Nothing could be measured (no features of the list): it is the usual number.",
+        ]
+    chosen = (
+        "Measured on the list that the calibration was trained on: its test recordings, cut to so much speech from "
+        "their middle, against whole enrolments, at even odds. The least is where, from there on, the mean of the "
+        f"rates of misses and false alarms is at most {WORSE:g} times that of the same trials with whole recordings, "
+        "or 0.01 more."
+    )
+    rows = [
+        [
+            f"{one.seconds:g} s",
+            f"{one.trials:,}",
+            f"{100 * one.error:.2f}",
+            f"{100 * one.whole:.2f}",
+            "yes" if one.kept else "no",
+        ]
+        for one in errors
+    ]
+    columns = ["speech", "trials", "error %", "error % of whole recordings", "kept?"]
+    return ["## Least speech", rule, chosen, table(columns, rows)]

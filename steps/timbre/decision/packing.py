@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ from timbre.backend.backends import read_backend
 from timbre.backend.score_norm import read_cohort
 from timbre.backend.vectors import Side, read_sides
 from timbre.datadir.ark import write_vectors
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_numbers
 from timbre.datadir.trials import Trials, read_trials
-from timbre.decision.calibration import Calibration, Term
+from timbre.decision.calibration import Calibration
+from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.overlap import Who
-from timbre.decision.pack import COHORT, MEASURES, SCORE, DecisionPack, Scorer
-from timbre.decision.pack_page import write_page
+from timbre.decision.pack import COHORT, MEASURES, DecisionPack, Scorer, pack_terms
+from timbre.decision.pack_page import speech_paragraphs, write_page
 from timbre.decision.quality import trial_values
 from timbre.decision.thresholds import operating_points
 from timbre.evaluation.metrics import Floats, split
@@ -61,27 +64,36 @@ class _Scored:
     speakers: tuple[np.ndarray, np.ndarray]
     num_speakers: int
     cohort: Side | None
+    sides: tuple[Side, Side]
 
 
 def make_pack(
     out_dir: Path,
     model_dir: Path,
-    front: tuple[Path, VadOptions, Path | None],
+    front: tuple[DataDir, VadOptions, Path | None],
     backend_dir: Path,
     cohort: tuple[Path | None, Path | None, int],
     calibration_list: ScoredList,
     test_list: ScoredList | None,
     prior: float,
-    min_speech: float,
+    min_speech: float | None,
     draws: int,
     seed: int,
     nj: int,
 ) -> None:
     """Writes OUT_DIR, whole or not at all; see make_decision_pack.py."""
-    from timbre.embedding.embedder import AudioOptions, Front  # torch
+    from timbre.decision.shortest import cut_errors  # torch
+    from timbre.embedding.embedder import AudioOptions, Front
 
     lists = [calibration_list, *([test_list] if test_list else [])]
-    inputs = [model_dir, front[0], front[2], backend_dir, *cohort[:2], *(path for one in lists for path in one.files())]
+    inputs = [
+        model_dir,
+        front[0].path,
+        front[2],
+        backend_dir,
+        *cohort[:2],
+        *(path for one in lists for path in one.files()),
+    ]
     check_folder(out_dir, "decision pack", inputs, "pack.yaml")
     names = calibration_list.names()
     if test_list and test_list.names() != names:
@@ -89,14 +101,14 @@ def make_pack(
     for path in (model_dir / "config.yaml", model_dir / "final.pt"):
         if not path.is_file():
             raise DataError("no such file: not a trained model", path)
-    feats_path, vad, audio_conf = front
+    data, vad, audio_conf = front
+    feats_path = data.path / "conf" / "feats.yaml"
     whole_front = Front(
         options_from(read_config(feats_path)), vad, AudioOptions.read(audio_conf) if audio_conf else None
     )
     trained = _score(calibration_list, backend_dir, cohort, nj)
-    terms = [Term("score", SCORE), *(Term(kind, name) for name in names for kind in ("mean", "gap"))]
     split(trained.values[:, 0], trained.trials.target, calibration_list.path)
-    calibration = Calibration.train(terms, trained.values, trained.trials.target, prior)
+    calibration = Calibration.train(pack_terms(names), trained.values, trained.trials.target, prior)
     calibration.trained_on.update(trials=str(calibration_list.path), speakers=trained.num_speakers)
     tested = trained
     if test_list:
@@ -106,7 +118,13 @@ def make_pack(
     llrs = calibration.apply(tested.values)
     points = operating_points(llrs, tested.trials.target, *tested.speakers, num_draws=draws, seed=seed)
     backend = read_backend(backend_dir)
-    pack = DecisionPack(out_dir, Scorer(backend, trained.cohort, cohort[2]), calibration, points, names, min_speech)
+    scorer = Scorer(backend, trained.cohort, cohort[2])
+    pack = DecisionPack(out_dir, scorer, calibration, points, names, UNMEASURED if min_speech is None else min_speech)
+    speech: list[CutError] = []
+    if min_speech is None:
+        tables = {name: read_numbers(path) for name, path in zip(names, calibration_list.measures, strict=True)}
+        speech = cut_errors(pack, model_dir, data, trained.sides, trained.trials, tables)
+        pack = replace(pack, min_speech=shortest_kept(speech))
     with atomic_folder(out_dir, "decision pack", inputs, "pack.yaml") as folder:
         (folder / "model").mkdir(parents=True)
         for name in ("config.yaml", "final.pt"):
@@ -118,7 +136,9 @@ def make_pack(
             write_vectors(folder / Path(COHORT).stem, trained.cohort.ids, trained.cohort.vectors)
             (folder / COHORT).with_suffix(".scp").unlink()  # it names this place, the pack may go to another
         sources = {"model": model_dir, "backend": backend_dir, "cohort": cohort[0], "features": feats_path}
-        pack.write_settings(folder, {name: str(path) for name, path in sources.items() if path})
+        pack.write_settings(
+            folder, {name: str(path) for name, path in sources.items() if path}, [asdict(one) for one in speech]
+        )
         measured_on = test_list or calibration_list
         system = f"Scores of {backend_dir}" + (", AS-norm" if trained.cohort is not None else "")
         write_page(
@@ -130,6 +150,7 @@ def make_pack(
             str(measured_on.path),
             tested.num_speakers,
             not test_list,
+            speech_paragraphs(pack.min_speech, None if min_speech is not None else speech),
         )
     for point in points:
         log.info(
@@ -156,8 +177,8 @@ def _score(part: ScoredList, backend_dir: Path, cohort: tuple[Path | None, Path 
     columns = [scores]
     if part.measures:
         columns.append(trial_values(trials, (), part.measures)[1])
-    sides = speakers.enroll[trials.enroll], speakers.test[trials.test]
-    return _Scored(trials, np.column_stack(columns), sides, len(speakers.names), members)
+    of_trials = speakers.enroll[trials.enroll], speakers.test[trials.test]
+    return _Scored(trials, np.column_stack(columns), of_trials, len(speakers.names), members, (enroll, test))
 
 
 def _who(part: ScoredList, trials: Trials) -> Who:

@@ -15,6 +15,7 @@ from timbre.evaluation.metrics import Bools, Floats, Ints
 PRIORS = (0.5, 0.05, 0.01, 0.001)
 FALSE_ALARM_RATES = (0.05, 0.01, 0.001, 0.0001)
 ENOUGH = 30  # errors, for a rate within 30 % of the true one with 90 % confidence (Doddington et al. 2000)
+PointKind = Literal["prior", "false_alarm_rate"]
 _WIDE = 1.3 / 0.7  # ends of an interval of 30 % on either side
 
 
@@ -44,7 +45,7 @@ class OperatingPoint:
     with at most that rate on the list; value: of the prior or the rate.
     """
 
-    kind: Literal["prior", "false_alarm_rate"]
+    kind: PointKind
     value: float
     threshold: float
     miss: ErrorRate
@@ -112,7 +113,7 @@ def operating_points(
         rates_found.append(
             [_rate(int(count), int(mask.sum()), column) for count, column in zip(wrong.sum(1), draws.T, strict=True)]
         )
-    kinds: list[tuple[Literal["prior", "false_alarm_rate"], float]] = [("prior", prior) for prior in priors]
+    kinds: list[tuple[PointKind, float]] = [("prior", prior) for prior in priors]
     kinds += [("false_alarm_rate", rate) for rate in rates]
     return [
         OperatingPoint(kind, value, float(threshold), miss, false_alarm)

@@ -12,8 +12,10 @@ from scipy.special import expit, logit
 from timbre.backend.vectors import Side
 from timbre.decision.pack import DecisionPack
 from timbre.decision.thresholds import OperatingPoint, bayes_threshold
-from timbre.embedding.embedder import Embedded, Embedder, Front
+from timbre.embedding.embedder import Embedded, Embedder, Front, Unusable
 from timbre.utils.errors import DataError
+
+SAME_SAMPLES = "the same recording is on both sides, sample by sample: the answer says nothing of the speaker"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Verdict:
     point: OperatingPoint | None
 
     @property
+    def same_recording(self) -> bool:
+        """Whether the samples of both sides are the same."""
+        return self.test.content != 0 and any(item.content == self.test.content for item in self.enroll)
+
+    @property
     def same(self) -> bool:
         return self.llr >= self.threshold
 
@@ -41,7 +48,8 @@ class Verdict:
 
     def warnings(self) -> list[str]:
         """What may spoil the answer, by file."""
-        return [f"{item.path}: {text}" for item in (*self.enroll, self.test) for text in item.warnings]
+        told = [f"{item.path}: {text}" for item in (*self.enroll, self.test) for text in item.warnings]
+        return told + [f"{self.test.path}: {SAME_SAMPLES}"] * self.same_recording
 
     def __str__(self) -> str:
         odds = f"{np.exp(abs(self.llr)):.3g}"
@@ -72,6 +80,7 @@ class Verdict:
             "threshold": self.threshold,
             "enroll": [_described(item) for item in self.enroll],
             "test": _described(self.test),
+            "same_recording": self.same_recording,
             "warnings": self.warnings(),
         }
         if self.point is not None:
@@ -79,6 +88,36 @@ class Verdict:
             content["expected"] = {
                 name: {"rate": rate.rate, "low": rate.low, "high": rate.high} for name, rate in rates.items()
             }
+        return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class NoVerdict:
+    """Why nothing can be said of TEST and ENROLL, files: one line for each that cannot be used."""
+
+    enroll: Sequence[str]
+    test: str
+    reasons: Sequence[str]
+    prior: float
+
+    def warnings(self) -> list[str]:
+        """None: what there is to say is the reason."""
+        return []
+
+    def __str__(self) -> str:
+        return "NO DECISION: " + "; ".join(self.reasons) + "."
+
+    def as_json(self) -> str:
+        """The same for programs."""
+        content: dict[str, Any] = {
+            "same": None,
+            "reason": "; ".join(self.reasons),
+            "llr": None,
+            "probability": None,
+            "prior": self.prior,
+            "enroll": [{"path": path} for path in self.enroll],
+            "test": {"path": self.test},
+        }
         return json.dumps(content, indent=2, ensure_ascii=False)
 
 
@@ -93,10 +132,11 @@ def open_embedder(pack: DecisionPack, device: str = "cpu") -> Embedder:
 
 def verify_files(
     pack: DecisionPack, enroll: Sequence[Path], test: Path, prior: float, rate: float | None, device: str
-) -> Verdict:
+) -> Verdict | NoVerdict:
     """Compares TEST with the recordings ENROLL of one speaker, averaged as enroll.spk2utt does.
 
-    The threshold is that of PRIOR or, where it is given, of a false-alarm RATE that the pack lists.
+    There is no verdict where a file has less speech than the pack asks for, is constant, ruined by clipping, or has
+    NaN. The threshold is that of PRIOR or, where it is given, of a false-alarm RATE that the pack lists.
 
     Raises:
         DataError: a file that cannot be used, or a prior or rate that makes no sense
@@ -104,14 +144,28 @@ def verify_files(
     if not 0 < prior < 1:
         raise DataError(f"a prior of {prior:g}; it must lie between 0 and 1")
     point = pack.point(prior, rate)
-    embedder = open_embedder(pack, device)
-    first, second = [embedder(str(path)) for path in enroll], embedder(str(test))
+    items, unusable = embed_all(open_embedder(pack, device), [*enroll, test])
+    if unusable:
+        return NoVerdict([str(path) for path in enroll], str(test), [str(error) for error in unusable], prior)
+    *first, second = items
     model = average(first)
     right = Side.single([second.path], second.vector[None])
     zero = np.zeros(1, np.int64)
     score = pack.scorer.pairs(model, right, zero, zero)
     llr = pack.supported(float(pack.llr(score, [mean_measures(first)], [second.measures])[0]))
     return Verdict(first, second, llr, prior, bayes_threshold(prior) if rate is None else point.threshold, point)  # type: ignore[union-attr]
+
+
+def embed_all(embedder: Embedder, paths: Sequence[Path]) -> tuple[list[Embedded], list[Unusable]]:
+    """What EMBEDDER makes of PATHS, in their order without those that cannot be used, and why these cannot."""
+    items: list[Embedded] = []
+    unusable: list[Unusable] = []
+    for path in paths:
+        try:
+            items.append(embedder(str(path)))
+        except Unusable as error:
+            unusable.append(error)
+    return items, unusable
 
 
 def average(items: Sequence[Embedded], name: str = "enrolled") -> Side:

@@ -3,7 +3,6 @@
 Called by simulate_conversations.py. The plan of a conversation (who, when) comes first, the audio after it.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.rttm import Turn, union, write_rttm
 from timbre.datadir.tables import check_id, read_ids, write_table
 from timbre.feats.vad import VadOptions, energy_vad
+from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_folder
 from timbre.utils.jobs import run_jobs
@@ -189,8 +189,8 @@ def read_speakers(path: Path) -> list[str]:
     if path.suffix != ".json":
         return read_ids(path)
     try:
-        held_out = json.loads(path.read_text(encoding="utf-8"))["valid_speakers"]
-    except (ValueError, KeyError, TypeError) as error:
+        held_out = read_json(path)["valid_speakers"]
+    except (KeyError, TypeError) as error:
         raise DataError("not the manifest of training examples", path) from error
     if not held_out:
         raise DataError("no speakers are held out for validation", path)

@@ -5,6 +5,7 @@ import math
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_bytes
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 _SHIFT = 0.01  # seconds, where no file says it
 
@@ -38,7 +39,7 @@ def frame_shift(data: DataDir) -> float:
 def _positive(text: str) -> float:
     """A finite number above 0, or NaN."""
     try:
-        value = float(text)
+        value = to_float(text)
     except ValueError:
         return math.nan
     return value if 0 < value < math.inf else math.nan

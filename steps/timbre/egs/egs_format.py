@@ -8,7 +8,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,15 @@ import numpy.typing as npt
 from timbre.egs.options import Compression, EgsOptions
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FrameOptions, options_from
+from timbre.utils.configure import check
+from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
 VERSION = 1
 
 Encoding = Compression | Literal["samples"]
+Part = TypeVar("Part", "EgsArk", "Manifest")
 _ZERO = 32768  # what stands for a sample of 0
 
 
@@ -106,15 +109,17 @@ class Manifest:
         if not path.is_file():
             raise DataError("no such file: not an egs directory, or steps/get_egs.py did not finish there", path)
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = dict(read_json(path))
             if fields["version"] != VERSION:
                 raise DataError(f"version {fields['version']} of the egs format; this reads {VERSION}", path)
-            fields["options"] = EgsOptions(**fields["options"])
-            fields["normalize"] = NormalizeOptions(**fields["normalize"])
+            fields["options"] = check(EgsOptions, fields["options"], set())()
+            fields["normalize"] = check(NormalizeOptions, fields["normalize"], set())()
             fields["waveform"] = options_from(fields["waveform"]) if fields.get("waveform") else None
             for part in ("train", "valid"):
-                fields[part] = [EgsArk(**ark) for ark in fields[part]]
-            return cls(**fields)
+                fields[part] = [_checked(EgsArk(**ark)) for ark in fields[part]]
+            return _checked(cls(**fields))
+        except DataError as error:
+            raise DataError(error.message, path, error.line) from error
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"not a manifest of egs: {error}", path) from error
 
@@ -131,6 +136,17 @@ class Manifest:
     def num_feats(self, rows: int) -> int:
         """Frames of features that ROWS rows of a training example give."""
         return self.waveform.num_frames(rows * self.waveform.shift) if self.waveform else rows
+
+
+def _checked(part: Part) -> Part:
+    """PART, unless a field of it is of another type than it says; TypeError otherwise. Counts are not negative."""
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if field.type in (int, str) and (type(value) is not field.type or (isinstance(value, int) and value < 0)):
+            raise TypeError(f"{field.name} is {str(value)[:100]!r}")
+        if field.type == list[str] and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+            raise TypeError(f"{field.name} is no list of names")
+    return part
 
 
 def record_dtype(key_bytes: int, frames: int, dim: int, encoding: Encoding) -> np.dtype[np.void]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from timbre.audio.audio_files import to_int16
@@ -14,6 +13,7 @@ from timbre.datadir.datadir import DataDir, Segment
 from timbre.feats.dump_feats import read_samples
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FrameOptions, options_from, require
+from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 
 
@@ -102,12 +102,11 @@ def read_feature_options(data: DataDir) -> FrameOptions:
         DataError: conf/feats.yaml is missing or damaged
     """
     path = data.path / "conf" / "feats.yaml"
+    if not path.exists():
+        raise DataError("no such file: compute features first (steps/make_fbank.py)", path)
+    content = read_yaml(path)
     try:
-        return options_from(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise DataError("no such file: compute features first (steps/make_fbank.py)", path) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from error
+        return options_from(content)
     except DataError as error:
         raise DataError(error.message, path) from error
 

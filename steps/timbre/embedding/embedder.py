@@ -13,7 +13,7 @@ from timbre.audio.audio_files import to_int16
 from timbre.audio.effects import Chain, Sources, build_chain, generator
 from timbre.audio.facts import measure
 from timbre.audio.kaldi_resampling import kaldi_resample
-from timbre.audio.reading import AudioReader, Samples, resample
+from timbre.audio.reading import AudioReader, NotFinite, Samples, resample
 from timbre.embedding.extract import ExtractOptions, device_named, extract_embeddings
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.normalize import normalize
@@ -26,6 +26,13 @@ from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
 _CLIPPED = 0.001  # share of clipped samples that is worth a word
+_RUINED = 0.1  # share of clipped samples from which on errors are over 1.5 times what they are (README of steps)
+
+
+class Unusable(DataError):
+    """A recording that can be read but of which nothing can be said: too little speech, constant, ruined."""
+
+    status = 3
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Front:
 @dataclass(frozen=True)
 class Embedded:
     """Of a file: vector (D,) float32; seconds of audio and of speech; measures, those of make_quality.py by name;
-    warnings, what may spoil it, in words."""
+    warnings, what may spoil it, in words; content: a hash of the samples."""
 
     path: str
     vector: NDArray[np.float32]
@@ -93,6 +100,7 @@ class Embedded:
     speech: float
     measures: Mapping[str, float]
     warnings: tuple[str, ...]
+    content: int = 0
 
 
 class Embedder:
@@ -102,7 +110,7 @@ class Embedder:
         model_dir: what steps/train.py wrote
         front: what the recipe does before the network
         device: cpu, cuda or cuda:N
-        min_speech: seconds of speech; less is warned of
+        min_speech: seconds of speech; with less, or none, a recording is unusable
     """
 
     def __init__(self, model_dir: Path, front: Front, device: str = "cpu", min_speech: float = 1.0) -> None:
@@ -117,25 +125,31 @@ class Embedder:
         """The embedding of the file PATH, of any sample rate.
 
         Raises:
-            DataError: it cannot be read, is empty, or shorter than a frame
+            Unusable: too little speech is in it, it is constant, clipped beyond recognition, or has NaN
+            DataError: it cannot be read, or is empty
         """
-        samples, rate = AudioReader(self._audio.channel).read(path)
+        try:
+            samples, rate = AudioReader(self._audio.channel).read(path)
+        except NotFinite as error:
+            raise Unusable(error.message, path) from error
+        if samples.min() == samples.max():
+            raise Unusable("all of its samples are the same: silence, or a channel that was not connected", path)
         facts = measure(samples, rate)
+        if facts.clipped > _RUINED:
+            raise Unusable(f"{100 * facts.clipped:.0f} % of the samples are clipped", path)
         options = self._front.feats
         feats, energies = self._extractor.with_energy([self._at_rate(samples, rate)])
         if not len(feats[0]):
-            raise DataError(f"{len(samples)} samples at {rate} Hz are less than one frame", path)
+            raise Unusable(f"{len(samples)} samples at {rate} Hz are less than one frame", path)
         energy = (feats[0][:, 0] if options.energy_first else energies[0]).numpy()
         voiced = energy_vad(energy, self._front.vad)
         speech = float(np.count_nonzero(voiced)) * options.frame_shift / 1000
         warnings = []
         if facts.clipped > _CLIPPED:
             warnings.append(f"{100 * facts.clipped:.1f} % of the samples are clipped")
-        if not speech:
-            warnings.append("no speech is found in it; what there is was taken as speech")
-            voiced[:] = True  # as the recipe does
-        elif speech < self._min_speech:
-            warnings.append(f"only {speech:.2f} s of speech, less than {self._min_speech:g} s")
+        if not speech or speech < self._min_speech:
+            found = f"only {speech:.2f} s of speech" if speech else "no speech"
+            raise Unusable(f"{found} is found in it, and {max(self._min_speech, 0.01):g} s are needed", path)
         normalized = normalize(feats[0].numpy(), voiced, self._normalization)
         result = extract_embeddings(self._network, [(path, normalized)], ExtractOptions())
         if path in result.failures:
@@ -146,7 +160,7 @@ class Embedder:
             "snr": signal_to_noise(energy, voiced),
             "magnitude": float(np.log(np.linalg.norm(vector.astype(np.float64)) + 1e-30)),
         }
-        return Embedded(path, vector, facts.seconds, speech, measures, tuple(warnings))
+        return Embedded(path, vector, facts.seconds, speech, measures, tuple(warnings), facts.content)
 
     def _at_rate(self, samples: Samples, rate: int) -> Samples:
         """SAMPLES after stage 1, at the rate of the features."""

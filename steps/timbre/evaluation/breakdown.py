@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from timbre.evaluation.conditions import Condition
 from timbre.evaluation.metrics import Bools, Floats, Ints, Roc, act_dcf, roc
 from timbre.evaluation.results import Interval, cost_interval, percent, percent_interval
 from timbre.evaluation.results_page import table
+from timbre.utils.escape import escaped
 
 MIN_SPEAKERS = 5  # fewer have no interval: a draw of so few says little of others
 _ALL = "all trials"
@@ -162,15 +164,16 @@ def page(title: str, groups: Sequence[Group], prior: float, plot: str) -> str:
         f"{MIN_SPEAKERS} or more. Groups marked * have trials of one class alone: their EER and costs are with all "
         "trials of the other."
     )
-    return f"# {title}\n\n{text}\n\n{_as_table(groups, prior)}\n\n![EER by condition]({plot})"
+    return f"# {escaped(title)}\n\n{text}\n\n{_as_table(groups, prior)}\n\n![EER by condition]({quote(plot)})"
 
 
 def _as_table(groups: Sequence[Group], prior: float) -> str:
     columns = ["condition", "targets", "nontargets", "speakers", "EER %", f"minDCF {prior:g}", "DCF", "miss %", "FA %"]
     rows = []
     for group in groups:
-        name = f"{group.condition}: {group.group}" if group.condition else f"**{group.group}**"
-        name = name.replace("|", "\\|") + (" \\*" if group.borrowed else "")
+        label = escaped(group.group)
+        name = f"{escaped(group.condition)}: {label}" if group.condition else f"**{label}**"
+        name += " \\*" if group.borrowed else ""
         cells = [name, *(f"{count:,}" for count in (group.num_target, group.num_nontarget, group.num_speakers))]
         cells.append(_percent(group.eer, group.eer_ci))
         costs = ((group.min_dcf, group.min_dcf_ci), (group.dcf, group.dcf_ci))

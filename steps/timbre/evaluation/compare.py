@@ -1,6 +1,5 @@
 """Runs compared on the trial lists they share, over the same draws of speakers. Called by compare_runs.py."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -13,7 +12,9 @@ from scipy.special import ndtr
 from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.results import Evaluation, Interval, Result, cost_interval, percent, percent_interval
 from timbre.evaluation.results_page import table
+from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
+from timbre.utils.escape import escaped
 
 PRIOR = 0.01  # of the minDCF in the table
 LEVEL = 0.05  # corrected p below which two runs can be told apart
@@ -127,7 +128,7 @@ def section(trials: str, backend: str, measured: Sequence[Measured]) -> str:
     key = f"{PRIOR:g}"
     rows = [
         [
-            entry.system.run,
+            escaped(entry.system.run),
             f"{percent(entry.result.record.eer)} {percent_interval(entry.result.record.eer_ci)}",
             f"{entry.result.record.min_dcf[key]:.3f} {cost_interval(entry.result.record.min_dcf_ci[key])}",
         ]
@@ -137,7 +138,7 @@ def section(trials: str, backend: str, measured: Sequence[Measured]) -> str:
     apart = sum(pair.corrected < LEVEL for pair in pairs)
     lines = [
         [
-            f"{pair.second} - {pair.first}",
+            escaped(f"{pair.second} - {pair.first}"),
             f"{100 * pair.eer:+.2f} {percent_interval(pair.eer_ci)}",
             f"{pair.p:.2g}",
             f"{pair.corrected:.2g}",
@@ -148,9 +149,9 @@ def section(trials: str, backend: str, measured: Sequence[Measured]) -> str:
     columns = ["pair", "EER %, difference", "p", "p, Holm", "distinguishable"]
     return "\n\n".join(
         [
-            f"## {trials}, {backend}",
+            f"## {escaped(trials)}, {escaped(backend)}",
             f"{first.num_target:,} target and {first.num_nontarget:,} nontarget trials of {first.num_speakers:,} "
-            f"speakers; {first.protocol}.",
+            f"speakers; {escaped(first.protocol)}.",
             table(["run", "EER %", f"minDCF {key}"], rows),
             f"{apart} of {len(pairs)} pairs can be told apart.",
             table(columns, lines),
@@ -169,12 +170,9 @@ def as_json(trials: str, backend: str, measured: Sequence[Measured]) -> dict[str
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError("no such file: is it a run that has been through stage 9?", path) from error
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}", path) from error
+    if not path.exists():
+        raise DataError("no such file: is it a run that has been through stage 9?", path)
+    records = read_json(path)
     wanted = {"trials", "backend", "trials_file", "protocol"}
     if not isinstance(records, list) or not all(
         isinstance(entry, dict) and wanted <= entry.keys() for entry in records

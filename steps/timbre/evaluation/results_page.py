@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from urllib.parse import quote
 
 from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.plots import plot_det, plot_paths, plot_scores
 from timbre.evaluation.plots_llr import plot_ece, plot_tippett
 from timbre.evaluation.results import Evaluation, Record, Result, cost_interval, percent, percent_interval
 from timbre.utils.errors import DataError
+from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write
 
 
@@ -74,11 +76,11 @@ def write_page(path: Path, title: str, settings: str, baseline: str, results: Se
         plot_det(curves, [path.parent / "plots" / f"det_{name}{suffix}" for suffix in (".png", ".svg")], name)
         sections.append("\n\n".join([_section(name, systems, baseline), *_analyses(path.parent, systems)]))
     curves_of_training = sorted((path.parent / "plots").glob("training*.png"))
-    sections += [f"## Training\n\n![Training curves](plots/{plot.name})" for plot in curves_of_training]
+    sections += ["## Training\n\n!" + _link("Training curves", f"plots/{plot.name}") for plot in curves_of_training]
     draws = len(results[0].draws.eer)
     lines = [
-        f"# {title}",
-        settings,
+        f"# {escaped(title)}",
+        escaped(settings),
         f"In brackets: 95 % intervals by bootstrap over speakers ({draws} draws). EER: linear interpolation where "
         "misses and false alarms are equal; minDCF: both costs 1 unless given, normalised, at the target prior given; "
         "minCllr: bits, after the best monotonic calibration.",
@@ -96,17 +98,17 @@ def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
     rows = [_row(result.record, baseline) for result in systems]
     if len(protocols) > 1:
         columns.append("protocol")
-        rows = [[*row, result.record.protocol] for row, result in zip(rows, systems, strict=True)]
-    histograms = ", ".join(f"[{r.record.backend}](plots/scores_{name}_{r.record.backend}.png)" for r in systems)
+        rows = [[*row, escaped(result.record.protocol)] for row, result in zip(rows, systems, strict=True)]
+    histograms = ", ".join(_link(r.record.backend, f"plots/scores_{name}_{r.record.backend}.png") for r in systems)
     parts = [
-        f"## {name}",
+        f"## {escaped(name)}",
         f"{first.num_target:,} target and {first.num_nontarget:,} nontarget trials of {first.num_speakers:,} speakers; "
-        f"{protocols[0] if len(protocols) == 1 else 'several protocols'}.",
+        f"{escaped(protocols[0]) if len(protocols) == 1 else 'several protocols'}.",
         table(columns, rows),
         *(_calibration(result.record) for result in systems),
         _differences(systems),
-        f"![DET curves of {name}](plots/det_{name}.png)",
-        f"Also as [SVG](plots/det_{name}.svg). Score histograms: {histograms}.",
+        "!" + _link(f"DET curves of {name}", f"plots/det_{name}.png"),
+        f"Also as {_link('SVG', f'plots/det_{name}.svg')}. Score histograms: {histograms}.",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -114,12 +116,13 @@ def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
 def _analyses(exp_dir: Path, systems: Sequence[Result]) -> list[str]:
     """Links to what analyze_trials.py has written, if it has."""
     names = {result.record.backend: f"analysis/{result.record.trials}.{result.record.backend}.md" for result in systems}
-    links = [f"[{backend}]({name})" for backend, name in names.items() if (exp_dir / name).exists()]
+    links = [_link(backend, name) for backend, name in names.items() if (exp_dir / name).exists()]
     return [f"By condition, with the worst speakers and trials: {', '.join(links)}."] if links else []
 
 
 def _row(record: Record, baseline: str) -> list[str]:
-    name = f"*{record.backend}* (baseline)" if record.backend == baseline else record.backend
+    name = escaped(record.backend)
+    name = f"*{name}* (baseline)" if record.backend == baseline else name
     cells = [name, f"**{percent(record.eer)}** {percent_interval(record.eer_ci)}", percent(record.rocch_eer)]
     cells += [f"{cost:.3f} {cost_interval(record.min_dcf_ci[prior])}" for prior, cost in record.min_dcf.items()]
     return [*cells, f"{record.min_cllr:.3f} {cost_interval(record.min_cllr_ci)}"]
@@ -133,11 +136,11 @@ def _calibration(record: Record) -> str:
         f"{cost:.3f} {cost_interval(record.act_dcf_ci[prior])} at {prior}" for prior, cost in record.act_dcf.items()
     )
     plots = ", ".join(
-        f"[{name}](plots/{kind}_{record.trials}_{record.backend}.png)"
+        _link(name, f"plots/{kind}_{record.trials}_{record.backend}.png")
         for name, kind in (("Tippett plot", "tippett"), ("ECE plot", "ece"))
     )
     return (
-        f"{record.backend} taken as log-likelihood ratios: actDCF {costs}; Cllr {record.cllr:.3f} "
+        f"{escaped(record.backend)} taken as log-likelihood ratios: actDCF {costs}; Cllr {record.cllr:.3f} "
         f"{cost_interval(record.cllr_ci)} bits. {plots}."
     )
 
@@ -150,8 +153,12 @@ def _differences(systems: Sequence[Result]) -> str:
         ends = interval(other.draws.eer - best.draws.eer)
         verdict = "" if ends is None else "yes" if ends[0] > 0 else "no"
         gap = f"{100 * (other.record.eer - best.record.eer):+.2f}"
-        rows.append([f"{other.record.backend} - {best.record.backend}", gap, percent_interval(ends), verdict])
+        rows.append([escaped(f"{other.record.backend} - {best.record.backend}"), gap, percent_interval(ends), verdict])
     return table(["difference", "EER %", "95 % interval", "distinguishable"], rows) if rows else ""
+
+
+def _link(text: str, target: str) -> str:
+    return f"[{escaped(text)}]({quote(target)})"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

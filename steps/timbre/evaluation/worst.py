@@ -14,6 +14,7 @@ from timbre.evaluation.breakdown import Scored
 from timbre.evaluation.metrics import Bools, Ints
 from timbre.evaluation.results import percent
 from timbre.evaluation.results_page import table
+from timbre.utils.escape import escaped
 
 _MIN_TRIALS = 10  # of a speaker, for a rate to be worth ranking
 KINDS = {
@@ -62,10 +63,7 @@ class Worst:
         parts = ["## Worst speakers and trials", f"Errors are those at the threshold of the EER, {self.threshold:.6g}."]
         for kind, meaning in KINDS.items():
             worst = self.speakers[kind]
-            rows = [
-                [row.speaker.replace("|", "\\|"), f"{row.errors:,}", f"{row.trials:,}", percent(row.rate)]
-                for row in worst
-            ]
+            rows = [[escaped(row.speaker), f"{row.errors:,}", f"{row.trials:,}", percent(row.rate)] for row in worst]
             parts += [f"### {kind.capitalize()}", f"{meaning[0].upper() + meaning[1:]} how many, in per cent."]
             parts.append(table(["speaker", "errors", "trials", "rate %"], rows) if rows else "None makes an error.")
         lists = {"Targets of the lowest scores": self.targets, "Nontargets of the highest scores": self.nontargets}
@@ -148,5 +146,10 @@ def _trial(trials: Trials, row: int, score: float, audio: Audio) -> WorstTrial:
 
 def _code(key: str, places: Sequence[str]) -> str:
     """An id and its files, in a cell of a table."""
-    texts = [f"`{text}`" for text in ((key, *places) if len(places) < 4 else (key, *places[:3], "..."))]
-    return "<br>".join(texts).replace("|", "\\|")
+    texts = (key, *places) if len(places) < 4 else (key, *places[:3], "...")
+    return "<br>".join(map(_one_code, texts))
+
+
+def _one_code(text: str) -> str:
+    plain = text.replace("|", "")  # which a table takes in code, behind a backslash
+    return "`{}`".format(text.replace("|", "\\|")) if escaped(plain) == plain else escaped(text)

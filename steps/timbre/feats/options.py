@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+from timbre.utils.configure import check
 from timbre.utils.errors import DataError
 
 WindowType = Literal["hamming", "hanning", "povey", "rectangular", "sine", "blackman"]
@@ -242,7 +243,7 @@ def options_from(config: object) -> FrameOptions:
     try:
         if not isinstance(config, dict):
             raise TypeError("must hold class_path and init_args")
-        return kinds[str(config["class_path"]).rpartition(".")[2]](**config["init_args"])
+        return check(kinds[str(config["class_path"]).rpartition(".")[2]], config["init_args"], set())()
     except (KeyError, TypeError) as error:
         raise DataError(f"not options of features: {error}") from error
 

@@ -17,6 +17,7 @@ from timbre.datadir.tables import read_numbers
 from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.utterances import Utterance
 from timbre.utils.errors import DataError
+from timbre.utils.number_text import to_float
 
 Feats = NDArray[np.float32]
 Piece = tuple[str, Feats | DataError]
@@ -141,7 +142,7 @@ def frame_shift_of(data: DataDir) -> float:
         return 0.01
     text = (data.path / "frame_shift").read_text(encoding="utf-8").strip()
     try:
-        shift = float(text)
+        shift = to_float(text)
     except ValueError:
         shift = 0.0
     if not 0 < shift < 1:

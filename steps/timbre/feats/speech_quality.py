@@ -10,6 +10,7 @@ from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.utils.errors import DataError
 from timbre.utils.jobs import run_jobs, split_jobs
+from timbre.utils.number_text import to_float
 
 _FEW = 10  # frames: a noise level is not measured on less
 _LOWEST = 0.1  # share of all frames that stands for the noise then
@@ -47,7 +48,7 @@ def _frame_shift(data: DataDir) -> float:
         return 0.01
     text = path.read_text(encoding="utf-8")
     try:
-        return float(text)
+        return to_float(text)
     except ValueError:
         raise DataError(f"not a number of seconds: '{text.strip()}'", path) from None
 

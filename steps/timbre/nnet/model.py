@@ -12,6 +12,7 @@ import yaml
 from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.network import SpeakerNetwork, build_network
+from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
@@ -29,12 +30,9 @@ def read_config(model_dir: Path) -> dict[str, Any]:
         DataError: there is none, or it is damaged
     """
     path = model_dir / "config.yaml"
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError("no such file: not a model directory", path) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from error
+    if not path.exists():
+        raise DataError("no such file: not a model directory", path)
+    config = read_yaml(path)
     if not isinstance(config, dict) or not {"network", "feat_dim", "normalize"} <= config.keys():
         raise DataError("not the configuration of a model: it lacks network, feat_dim or normalize", path)
     return config

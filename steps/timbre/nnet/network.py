@@ -13,6 +13,7 @@ from timbre.nnet.models import Trunk
 from timbre.nnet.pooling import Pooling
 from timbre.utils.configure import check, choose, read_config
 from timbre.utils.errors import DataError
+from timbre.utils.memory import check_memory
 
 
 class SpeakerNetwork(nn.Module):
@@ -132,7 +133,7 @@ def build_network(config: Mapping[str, Any] | Path, feat_dim: int) -> SpeakerNet
         feat_dim: feature dimension, from the data
 
     Raises:
-        DataError: no such file, an unknown class or setting, a value of the wrong type
+        DataError: no such file, an unknown class or setting, a value of the wrong type, more than the memory holds
     """
     try:
         settings = read_config(config)
@@ -142,10 +143,32 @@ def build_network(config: Mapping[str, Any] | Path, feat_dim: int) -> SpeakerNet
         trunk = choose(Trunk, settings.pop("trunk"), num_sizes=1)  # type: ignore[type-abstract]
         pooling = choose(Pooling, settings.pop("pooling"), num_sizes=1)  # type: ignore[type-abstract]
         rest = check(SpeakerNetwork, settings, skip={"feat_dim", "trunk", "pooling"})
-        network = SpeakerNetwork(feat_dim, trunk, pooling, **rest.arguments)
+        network = _made(lambda: SpeakerNetwork(feat_dim, trunk, pooling, **rest.arguments), feat_dim)
     except DataError as error:
         if isinstance(config, Path) and error.path is None:
             raise DataError(error.message, config) from error
         raise
     network.config = {"trunk": trunk.config, "pooling": pooling.config, **rest.config}
     return network
+
+
+def _made(make: Callable[[], SpeakerNetwork], feat_dim: int) -> SpeakerNetwork:
+    """What MAKE makes, once it is known to fit into memory: a network on the meta device has sizes alone."""
+    if isinstance(feat_dim, bool) or not isinstance(feat_dim, int) or feat_dim < 1:
+        raise DataError(f"feat_dim is {feat_dim!r}; it must be a whole number above 0")
+    try:
+        with torch.device("meta"):
+            parameters = list(make().state_dict().values())
+    except NotImplementedError:  # a network that computes something when it is made
+        parameters = []
+    except (RuntimeError, OverflowError, MemoryError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise DataError(
+            f"no network can be made so: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error
+    check_memory("the network", sum(float(value.numel()) * value.element_size() for value in parameters))
+    try:
+        return make()
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise DataError(
+            f"no network can be made so: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error

@@ -3,10 +3,12 @@
 python -m timbre.recipe.last_lines exp/NAME
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from timbre.utils.documents import read_json
+from timbre.utils.errors import DataError
 
 MOST_LISTS = 4
 
@@ -17,13 +19,13 @@ def summarize(exp: Path) -> list[str]:
     A list's line names the system of the lowest EER among those that score whole utterances.
     """
     try:
-        records: list[dict[str, Any]] = json.loads((exp / "results.json").read_text(encoding="utf-8"))
+        records: list[dict[str, Any]] = read_json(exp / "results.json")
         by_list: dict[str, list[dict[str, Any]]] = {}
         for record in records:
             if "@" not in record["backend"]:
                 by_list.setdefault(record["trials"], []).append(record)
         lines = [_line(name, found) for name, found in by_list.items()]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         return []
     if len(lines) > MOST_LISTS:
         lines[MOST_LISTS - 1 :] = [f"... and {len(lines) - MOST_LISTS + 1} more lists: {exp}/RESULTS.md"]

@@ -6,9 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from timbre.nnet.network_file import own_feat_dim
+from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.spelling import did_you_mean
 
@@ -170,10 +169,7 @@ def _kind_of(feats_conf: str) -> str:
 
 
 def _read_yaml(path: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"not YAML: {str(error).splitlines()[0]}", path) from None
+    content = read_yaml(Path(path))
     if not isinstance(content, dict):
         raise DataError("not a mapping of options", path)
     return content

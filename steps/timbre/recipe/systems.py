@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from timbre.egs.options import EgsOptions
 from timbre.recipe.layout import Layout
+from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 
 FEWEST = 4  # held-out speakers that calibration is made with unless it is asked for
@@ -100,7 +98,6 @@ def _calibrates(layout: Layout, said: list[str]) -> bool:
 def _egs_options(path: str) -> EgsOptions:
     """The egs options of a YAML file; the step that reads it says what is wrong with it."""
     try:
-        content: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return EgsOptions(**content)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, DataError):
+        return EgsOptions(**read_yaml(Path(path)))
+    except (TypeError, DataError):
         return EgsOptions()

@@ -16,6 +16,7 @@ _INLINE = re.compile(
 )
 _PATH, _FINE = re.compile(r'\sd="[^"]*"'), re.compile(r"(\.\d\d)\d+")  # curves of an SVG, and what is too fine in them
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
+_REFERENCE = re.compile(r"&#(\d{2,3});")
 _BARRED = re.compile(r"(?<!\\)\|")  # between the cells of a table
 
 
@@ -134,8 +135,8 @@ def markdown(text: str, level: int = 3) -> Html:
         for block in re.split(r"\n\s*\n", span.strip("\n")):
             lines = block.splitlines()
             if match := re.fullmatch(r"(#+) +(.*)", lines[0]) if lines else None:
-                heading = match[2]
-                parts.append(tag(f"h{min(level + len(match[1]) - 1, 6)}", inline(heading)))
+                heading = _plain(match[2])
+                parts.append(tag(f"h{min(level + len(match[1]) - 1, 6)}", inline(match[2])))
                 lines = lines[1:]
             if lines and not all(_PICTURE.fullmatch(line.strip()) for line in lines):
                 parts.append(_block(lines, heading))
@@ -160,11 +161,17 @@ def inline(text: str) -> Html:
     parts: list[str] = []
     place = 0
     for match in _INLINE.finditer(text):
-        parts.append(text[place : match.start()])
+        parts.append(_plain(text[place : match.start()]))
         kind = match.lastgroup or "text"
-        parts.append(match[kind] if kind == "text" else tag(kind, "" if kind == "br" else match[kind]))
+        inner = match[kind] if kind == "code" else _plain(match[kind])
+        parts.append(inner if kind == "text" else tag(kind, "" if kind == "br" else inner))
         place = match.end()
-    return join([*parts, text[place:]])
+    return join([*parts, _plain(text[place:])])
+
+
+def _plain(text: str) -> str:
+    """TEXT with the characters that escape.py wrote as references; it is escaped again where it becomes HTML."""
+    return _REFERENCE.sub(lambda found: chr(int(found[1])), text)
 
 
 def _cells(line: str) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from timbre.evaluation.results import cost_interval, percent, percent_interval
 from timbre.report.markup import Cell, Html, cell, details, figure, image, join, markdown, table, tag
-from timbre.report.run_files import Results, RunFiles, read_json
+from timbre.report.run_files import Results, RunFiles
+from timbre.utils.documents import read_json
 from timbre.utils.names import natural_key
 
 _FEW_ERRORS = 30  # Doddington's rule: fewer, and the rate is known to no better than 30 % with 90 % confidence

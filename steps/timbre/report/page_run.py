@@ -7,7 +7,8 @@ from typing import Any
 
 from timbre.report.markup import Html, cell, details, figure, image, join, markdown, table, tag
 from timbre.report.page_results import missing
-from timbre.report.run_files import RunFiles, read_json
+from timbre.report.run_files import RunFiles
+from timbre.utils.documents import read_json
 
 MAPS = {"tsne_": "t-SNE", "umap_": "UMAP", "pca_": "PCA"}  # plots of steps/plot_embeddings.py
 _TAIL = 40  # lines of a log

@@ -1,6 +1,5 @@
 """Everything that run.sh leaves in exp/RUN, read for the page: what is there, and what is not. Called by page.py."""
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from timbre.training.train_log import read_log
+from timbre.utils.documents import read_json, read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.names import natural_key
 
@@ -129,14 +129,8 @@ class RunFiles:
     @cached_property
     def model(self) -> dict[str, Any]:
         """The resolved configuration, model/config.yaml; empty where there is none."""
-        import yaml
-
         path = self.folder / "model" / "config.yaml"
-        try:
-            content = yaml.safe_load(self.text("model/config.yaml"))
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else None
-            raise DataError(f"not YAML: {error.problem}", path, line) from error
+        content = read_yaml(path) if path.is_file() else None
         if content is not None and not isinstance(content, dict):
             raise DataError("not the configuration of a model", path)
         return content or {}
@@ -239,13 +233,3 @@ class RunFiles:
         """The text file NAME, what is not UTF-8 in it replaced; empty where there is no such file."""
         path = self.folder / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def read_json(path: Path) -> Any:
-    """The content of PATH. Raises DataError with the line where it is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg}", path, error.lineno) from error
-    except UnicodeDecodeError as error:
-        raise DataError("not UTF-8", path) from error

@@ -32,6 +32,7 @@ from timbre.training.shards import clip_gradients, load_whole_states, whole_stat
 from timbre.training.train_log import TrainLog
 from timbre.training.validation import Validation
 from timbre.utils.errors import DataError
+from timbre.utils.memory import check_memory
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,9 @@ class Trainer:
         )
         self.options = options = options.for_objective(self.objective.batches)
         options.batch_options.check_parts(options.batch_size, world.size * options.accumulation)
+        longest = max((ark.frames for ark in self.manifest.train), default=1)
+        values = options.batch_size // world.size * longest * self.manifest.train_dim
+        check_memory(f"a batch of {options.batch_size:,} examples of {longest} x {self.manifest.train_dim}", 4 * values)
         shortest = min((ark.frames for ark in self.manifest.train), default=0)
         shortest = self.manifest.num_feats(min(shortest, options.min_frames or shortest))
         if shortest < self.network.min_frames:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
+from timbre.utils.documents import parse_json
+from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -96,8 +98,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            records.append(json.loads(line))
-        except ValueError:
+            records.append(parse_json(line))
+        except DataError:
             break
     return records
 

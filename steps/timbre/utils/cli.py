@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
 from timbre.utils.configure import NO_IMPORTS
 from timbre.utils.errors import DataError
+from timbre.utils.sensible import nonsense
 from timbre.utils.spelling import did_you_mean
 
 _TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
@@ -28,8 +30,9 @@ _TRUTHS = ("true", "yes", "false", "no")  # what jsonargparse takes
 def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     """Parses the command line from STEP's signature and docstring (jsonargparse) and runs it.
 
-    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2, and a signal
-    (SIGINT, SIGTERM or SIGHUP) with 128 and its number, after what was begun has been tidied up.
+    Bad input (DataError, OSError) becomes one line on stderr and exit status 1; wrong options exit with 2, recordings
+    of which nothing can be said with 3, and a signal (SIGINT, SIGTERM or SIGHUP) with 128 and its number, after what
+    was begun has been tidied up.
     With TIMBRE_LOG set (run.sh does, when stderr is a terminal), log lines and errors go to that file too.
 
     Args:
@@ -52,7 +55,7 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
             words = [json.dumps(listed)] * bool(listed) + words
         auto_cli(step, args=words, parser_class=_Parser, allow_abbrev=False)
     except DataError as error:
-        _fail(str(error))
+        _fail(str(error), error.status)
     except BrokenPipeError:  # `step | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -60,6 +63,8 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except UnicodeDecodeError as error:
         _fail(f"a configuration file is not UTF-8: {error}")
+    except RecursionError:
+        _fail("a file or an option is nested too deep")
     except MemoryError:
         _fail("out of memory")
     except KeyboardInterrupt as error:
@@ -86,6 +91,15 @@ class _Stop:
 
 class _Parser(ArgumentParser):
     """Wrong options are one line, too, without the whole usage before it; types by their plain names."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        parsed = super().parse_args(*args, **kwargs)
+        words = list(kwargs.get("args") or (args[0] if args else None) or ())
+        texts = dict(word.split("=", 1) if "=" in word else (word, after) for word, after in pairwise([*words, ""]))
+        given = {name.removeprefix("--"): text for name, text in texts.items()}
+        if problem := nonsense(vars(parsed.as_flat()), vars(self.get_defaults().as_flat()), given, own=True):
+            self.error(f"option {problem}")
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:

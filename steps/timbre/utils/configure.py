@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
+from timbre.utils.documents import parse_option, parse_yaml, read_yaml
 from timbre.utils.errors import DataError
+from timbre.utils.sensible import nonsense
 
 T = TypeVar("T")
 
 # settings of jsonargparse: nothing in a value makes an object or, even of type Any, has a module imported; the classes
 # that a configuration may name are those that `choose` finds among the ones there are
 NO_IMPORTS: dict[str, Any] = {"instantiate_subclass_spec_in_any": False, "import_path_denylist": ["*"]}
+
+set_loader("yaml", parse_option, (yaml.YAMLError,))
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,9 @@ def read_config(config: Mapping[str, Any] | Path) -> dict[str, Any]:
     """
     if isinstance(config, Mapping):
         return dict(config)
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(error.strerror or str(error), config) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"not YAML: {_one_line(error)}", config) from error
+    if not isinstance(config, Path):
+        raise DataError(f"`key: value` settings are wanted, not {str(config)[:100]!r}")
+    content = read_yaml(config)
     if not isinstance(content, dict):
         raise DataError("must hold `key: value` settings", config)
     return content
@@ -104,7 +105,9 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         parsed = parser.parse_object(dict(arguments))
     except ArgumentError as error:
         raise DataError(f"{name}: {_one_line(error)}") from error
-    resolved = yaml.safe_load(parser.dump(parsed, skip_unset=False))
+    if problem := nonsense(vars(parsed.as_flat()), vars(parser.get_defaults().as_flat()), arguments):
+        raise DataError(f"{name}: {problem}")
+    resolved = parse_yaml(parser.dump(parsed, skip_unset=False))
     return Configured(kind, dict(vars(parser.instantiate(parsed))), resolved or {})
 
 

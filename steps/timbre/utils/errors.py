@@ -12,6 +12,8 @@ class DataError(Exception):
         line: 1-based line number in that file
     """
 
+    status = 1  # with which a step that meets it ends
+
     def __init__(self, message: str, path: Path | str | None = None, line: int | None = None) -> None:
         self.message, self.path, self.line = message, path, line
         where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
