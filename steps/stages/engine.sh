@@ -32,7 +32,7 @@ supervise() { # COMMAND ...
 
 in_group() { # COMMAND ...
   set +m
-  trap 'exit 143' TERM
+  trap 'exit 143' HUP INT TERM
   trap report_end EXIT
   exec 3<&0 < /dev/null
   { read -r -u 3 || kill -TERM 0; } > /dev/null 2>&1 5>&- 6>&- & # nothing is ever written: it ends with run.sh

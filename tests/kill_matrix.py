@@ -1,0 +1,184 @@
+"""run.sh killed at random moments and run again, until it has made what an undisturbed run makes, to the bit.
+
+    python tests/kill_matrix.py                    # 10 kills, about ten minutes on two cores
+    python tests/kill_matrix.py --kills 50 --seed 1
+
+Not part of the test run. Each round begins with nothing, runs the small recipe (conf/run/smoke.conf), is killed some
+times and then left alone. Kills: SIGKILL, SIGTERM or SIGINT, to run.sh alone, to its process group or to all that it
+started. A round fails when a file differs from the undisturbed run or should not be there, when a process goes on, or
+when run.sh exits with another status than it should.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+CLONED = ("run.sh", "path.sh", "pyproject.toml", ".venv", "steps", "local", "conf")
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+TARGETS = ("run.sh", "its group", "all")
+MARK = "TIMBRE_KILL_MATRIX"  # in the environment of all that is started
+# what depends on the time, the machine or the number of tries
+PASSED_OVER = ("log", ".done", "tensorboard", "checkpoints", "plots", "__pycache__")  # folders
+PASSED_OVER_FILES = (".lock", "command", "environment.json", "log.jsonl", "report.html", "README.md")
+PASSED_OVER_FILES += ("training.png", "training.svg")  # with speeds
+
+
+class Round:
+    """A clone that the recipe is run in."""
+
+    def __init__(self, place: Path, nj: int) -> None:
+        self.place, self.mark = place, uuid.uuid4().hex
+        self.command = ["./run.sh", "--config", "conf/run/smoke.conf", "--nj", str(nj)]
+        place.mkdir()
+        for name in CLONED:
+            (place / name).symlink_to(ROOT / name)
+
+    def start(self) -> "subprocess.Popen[str]":
+        environment = os.environ | {MARK: self.mark, "OMP_NUM_THREADS": "1"}
+        output = (self.place / "output").open("a")
+        return subprocess.Popen(
+            self.command,
+            cwd=self.place,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            text=True,
+            start_new_session=True,
+        )
+
+    def processes(self) -> Iterator[int]:
+        """All that were started here and are alive."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    yield int(folder.name)
+            except OSError:
+                pass
+
+    def kill(self, process: "subprocess.Popen[str]", number: int, target: str) -> None:
+        """Sends the signal NUMBER to TARGET, one of TARGETS."""
+        if target == "all":
+            for one in self.processes():
+                with suppress(ProcessLookupError):
+                    os.kill(one, number)
+        elif target == "run.sh":
+            process.send_signal(number)
+        else:
+            os.killpg(process.pid, number)
+
+    def running(self) -> str:
+        """The last line of its log."""
+        log = self.place / "exp" / "smoke" / "log" / "run.log"
+        return log.read_text().splitlines()[-1] if log.is_file() and log.stat().st_size else "(nothing yet)"
+
+
+def files(place: Path) -> dict[str, Path]:
+    """What is compared, by its path in PLACE."""
+    found = {}
+    for top in ("data", "exp"):
+        for path in (place / top).rglob("*"):
+            name = path.relative_to(place)
+            if path.is_file() and not set(name.parts) & {*PASSED_OVER, *PASSED_OVER_FILES}:
+                found[str(name)] = path
+    return found
+
+
+def same(one: Path, other: Path) -> bool:
+    """Two files hold the same: the same bytes or, of a model, the same tensors."""
+    if one.suffix != ".pt":
+        return one.read_bytes() == other.read_bytes()
+    networks = [torch.load(path, weights_only=True)["network"] for path in (one, other)]
+    return networks[0].keys() == networks[1].keys() and all(
+        torch.equal(tensor, networks[1][name]) for name, tensor in networks[0].items()
+    )
+
+
+def differences(whole: dict[str, Path], killed: dict[str, Path]) -> list[str]:
+    """What is wrong with the files of a round."""
+    wrong = [f"{name} is missing" for name in sorted(whole.keys() - killed.keys())]
+    wrong += [f"{name} was left over" for name in sorted(killed.keys() - whole.keys())]
+    return wrong + [f"{name} differs" for name in sorted(whole.keys() & killed) if not same(whole[name], killed[name])]
+
+
+def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> list[str]:
+    """A round: KILLS kills, then a run to the end; what is wrong with how its processes ended."""
+    wrong = []
+    for _ in range(kills):
+        process = clone.start()
+        number, target, wait = draw.choice(SIGNALS), draw.choice(TARGETS), draw.uniform(0, seconds)
+        try:
+            process.wait(wait)
+            return [*wrong, f"exit status {process.returncode}"] if process.returncode else wrong
+        except subprocess.TimeoutExpired:
+            told = f"{number.name} to {target} after {wait:.2f} s, at: {clone.running()}"
+        clone.kill(process, number, target)
+        status = process.wait(120)
+        print(f"  {told}: {status}", flush=True)
+        expected = -number if number == signal.SIGKILL or wait < 0.1 else 128 + number
+        if status not in (0, expected, 128 + number):
+            wrong.append(f"{told}: exit status {status}")
+        if number != signal.SIGKILL and (left := alive_after(clone, 5)):
+            wrong.append(f"{told}: goes on: {left}")
+    if status := clone.start().wait(900):
+        wrong.append(f"the last run: exit status {status}")
+    return wrong
+
+
+def alive_after(clone: Round, seconds: float) -> list[int]:
+    """The processes that are alive after SECONDS, or earlier if there are none."""
+    end = time.monotonic() + seconds
+    while (left := list(clone.processes())) and time.monotonic() < end:
+        time.sleep(0.1)
+    return left
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10, help="in all")
+    parser.add_argument("--per-round", type=int, default=5, help="kills before a round is left alone")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nj", type=int, default=2)
+    parser.add_argument("--keep", action="store_true", help="leave the folder of what has been run")
+    given = parser.parse_args()
+    draw, folder = random.Random(given.seed), Path(tempfile.mkdtemp(prefix="kill-matrix-"))
+    began, failures = time.monotonic(), 0
+    place, whole = folder / "clone", folder / "whole"
+    if status := Round(place, given.nj).start().wait(900):
+        sys.exit(f"the undisturbed run: exit status {status}\n{(place / 'output').read_text()}")
+    seconds = time.monotonic() - began
+    place.rename(whole)  # the rounds run in the same place, for paths are in the files
+    expected = files(whole)
+    print(f"undisturbed: {seconds:.0f} s, {len(expected)} files, in {folder}", flush=True)
+    for number in range(-(-given.kills // given.per_round)):
+        kills = min(given.per_round, given.kills - number * given.per_round)
+        clone = Round(place, given.nj)
+        wrong = play(clone, draw, kills, seconds * 2 / kills)
+        wrong += [f"process {left} goes on" for left in alive_after(clone, 5)]
+        wrong += differences(expected, files(place))
+        failures += bool(wrong)
+        print(f"round {number}: {'the same' if not wrong else 'WRONG'}", *wrong, sep="\n  ", flush=True)
+        if wrong and given.keep:
+            place.rename(folder / f"round-{number}")
+        else:
+            shutil.rmtree(place)
+    if not given.keep:
+        shutil.rmtree(folder)
+    print(f"{failures} of {number + 1} rounds failed; {time.monotonic() - began:.0f} s")
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    main()
