@@ -4,8 +4,8 @@
 
 # Options: `option some-name DEFAULT HELP` sets some_name, and --some-name VALUE sets it otherwise; --config FILE reads
 # lines `some-name=value` (# comments, no code); the command line wins. HELP may begin with the kind of value, which is
-# checked: "true/false:", "number:", "file:", "files:" (several in quotes), "directory:". Local names here begin with
-# opt_, so that none can hide an option.
+# checked: "true/false:", "number:", "some:" (a number, or 2%), "file:", "files:" (several in quotes), "directory:".
+# Local names here begin with opt_, so that none can hide an option.
 
 declare -A opt_help=() opt_default=()
 opt_names=()     # in order, with a word like =data where the options of stage `data` begin
@@ -39,6 +39,7 @@ set_option() { # NAME VALUE WHERE
     case "${opt_help[$1]}" in
       true/false:*) [[ $2 == true || $2 == false ]] || die "$3: $1 takes true or false, not '$2'" ;;
       number:*) [[ $2 =~ ^[0-9]+$ ]] || die "$3: $1 takes a number, not '$2'" ;;
+      some:*) [[ $2 =~ ^([0-9]+|[0-9]+([.][0-9]+)?%)$ ]] || die "$3: $1 takes a number or a share such as 2%, not '$2'" ;;
     esac
   fi
   printf -v "${1//-/_}" '%s' "$2"
@@ -135,7 +136,7 @@ stage_number() { # NAME
 
 print_option() { # NAME
   local opt_variable=${1//-/_} opt_text=${opt_help[$1]} opt_kind
-  for opt_kind in true/false number file files directory; do opt_text=${opt_text#"$opt_kind": }; done
+  for opt_kind in true/false number some file files directory; do opt_text=${opt_text#"$opt_kind": }; done
   printf '  --%-18s %s' "$1" "$opt_text"
   [ -z "${!opt_variable}" ] || printf ' [%s]' "${!opt_variable}"
   printf '\n'
