@@ -4,9 +4,9 @@
 from pathlib import Path
 
 from timbre.datadir.datadir import DataDir
-from timbre.feats.protocols import Protocol, frame_shift_of, read_pieces
-from timbre.feats.utterances import check_failures, list_utterances
+from timbre.feats.protocols import Protocol
 from timbre.utils.cli import run_step
+from timbre.utils.missing import Allowed
 
 
 def extract_embeddings(
@@ -19,13 +19,14 @@ def extract_embeddings(
     overlap: float = 0.0,
     bf16: bool = False,
     protocol: str = "full",
-    allow_missing: int = 0,
+    allow_missing: Allowed = 0,
     nj: int = 2,
 ) -> None:
     """Write OUT_STEM.ark and OUT_STEM.scp, one vector for every utterance of DATA_DIR, or for each of its crops.
 
     Features are normalised as they were in training. Utterances shorter than the network's context are repeated up to
-    it. Utterances without features or with an embedding that is not finite are listed, and make the step fail.
+    it. Utterances without features or with an embedding that is not finite are listed in OUT_STEM.missing, and make the
+    step fail at its end. An interrupted run is gone on with.
 
     Args:
         model_dir: what steps/train.py wrote
@@ -43,22 +44,15 @@ def extract_embeddings(
             voiced frames from its start to its end, whose vectors are named UTT#00, UTT#01, ...; tta5x3s+full, 5 crops
             of 3 s, and the whole as UTT#full. Other numbers will do; an utterance that is shorter is repeated. With
             _recorded (len2s_recorded) crops are of the recording, pauses and all, each normalised by itself
-        allow_missing: go on, without them, when at most this many utterances have no embedding
+        allow_missing: go on, without them, when at most this many utterances, or this share (2%), have no embedding
         nj: threads that read and normalise features ahead of the network
     """
-    from timbre.embedding import extract  # torch takes seconds: not for --help
-    from timbre.nnet.model import load_model
+    from timbre.embedding.extract import ExtractOptions  # torch takes seconds: not for --help
+    from timbre.embedding.vector_parts import dump_embeddings
 
-    options = extract.ExtractOptions(batch_frames, max_frames, bf16, overlap)
-    network, normalization = load_model(model_dir, extract.device_named(device))
-    pieces = Protocol.named(protocol)
+    options = ExtractOptions(batch_frames, max_frames, bf16, overlap)
     data = DataDir.read(data_dir, need_speakers=False)
-    utterances = list_utterances(data, normalization)
-    reading = read_pieces(utterances, nj, pieces, frame_shift_of(data))
-    result = extract.extract_embeddings(network, reading, options, total=len(utterances) * pieces.num_pieces)
-    result.log_lengths(network.min_frames, max_frames)
-    check_failures(result.failures, allow_missing, len(utterances), "embedding")
-    result.write(out_stem)
+    dump_embeddings(model_dir, data, out_stem, options, device, Protocol.named(protocol), nj, allow_missing)
 
 
 if __name__ == "__main__":

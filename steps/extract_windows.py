@@ -6,8 +6,8 @@ from typing import Literal
 
 from timbre.datadir.datadir import DataDir
 from timbre.diarization.recordings import frame_shift
-from timbre.feats.utterances import check_failures
 from timbre.utils.cli import run_step
+from timbre.utils.missing import Allowed, check_missing
 
 
 def extract_windows(
@@ -20,7 +20,7 @@ def extract_windows(
     device: str = "cpu",
     batch_frames: int | None = None,
     bf16: bool = False,
-    allow_missing: int = 0,
+    allow_missing: Allowed = 0,
 ) -> None:
     """Write OUT_STEM.ark and OUT_STEM.scp, one vector for every window of WINDOWS_DIR.
 
@@ -36,7 +36,7 @@ def extract_windows(
         device: cpu, cuda or cuda:N
         batch_frames: frames in a batch; by default 3000 on a CPU and 60000 on a GPU
         bf16: bfloat16 autocast: about twice as fast, less exact
-        allow_missing: go on, without them, when at most this many windows have no embedding
+        allow_missing: go on, without them, when at most this many windows, or this share (2%), have no embedding
     """
     from timbre.diarization.window_feats import read_windows  # torch takes seconds: not for --help
     from timbre.embedding.extract import ExtractOptions, device_named, extract_embeddings
@@ -47,7 +47,8 @@ def extract_windows(
     data = DataDir.read(data_dir, need_speakers=False)
     windows = read_windows(data, segments, normalization, frame_shift(data), cmn, voiced_only)
     result = extract_embeddings(network, windows, ExtractOptions(batch_frames, bf16=bf16), total=len(segments))
-    check_failures(result.failures, allow_missing, len(segments), "embedding")
+    table = out_stem.with_name(f"{out_stem.name}.missing")
+    check_missing(result.failures, len(segments), allow_missing, table, "embedding", "windows")
     result.write(out_stem)
 
 

@@ -27,10 +27,11 @@ find_sources() { # what augmentation takes noise, rooms, ... from: options of th
 
 stage_audio() {
   local name
+  find_missing
   for name in $(units 1 | grep '^audio' || true); do
     if unit "$name" "$(folder_of "$name")" in "{data}/wav.scp" "$audio_conf" out "{output}/wav.scp"; then
       while next_row; do
-        steps/preprocess_audio.py "$data_dir" "$output" --config "$with" --nj "$nj"
+        steps/preprocess_audio.py "$data_dir" "$output" --config "$with" "${missing[@]}" --nj "$nj"
       done 9< <(rows "$name")
     fi
   done
@@ -40,13 +41,14 @@ stage_audio() {
   find_sources
   if [ -n "$augment_conf" ] && unit augment "$(dirname "$train")" in "$audio/train/wav.scp" "$augment_conf" \
     "${source_inputs[@]}" out "$train/wav.scp" with "sources ${source_options[*]}"; then
-    steps/augment_data_dir.py "$audio/train" "$train" --augment-conf "$augment_conf" "${source_options[@]}" --nj "$nj"
+    steps/augment_data_dir.py "$audio/train" "$train" --augment-conf "$augment_conf" "${source_options[@]}" \
+      "${missing[@]}" --nj "$nj"
   fi
   for name in $(units 1 | grep '^condition_' || true); do
     if unit "$name" "$(folder_of "$name")" in "{data}/wav.scp" "{with}" "${source_inputs[@]}" \
       ${test_noise_dir:+"$test_noise_dir"} out "{output}/wav.scp"; then
       while next_row; do
-        steps/preprocess_audio.py "$data_dir" "$output" --config "$with" --nj "$nj" \
+        steps/preprocess_audio.py "$data_dir" "$output" --config "$with" "${missing[@]}" --nj "$nj" \
           "${source_options[@]}" ${test_noise_dir:+--noise-dir "$test_noise_dir"}
       done 9< <(rows "$name")
     fi

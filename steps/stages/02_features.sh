@@ -7,14 +7,19 @@ option features "" "fbank, mfcc or spectrogram (default: what the network is cou
 option feats-conf "" "file: YAML with their options (default: the one of conf/feats/ with as many dimensions)"
 option vad-conf conf/feats/vad.yaml "file: YAML with the options of the energy VAD"
 option compression "" "of features: none, CM (one byte a value), CM2 (two) or CM3 (one) (default: none)"
-option allow-missing 0 "number: utterances of a set that may lack features or an embedding; they are listed and left out"
+option allow-missing 0 "some: utterances of a set, or a share (2%), that may lack audio, features or an embedding; they are listed and left out"
 option audit false "true/false: audit the corpus before training: faults, overlap of sets, channel leak"
 option audit-strict false "true/false: stop when the audit has a serious finding"
 option audit-conf conf/feats/mfcc30.yaml "file: YAML of the MFCC that the audit hears by (telephone: conf/feats/mfcc23_8k.yaml)"
 
+find_missing() { # sets missing, the option of steps that go on without some of the utterances
+  missing=()
+  [ "$allow_missing" = 0 ] || missing=(--allow-missing "$allow_missing")
+}
+
 stage_features() {
   local name vad extra=(--nj "$nj" ${compression:+--compression "$compression"})
-  ((allow_missing == 0)) || extra+=(--allow-missing "$allow_missing")
+  find_missing
   for name in $(units 2); do
     vad=(in "$feats_conf" "$vad_conf" out "{output}/vad.scp")
     [[ $name != given* ]] || vad=()
@@ -23,8 +28,8 @@ stage_features() {
       while next_row; do
         steps/copy_data_dir.py "$data_dir" "$output"
         [ "$kind" != given ] || continue
-        "steps/make_$kind.py" "$output" "--$kind" "$feats_conf" "${extra[@]}"
-        steps/compute_vad.py "$output" --vad "$vad_conf" --nj "$nj"
+        "steps/make_$kind.py" "$output" "--$kind" "$feats_conf" "${extra[@]}" "${missing[@]}"
+        steps/compute_vad.py "$output" --vad "$vad_conf" "${missing[@]}" --nj "$nj"
       done 9< <(rows "$name")
     fi
   done

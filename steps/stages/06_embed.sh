@@ -6,8 +6,8 @@
 option protocols "" "how else to test, several in quotes: len2s, tta10x400, tta5x3s+full (default: whole utterances)"
 
 stage_embed() {
-  local name missing=()
-  ((allow_missing == 0)) || missing=(--allow-missing "$allow_missing")
+  local name
+  find_missing
   for name in $(units 6); do
     if unit "$name" "$embeddings" in "$model/final.pt" "{data}/feats.scp" out "{output}.scp"; then
       while next_row; do

@@ -3,7 +3,7 @@
 
 # Options: `option some-name DEFAULT HELP` sets some_name, and --some-name VALUE sets it otherwise; --config FILE reads
 # lines `some-name=value` (# comments, no code); the command line wins. HELP may begin with the kind of value, which is
-# checked: "true/false:", "number:", "file:", "files:" (several in quotes), "directory:"; or not here: "path:" (it may
+# checked: "true/false:", "number:", "some:" (a number, or 2%), "file:", "files:" (several in quotes), "directory:"; or not here: "path:" (it may
 # not be there yet), "corpora:" (NAME=DIR). On the command line, all these are relative to the folder it was typed in,
 # in run.sh's $caller; elsewhere, to that of run.sh. Local names here begin with opt_, so that none can hide an option.
 
@@ -78,6 +78,7 @@ set_option() { # NAME VALUE WHERE
     case "${opt_help[$1]}" in
       true/false:*) [[ $2 == true || $2 == false ]] || die "$3: $1 takes true or false, not '$2'" ;;
       number:*) [[ $2 =~ ^[0-9]+$ ]] || die "$3: $1 takes a number, not '$2'" ;;
+      some:*) [[ $2 =~ ^([0-9]+|[0-9]+([.][0-9]+)?%)$ ]] || die "$3: $1 takes a number or a share such as 2%, not '$2'" ;;
     esac
   fi
   printf -v "${1//-/_}" '%s' "$2"
@@ -183,7 +184,7 @@ stage_number() { # NAME
 
 print_option() { # NAME
   local opt_variable=${1//-/_} opt_text=${opt_help[$1]} opt_kind opt_line opt_shown=--$1
-  for opt_kind in true/false number file files directory path corpora; do opt_text=${opt_text#"$opt_kind": }; done
+  for opt_kind in true/false number some file files directory path corpora; do opt_text=${opt_text#"$opt_kind": }; done
   fold -s -w 97 <<< "$opt_text${!opt_variable:+ [${!opt_variable}]}" | while IFS= read -r opt_line; do
     printf '  %-20s %s\n' "$opt_shown" "${opt_line%"${opt_line##*[! ]}"}"
     opt_shown=""

@@ -81,6 +81,36 @@ def test_a_bad_recording_leaves_no_new_directory(data: DataDir, tmp_path: Path) 
     assert not (tmp_path / "new" / "wav.scp").exists()
 
 
+def test_what_is_made_already_is_kept_and_a_share_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "wav").mkdir()
+    wavs = {f"r{number:03d}": str(tmp_path / "wav" / f"{number}.wav") for number in range(300)}
+    for place in wavs.values():
+        soundfile.write(place, np.full(100, 0.1), 16000, subtype="PCM_16")
+    DataDir(tmp_path / "data", wavs, {name: name[:2] for name in wavs}).write(tmp_path / "data")
+    data = DataDir.read(tmp_path / "data")
+    new = tmp_path / "new"
+    preprocess_audio(data, new, BAND, nj=1, rate=8000)
+
+    def made() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in new.glob("audio/*/*.flac")}
+
+    first, scp = made(), (new / "wav.scp").read_text()
+    preprocess_audio(data, new, BAND, nj=1, rate=8000)
+    assert made() == first and (new / "wav.scp").read_text() == scp
+    (new / "audio" / "own.wav").write_bytes(b"mine")
+    Path(wavs["r100"]).write_bytes(b"")
+    with pytest.raises(DataError, match=r"audio.missing: 1 of 300 recordings have no audio"):
+        preprocess_audio(data, new, BAND, nj=1, rate=8000)
+    assert made().items() >= first.items() and (new / "wav.scp").read_text() == scp
+    preprocess_audio(data, new, BAND, nj=1, rate=8000, allow_missing="1%")
+    again = DataDir.read(new)
+    assert set(again.utt2spk) == set(wavs) - {"r100"} and all(Path(place).exists() for place in again.wavs.values())
+    assert 0 < len(first.items() - made().items()) <= 256, "one part was made again, and the old one is gone"
+    assert (new / "audio" / "own.wav").read_bytes() == b"mine"
+    preprocess_audio(data, new, BAND, nj=1, rate=7000, allow_missing=1)
+    assert not made().keys() & first.keys()
+
+
 def test_options_that_cannot_be(data: DataDir, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2 of 2 recordings have no audio.*high is 3400 Hz; at 6000 Hz"):
         preprocess_audio(data, tmp_path / "new", BAND, nj=1, rate=6000)

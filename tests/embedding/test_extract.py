@@ -14,9 +14,12 @@ from steps.extract_embeddings import extract_embeddings
 from steps.extract_statistics import extract_statistics
 from timbre.datadir.ark import ArkWriter, read_mat, read_vectors
 from timbre.datadir.tables import read_table, write_table
+from timbre.embedding import vector_parts
 from timbre.embedding.extract import ExtractOptions
 from timbre.embedding.extract import extract_embeddings as extract
+from timbre.feats import protocols
 from timbre.feats.normalize import NormalizeOptions, normalize
+from timbre.feats.utterances import Utterance
 from timbre.nnet import checkpoint
 from timbre.nnet.model import write_config
 from timbre.nnet.network import SpeakerNetwork, build_network
@@ -147,7 +150,7 @@ def test_the_script_says_what_it_did(
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "spk1-utt4: no embedding" in done.stderr and "nowhere.ark" in done.stderr
-    assert "error: 1 of 8 utterances have no embedding" in done.stderr
+    assert "xvector.missing: 1 of 8 utterances have no embedding" in done.stderr
     assert not out.with_name("xvector.ark").exists()
 
 
@@ -180,12 +183,54 @@ def test_utterances_that_fail_are_named_with_the_reason_and_may_be_allowed(
     messages = [record.getMessage() for record in caplog.records]
     for utt, reason in reasons.items():
         assert any(message.startswith(f"{utt}: no embedding: ") and reason in message for message in messages)
-    assert not list(tmp_path.glob("xvector*"))
+    assert [path.name for path in tmp_path.glob("xvector*")] == ["xvector.missing"]
+    assert sorted(read_table(tmp_path / "xvector.missing")) == sorted(reasons)
 
     extract_embeddings(model, data_dir, out, allow_missing=6)
     ids, vectors = read_vectors(tmp_path / "xvector.scp")
     assert ids == ["spk0-utt3", "spk1-utt4"]
     assert np.isfinite(vectors).all()
+
+
+def test_a_killed_run_is_gone_on_with_and_gives_the_same_bytes(
+    data_dir: Path,
+    make_model: Callable[[dict[str, Any]], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vector_parts, "_MEAN_SIZE", 1)
+    model = make_model(XVECTOR)
+    read: list[str] = []
+    killed_after = [1000]
+
+    def reading(utterance: Utterance, *args: object, **kwargs: object) -> object:
+        if len(read) == killed_after[0]:
+            raise KeyboardInterrupt
+        read.append(utterance.utt)
+        return original(utterance, *args, **kwargs)
+
+    original = protocols._read
+    monkeypatch.setattr(protocols, "_read", reading)
+    extract_embeddings(model, data_dir, tmp_path / "whole" / "x", nj=1)
+    assert sorted(read) == sorted(read_table(data_dir / "feats.scp"))
+    read.clear()
+    killed_after[0] = 6
+    with pytest.raises(KeyboardInterrupt):
+        extract_embeddings(model, data_dir, tmp_path / "killed" / "x", nj=1)
+    assert not (tmp_path / "killed" / "x.ark").exists()
+    kept = len(list((tmp_path / "killed").glob(".x.parts/*/part.json")))
+    assert kept >= 1
+    read.clear()
+    killed_after[0] = 1000
+    extract_embeddings(model, data_dir, tmp_path / "killed" / "x", nj=1)
+    assert len(read) < len(NUM_FRAMES)
+    assert (tmp_path / "killed" / "x.ark").read_bytes() == (tmp_path / "whole" / "x.ark").read_bytes()
+    read.clear()
+    extract_embeddings(model, data_dir, tmp_path / "killed" / "x", nj=1)
+    assert read == []
+    (model / "final.pt").write_bytes((model / "final.pt").read_bytes() + b" ")
+    extract_embeddings(model, data_dir, tmp_path / "killed" / "x", nj=1)
+    assert len(read) == len(NUM_FRAMES), "another network"
 
 
 def test_nothing_at_all_is_an_error_whatever_is_allowed(

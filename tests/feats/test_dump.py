@@ -1,6 +1,7 @@
 """make_fbank and its sisters on data directories: what they write, and that bad input leaves nothing half-written."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 from timbre.audio.reading import read_audio
 from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir, Segment
+from timbre.datadir.tables import write_table
 from timbre.feats.dump_feats import dump_features
+from timbre.feats.dump_vad import dump_vad
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.options import FbankOptions, MfccOptions, SpectrogramOptions
+from timbre.feats.vad import VadOptions
 from timbre.utils.errors import DataError
 
 MakeData = Callable[..., DataDir]
@@ -147,6 +151,54 @@ def test_every_bad_utterance_is_named_with_its_reason_and_nothing_is_written(
     dump_features(data, FbankOptions(), nj=1, allow_missing="67%")
     assert list(data.table("feats.scp")) == sorted(good)
     assert list(data.table("utt2num_frames")) == sorted(good)
+
+
+def test_one_unreadable_file_costs_its_part_alone(make_data: MakeData, noise: Noise) -> None:
+    waves = {f"utt{number:02d}": noise(2000, number) for number in range(40)}
+    data = make_data(waves)
+    dump_features(data, FbankOptions(), nj=1)
+    dump_vad(data, VadOptions(), nj=1)
+    whole = _bytes(data) | {"vad": _vad(data)}
+
+    def made() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in data.path.glob("arks/*/*/*.ark")}
+
+    before = made()
+    wav = Path(data.wavs["utt20"])
+    saved, times = wav.read_bytes(), wav.stat()
+    wav.write_bytes(b"")
+    with pytest.raises(DataError, match=r"feats.missing: 1 of 40 utterances have no features"):
+        dump_features(data, FbankOptions(), nj=1)
+    assert _bytes(data) | {"vad": _vad(data)} == whole, "tables and what they point to are as before"
+    dump_features(data, FbankOptions(), nj=1, allow_missing="3%")
+    dump_vad(data, VadOptions(), nj=1)
+    assert len(data.table("feats.scp")) == len(data.table("vad.scp")) == 39
+    kept = before.items() & made().items()
+    assert len(kept) >= len(before) - 4, "all but a part of features and energies, and two of decisions"
+    wav.write_bytes(saved)
+    os.utime(wav, ns=(times.st_atime_ns, times.st_mtime_ns))
+    dump_features(data, FbankOptions(), nj=1)
+    dump_vad(data, VadOptions(), nj=1)
+    assert _bytes(data) | {"vad": _vad(data)} == whole
+    assert not data.has("feats.missing")
+    assert len(kept & made().items()) == len(kept)
+
+
+def _vad(data: DataDir) -> bytes:
+    return b"".join(read_mat(place).tobytes() for place in data.table("vad.scp").values())
+
+
+def test_arks_of_before_there_were_parts_go_when_they_are_replaced(make_data: MakeData, noise: Noise) -> None:
+    data = make_data({"a": noise(2000)})
+    dump_features(data, FbankOptions(), nj=1)
+    old, mine = data.path / "arks" / "feats" / "feats.1.ark", data.path / "arks" / "feats" / "feats.2.ark"
+    place = data.table("feats.scp")["a"]
+    old.write_bytes(Path(place.rpartition(":")[0]).read_bytes())
+    mine.write_bytes(b"mine")
+    write_table(data.path / "feats.scp", {"a": f"{old}:2"})
+    dump_features(data, FbankOptions(), nj=1)
+    assert data.table("feats.scp") == {"a": place}
+    assert not old.exists() and mine.exists()
 
 
 def test_a_failure_leaves_the_old_features_as_they_were(make_data: MakeData, noise: Noise) -> None:

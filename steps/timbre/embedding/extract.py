@@ -125,24 +125,47 @@ def extract_embeddings(
     Raises:
         DataError: features of another dimension than the network's
     """
+    return next(extract_parts(network, [utterances], options, total))
+
+
+def extract_parts(
+    network: SpeakerNetwork,
+    parts: Iterable[Iterable[Read]],
+    options: ExtractOptions = ExtractOptions(),
+    total: int | None = None,
+) -> Iterator[Extraction]:
+    """Embeddings of each of PARTS, one after another: what comes of one does not depend on the others.
+
+    The arguments are those of `extract_embeddings`; reading ahead does not stop where a part ends.
+    """
     result = Extraction()
     device = next(network.parameters()).device
     batch_frames = options.batch_frames or (3_000 if device.type == "cpu" else 60_000)
-    # TensorFloat-32 is off: a batch would not give an utterance the embedding that it gets alone
-    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=options.bf16)
-    cast = torch.autocast(device.type, torch.bfloat16, enabled=options.bf16)
-    with torch.inference_mode(), exact, cast, _bar(total) as bar:
-        for run in _read_ahead(_runs(utterances, _RUN_BATCHES * batch_frames)):
-            pieces = _pieces(network, run, options, result)
-            batches = [_forward(network, batch, device) for batch in _batches(pieces, batch_frames)]
-            if batches:
-                _average(pieces, torch.cat(batches).cpu().numpy(), result)  # waits for the device once a run
+    with _bar(total) as bar:
+        for run in _read_ahead(_marked_runs(parts, _RUN_BATCHES * batch_frames)):
+            if not run:
+                yield result
+                result = Extraction()
+                continue
+            # TensorFloat-32 is off: a batch would not give an utterance the embedding that it gets alone
+            exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=options.bf16)
+            with torch.inference_mode(), exact, torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
+                pieces = _pieces(network, run, options, result)
+                batches = [_forward(network, batch, device) for batch in _batches(pieces, batch_frames)]
+                if batches:
+                    _average(pieces, torch.cat(batches).cpu().numpy(), result)  # waits for the device once a run
             bar.update(len(run))
-    return result
 
 
 def _bar(total: int | None) -> "tqdm[NoReturn]":
     return tqdm(total=total, desc="embeddings", unit="utt", disable=None if total else True)
+
+
+def _marked_runs(parts: Iterable[Iterable[Read]], num_frames: int) -> Iterator[list[Read]]:
+    """The runs of each part, and an empty one after them."""
+    for utterances in parts:
+        yield from _runs(utterances, num_frames)
+        yield []
 
 
 def _runs(utterances: Iterable[Read], num_frames: int) -> Iterator[list[Read]]:

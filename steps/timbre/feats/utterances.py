@@ -1,14 +1,13 @@
 """Utterances with features, as egs are cut from them and embeddings extracted; without torch."""
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.datadir.ark import read_mat, read_shape
+from timbre.datadir.ark import read_mat, read_shape, split_rx
 from timbre.datadir.datadir import DataDir
 from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
@@ -23,6 +22,16 @@ class Utterance:
     feats: str | None
     vad: str | None
     normalization: NormalizeOptions
+
+    @property
+    def name(self) -> str:
+        """The utterance."""
+        return self.utt
+
+    @property
+    def sources(self) -> list[str]:
+        """The arks that it lies in."""
+        return [split_rx(place)[0] for place in (self.feats, self.vad) if place]
 
     def dim(self) -> int:
         """Columns of the features; without reading them.
@@ -116,16 +125,3 @@ def _read(utterance: Utterance) -> tuple[str, NDArray[np.float32] | DataError]:
         return utterance.utt, utterance.read()
     except DataError as error:
         return utterance.utt, error
-
-
-def check_failures(failures: Mapping[str, str], allowed: int, num_utts: int, what: str) -> None:
-    """Lists the utterances that failed, with the reason.
-
-    Raises:
-        DataError: more than ALLOWED of them, or all NUM_UTTS
-    """
-    for utt, reason in sorted(failures.items()):
-        logging.warning("%s: no %s: %s", utt, what, reason)
-    if len(failures) > allowed or len(failures) == num_utts:
-        allow = f"; --allow-missing {len(failures)} goes on without" if len(failures) < num_utts else ""
-        raise DataError(f"{len(failures)} of {num_utts} utterances have no {what}, as listed above{allow}")

@@ -1,0 +1,141 @@
+"""Vectors of all utterances of a data directory, in parts that are kept beside OUT_STEM.ark: embeddings and statistics.
+
+Called by extract_embeddings.py and extract_statistics.py.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from timbre.datadir.ark import read_vectors, write_vectors
+from timbre.datadir.datadir import DataDir
+from timbre.feats.mean_std import frame_statistics
+from timbre.feats.normalize import NormalizeOptions
+from timbre.feats.protocols import Protocol, frame_shift_of, read_pieces
+from timbre.feats.utterances import Utterance, list_utterances, read_utterances
+from timbre.utils.missing import Allowed, check_missing, count_allowed
+from timbre.utils.parts import Part, Result, kept_parts, make_parts
+
+if TYPE_CHECKING:
+    from timbre.embedding.extract import Extraction, ExtractOptions
+
+_VERSION = 1  # of what is computed: another makes everything anew
+_MEAN_SIZE = 2048  # utterances in a part
+_NAME = "xvector"  # of the ark in a part
+
+
+def dump_embeddings(
+    model_dir: Path,
+    data: DataDir,
+    out_stem: Path,
+    options: "ExtractOptions",
+    device: str,
+    protocol: Protocol,
+    nj: int,
+    allow_missing: Allowed = 0,
+) -> None:
+    """Writes OUT_STEM.ark and OUT_STEM.scp, by the network in MODEL_DIR; see extract_embeddings.py.
+
+    Raises:
+        DataError: more than ALLOW_MISSING utterances have none: OUT_STEM.missing lists them
+    """
+    import torch
+
+    from timbre.embedding.extract import Extraction, device_named, extract_parts
+    from timbre.nnet.model import load_model
+
+    where = device_named(device)
+    network, normalization = load_model(model_dir, where)
+    utterances = list_utterances(data, normalization)
+    count_allowed(allow_missing, len(utterances))
+    shift = frame_shift_of(data)
+    model = sha256((model_dir / "config.yaml").read_bytes() + (model_dir / "final.pt").read_bytes()).hexdigest()
+    made_by = f"{model} {where.type} {torch.__version__}"
+    recipe = f"embeddings {_VERSION} {options} {protocol} {shift} {made_by}"
+
+    def again(items: Sequence[Utterance], folder: Path) -> Result:
+        found = next(extract_parts(network, [read_pieces(items, nj, protocol, shift)], options))
+        return _write(found, folder)
+
+    with kept_parts(_folder(out_stem), utterances, recipe, _MEAN_SIZE) as parts:
+        left = [part for part in parts if not part.is_made(again)]
+        total = sum(len(part.items) for part in left) * protocol.num_pieces
+        readers = (read_pieces(part.items, nj, protocol, shift) for part in left)
+        for part, extraction in zip(left, extract_parts(network, readers, options, total), strict=True):
+            told: Result = {}
+            with part.writing(told) as folder:
+                told |= _write(extraction, folder)
+        results = [result for part in parts if (result := part.result()) is not None]
+        lengths = Extraction()
+        for result in results:
+            lengths.repeated += result["repeated"]
+            lengths.windowed += result["windowed"]
+        lengths.log_lengths(network.min_frames, options.max_frames)
+        _collect(parts, results, out_stem, len(utterances), allow_missing, "embedding")
+
+
+def dump_statistics(
+    data: DataDir, out_stem: Path, normalization: NormalizeOptions, nj: int, allow_missing: Allowed = 0
+) -> None:
+    """Writes OUT_STEM.ark and OUT_STEM.scp, means and standard deviations; see extract_statistics.py.
+
+    Raises:
+        DataError: more than ALLOW_MISSING utterances have none: OUT_STEM.missing lists them
+    """
+    utterances = list_utterances(data, normalization)
+    count_allowed(allow_missing, len(utterances))
+    with kept_parts(_folder(out_stem), utterances, f"statistics {_VERSION}", _MEAN_SIZE // 4) as parts:
+        results = make_parts(parts, _statistics, nj, "statistics")
+        _collect(parts, results, out_stem, len(utterances), allow_missing, "statistics")
+
+
+def _folder(out_stem: Path) -> Path:
+    return out_stem.with_name(f".{out_stem.name}.parts")
+
+
+def _write(extraction: "Extraction", folder: Path) -> Result:
+    if extraction.vectors:
+        extraction.write(folder / _NAME)
+    return {
+        "failures": extraction.failures,
+        "repeated": extraction.repeated,
+        "windowed": extraction.windowed,
+        "num_vectors": len(extraction.vectors),
+    }
+
+
+def _statistics(items: Sequence[Utterance], folder: Path) -> Result:
+    failures: dict[str, str] = {}
+    vectors = {}
+    for utt, feats in read_utterances(items, 1):
+        if not isinstance(feats, np.ndarray):
+            failures[utt] = str(feats)
+            continue
+        vector = frame_statistics(feats)
+        if np.isfinite(vector).all():
+            vectors[utt] = vector
+        else:
+            failures[utt] = "features have NaN or infinite values"
+    if vectors:
+        write_vectors(folder / _NAME, list(vectors), np.stack(list(vectors.values())))
+    return {"failures": failures, "num_vectors": len(vectors)}
+
+
+def _collect(
+    parts: Sequence[Part[Utterance]], results: Sequence[Result], out_stem: Path, num: int, allowed: Allowed, what: str
+) -> None:
+    """Writes the vectors of all parts, sorted by their names."""
+    failures = {utt: reason for result in results for utt, reason in result["failures"].items()}
+    check_missing(failures, num, allowed, out_stem.with_name(f"{out_stem.name}.missing"), what)
+    ids: list[str] = []
+    blocks = []
+    for part, result in zip(parts, results, strict=True):
+        if result["num_vectors"]:
+            names, vectors = read_vectors(part.folder / f"{_NAME}.ark")
+            ids += names
+            blocks.append(vectors)
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    write_vectors(out_stem, [ids[row] for row in order], np.concatenate(blocks)[order])
