@@ -52,5 +52,5 @@ main() { # ARGS OF run.sh
 recipe data audio features egs train embed back_end score results diarize
 parse_options "$@"
 check_files
-[ "$test" = false ] || { . ./path.sh && exec pytest; }
+[ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); }
 supervise main "$@"

@@ -3,7 +3,6 @@
 
 import json
 import logging
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from timbre.datadir.tables import write_table
 from timbre.datadir.trials import write_trials
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_write
+from timbre.utils.files import atomic_folder, atomic_write, remove_temporaries
 from timbre.utils.fingerprint import digest
 from timbre.utils.jobs import run_jobs
 
@@ -56,15 +55,13 @@ def _keep_what_fits(audio: Path, made_from: dict[str, object]) -> None:
     """Leaves in AUDIO only what an earlier run made from the same things, and notes beside it what they are."""
     note = audio.parent / "synth.json"
     text = json.dumps(made_from, indent=1) + "\n"
-    if audio.exists():
-        if not note.exists():
-            raise DataError("exists already and was not made by this script; choose another OUT_DIR", audio)
+    if audio.exists() and note.exists():
         if note.read_text(encoding="utf-8") == text:
-            for leftover in audio.glob(".*.tmp*"):  # of a run that was killed
-                shutil.rmtree(leftover, ignore_errors=True)
+            remove_temporaries(audio)
             return
         log.info("%s: options have changed; making it again", audio)
-        shutil.rmtree(audio)
+    with atomic_folder(audio, "corpus of synthetic voices", sign="../synth.json"):
+        pass  # a new one, empty
     with atomic_write(note) as file:
         file.write(text)
 

@@ -8,6 +8,7 @@ from timbre.audio.augmented_copies import augment, read_copies
 from timbre.audio.effects import Sources
 from timbre.datadir.datadir import DataDir
 from timbre.utils.cli import run_step
+from timbre.utils.missing import Allowed
 
 
 def augment_data_dir(
@@ -21,6 +22,7 @@ def augment_data_dir(
     format: Literal["flac", "wav"] = "flac",
     seed: int = 0,
     nj: int = 4,
+    allow_missing: Allowed = 0,
 ) -> None:
     """Write OUT_DIR: DATA_DIR and a copy of it for each that the configuration names, which lie in OUT_DIR/<copy>/.
 
@@ -37,10 +39,12 @@ def augment_data_dir(
         format: of the new audio files
         seed: of all that is random
         nj: number of jobs
+        allow_missing: number of utterances of a copy that may fail, or a share such as 2%; <copy>/audio.missing lists
+            them, and they are left out of the copy
     """
     data = DataDir.read(data_dir)
     sources = Sources.given(noise=noise_dir, music=music_dir, speech=speech_dir or data_dir, rir=rir_dir)
-    augment(data, out_dir, read_copies(augment_conf), sources, nj, seed, format)
+    augment(data, out_dir, read_copies(augment_conf), sources, nj, seed, format, allow_missing)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,19 @@ def enroll_gallery(
 
     Args:
         audio_dir: folder with a folder, or a file, a speaker; audio of any format and sample rate
-        out_dir: the gallery; an existing one is replaced
+        out_dir: the gallery; an existing one is replaced, any other folder is left as it is
         pack: the folder that make_decision_pack.py wrote
         device: cpu, cuda or cuda:N
     """
     from tqdm import tqdm
 
-    from timbre.decision.audio_gallery import find_recordings, write_gallery  # torch takes seconds: not for --help
+    from timbre.decision import audio_gallery as galleries  # torch takes seconds: not for --help
     from timbre.decision.pack import DecisionPack
     from timbre.decision.verdict import open_embedder
 
+    galleries.check_gallery(out_dir, audio_dir, pack)
     packed = DecisionPack.read(pack)
-    recordings = find_recordings(audio_dir)
+    recordings = galleries.find_recordings(audio_dir)
     embedder = open_embedder(packed, device)
     speakers = {}
     for name, files in tqdm(recordings.items(), "enrolment", unit="speaker", disable=None):
@@ -33,7 +34,7 @@ def enroll_gallery(
         for item in speakers[name]:
             for text in item.warnings:
                 logging.warning("warning: %s: %s", item.path, text)
-    write_gallery(out_dir, speakers, packed)
+    galleries.write_gallery(out_dir, speakers, packed)
     logging.info("%s: %d speakers, %d recordings", out_dir, len(speakers), sum(map(len, speakers.values())))
 
 

@@ -37,7 +37,7 @@ def make_decision_pack(
         backend_dir: what train_backend.py wrote; it must not have been trained on speakers of TRIALS
         trials: trial list to calibrate on, such as make_calibration_trials.py makes
         embeddings: of its utterances (scp or ark)
-        out_dir: the folder to write; an existing pack is replaced
+        out_dir: the folder to write; an existing pack is replaced, any other folder is left as it is
         vad: options of the energy VAD, or the YAML file that stage 2 was given
         audio_conf: the YAML file of conf/audio/ that stage 1 was given, if it was
         cohort_scp: embeddings to normalise scores by (AS-norm); speakers of the trials are left out

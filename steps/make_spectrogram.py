@@ -8,6 +8,7 @@ from timbre.datadir.datadir import DataDir
 from timbre.feats.dump_feats import Device, dump_features
 from timbre.feats.options import SpectrogramOptions
 from timbre.utils.cli import run_step
+from timbre.utils.missing import Allowed
 
 
 def make_spectrogram(
@@ -16,7 +17,7 @@ def make_spectrogram(
     nj: int = 4,
     compression: Compression = "none",
     device: Device = "cpu",
-    allow_missing: int = 0,
+    allow_missing: Allowed = 0,
 ) -> None:
     """Write feats.scp, and the arks it points into, for every utterance of DATA_DIR.
 
@@ -26,7 +27,8 @@ def make_spectrogram(
         nj: number of jobs
         compression: of the arks: none, or Kaldi's CM (one byte a value, by column), CM2 (two bytes), CM3 (one byte)
         device: where to compute
-        allow_missing: number of utterances that may fail; they are listed and left out
+        allow_missing: number of utterances that may fail, or a share such as 2%; feats.missing lists them, and they are
+            left out
     """
     dump_features(DataDir.read(data_dir, need_speakers=False), spectrogram, nj, compression, device, allow_missing)
 

@@ -8,6 +8,7 @@ from timbre.audio.effects import Sources, build_chain
 from timbre.audio.preprocess import preprocess_audio as preprocess
 from timbre.datadir.datadir import DataDir
 from timbre.utils.cli import run_step
+from timbre.utils.missing import Allowed
 
 
 def preprocess_audio(
@@ -23,6 +24,7 @@ def preprocess_audio(
     format: Literal["flac", "wav"] = "flac",
     seed: int = 0,
     nj: int = 4,
+    allow_missing: Allowed = 0,
 ) -> None:
     """Write OUT_DIR, a copy of DATA_DIR with new 16-bit audio under OUT_DIR/audio.
 
@@ -40,10 +42,12 @@ def preprocess_audio(
         format: of the new audio files
         seed: of effects that are random
         nj: number of jobs
+        allow_missing: number of recordings that may fail, or a share such as 2%; audio.missing lists them, and they
+            are left out with their utterances
     """
     sources = Sources.given(noise=noise_dir, music=music_dir, speech=speech_dir, rir=rir_dir)
     chain = build_chain(effects or [], sources)
-    preprocess(DataDir.read(data_dir), out_dir, chain, nj, rate, channel, seed, format)
+    preprocess(DataDir.read(data_dir), out_dir, chain, nj, rate, channel, seed, format, allow_missing)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,12 @@
 """Where the tests find reference data (a part in the clone, all of it beside the project), and small data."""
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: here and in all that is started here
 
 import numpy as np
 import pytest
@@ -13,6 +18,28 @@ from timbre.datadir.datadir import DataDir
 
 Waves = Mapping[str, NDArray[np.float32]]
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: whoever is given it last would work on it alone at the end."""
+    items.sort(key=lambda item: item.path.name != "test_run.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n` a worker takes whole files, in the order above: what a module's tests share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """Some steps set the number of threads of their process; the next test is not theirs."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(scope="session")

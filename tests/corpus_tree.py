@@ -1,5 +1,6 @@
 """Miniature corpora for the tests of local/prepare_*.py: real audio files, a tenth of a second each."""
 
+import tarfile
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
@@ -31,6 +32,17 @@ def audio(suffix: str, seconds: float = 0.1, channels: int = 1) -> bytes:
                 media.mux(packet)
     else:
         soundfile.write(buffer, wave, RATE, format=KINDS[suffix])
+    return buffer.getvalue()
+
+
+def tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    """A tar archive of FILES, name -> content."""
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, BytesIO(data))
     return buffer.getvalue()
 
 

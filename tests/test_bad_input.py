@@ -30,7 +30,7 @@ TRAIN = ("--train.num_steps", 2, "--train.batch_size", 16, "--train.device", "cp
 TABLES = {"wav.scp": b"a1 a.wav\na2 a.wav\nb1 b.wav\n", "utt2spk": b"a1 a\na2 a\nb1 b\n", "spk2utt": b"a a1 a2\nb b1\n"}
 # before a command: a disk for exp/ that is full, or that cannot be written to; what is left on it is printed at the end
 FULL_DISK = """mount -t tmpfs -o size=64k tmpfs exp; head -c 1M /dev/zero > exp/filler 2> /dev/null
-"$@"; status=$?; find exp -type f ! -name filler >&2; exit $status"""
+"$@"; status=$?; find exp -type f ! -name filler ! -name .lock >&2; exit $status"""
 READ_ONLY = 'mount -t tmpfs -o ro tmpfs exp; exec "$@"'
 
 
@@ -63,8 +63,10 @@ def refused(folder: Path, script: str, *args: object, under: Sequence[str] = ())
 
 
 def files(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of change of every file below FOLDER."""
-    found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    """Size and time of change of every file below FOLDER but parts, which are kept, and tables of what is missing."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".missing"]
+    kept = [path for path in paths if path.name in (".lock", ".timbre") or (path.parent / "part.json").exists()]
+    found = {path: path.stat() for path in set(paths) - set(kept)}
     return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
 
 
@@ -131,16 +133,19 @@ def test_audio_that_cannot_be_used_is_listed(tmp_path: Path) -> None:
     DataDir(tmp_path, wavs, wavs).write(tmp_path / "data")
 
     error, listed = refused(tmp_path, "steps/make_fbank.py", "data", *FBANK)
-    assert error.startswith(f"data: {len(said)} of {len(wavs)} utterances failed") and "'cut.flac'" in error
+    assert f"feats.missing: {len(said)} of {len(wavs)} utterances have no features" in error and "'cut.flac'" in error
     allowed = works(tmp_path, "steps/make_fbank.py", "data", *FBANK, "--allow-missing", len(said)).stderr.splitlines()
-    assert allowed.pop().endswith(f"data: {len(said)} of {len(wavs)} utterances failed and are left out")
+    assert allowed.pop().endswith(f"{len(said)} of {len(wavs)} utterances have no features and are left out")
     assert (tmp_path / "data" / "feats.scp").read_text().startswith("good.wav data/arks/")
+    assert [line.split()[0] for line in (tmp_path / "data" / "feats.missing").open()] == sorted(said)
     for lines in (listed, allowed):
         for line, (name, problem) in zip(lines, said.items(), strict=True):
             assert re.search(f"{name}: .*{problem}", line)
 
     error, listed = refused(tmp_path, "steps/preprocess_audio.py", "data", "new", "--nj", 1)
-    assert error.startswith(f"data: {len(said) - 2} of {len(wavs)} recordings failed")  # any rate and length will do
+    assert error.startswith(
+        f"new/audio.missing: {len(said) - 2} of {len(wavs)} recordings have no audio"
+    )  # any rate and length will do
 
 
 def write_bad_audio(folder: Path) -> dict[str, str]:
@@ -290,7 +295,9 @@ def test_features_cut_in_the_middle(tmp_path: Path, feats: Path) -> None:
     ark = feats / "feats.ark"
     ark.write_bytes(ark.read_bytes()[: 10 * ark.stat().st_size // 12 - 7])  # in the last but two
     cut, gone = f"{ark}: entry 'c1' is cut short", "is cut short"
-    assert refused(tmp_path, "steps/compute_vad.py", "data", "--nj", 1) == (cut, [])
+    error, listed = refused(tmp_path, "steps/compute_vad.py", "data", "--nj", 1)
+    assert error.startswith("data/vad.missing: 3 of 12 utterances have no VAD decision") and f"'c1': {cut}" in error
+    assert len(listed) == 3 and (tmp_path / "data" / "vad.missing").read_text().startswith(f"c1 {cut}\nc2 ")
     assert refused(tmp_path, "steps/compute_cmvn.py", "data") == (cut, [])
     error, _ = refused(tmp_path, "steps/get_egs.py", "data", "egs", "--egs.min_frames", 30, "--nj", 1)
     assert error.startswith(str(ark)) and error.endswith(gone)

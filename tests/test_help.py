@@ -1,10 +1,10 @@
 """Every script of steps/ and local/ explains itself, and says in one line what is wrong with its options."""
 
+import json
 import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,33 +16,59 @@ SCRIPTS = sorted(
     for path in (ROOT / folder).glob("*.py")
     if path.read_text(encoding="utf-8").startswith("#!")
 )
-CALLS = {"help": ["--help"], "nothing": [], "wrong option": ["--no-such-option", "1"]}
 NEEDS_NOTHING = {"steps/show_network.py"}  # every option has a default
-CALLS_MADE = [
-    (script, name) for script in SCRIPTS for name in CALLS if script not in NEEDS_NOTHING or name != "nothing"
-]
+CALLS = [["--help"], [], ["--no-such-option", "1"]]
+# Every call of every script, one after the other in one Python: most of a call of its own is the start of it.
+MANY = """
+import contextlib, io, json, runpy, sys, traceback
+calls, ended = json.load(sys.stdin), []
+for path, words in calls:
+    sys.argv, sys.path[0] = [path, *words], path.rpartition("/")[0]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
+        try:
+            runpy.run_path(path, run_name="__main__")
+            status = 0
+        except SystemExit as exit:
+            status = exit.code or 0
+        except Exception:
+            status = traceback.print_exc() or 1
+    ended.append((status, out.getvalue(), error.getvalue()))
+json.dump(ended, sys.stdout)
+"""
 
-Done = subprocess.CompletedProcess[str]
+Ended = tuple[int, str, str]  # status, output and errors
 
 
 @pytest.fixture(scope="module")
-def done() -> dict[tuple[str, str], Done]:
-    """(script, name of a call) -> how it ended; two at a time, since most of it is the start of Python."""
+def environment() -> dict[str, str]:
+    return os.environ | {"COLUMNS": "120"}
 
-    def run(script: str, words: list[str]) -> Done:
-        environment = os.environ | {"COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-        return subprocess.run([sys.executable, ROOT / script, *words], env=environment, capture_output=True, text=True)
 
-    with ThreadPoolExecutor(2) as pool:
-        futures = {(script, name): pool.submit(run, script, CALLS[name]) for script, name in CALLS_MADE}
-    return {key: future.result() for key, future in futures.items()}
+@pytest.fixture(scope="module")
+def ended(environment: dict[str, str]) -> dict[tuple[str, ...], Ended]:
+    """(script, its words) -> how it ended."""
+    calls = [(script, words) for script in SCRIPTS for words in CALLS if words or script not in NEEDS_NOTHING]
+    asked = json.dumps([(str(ROOT / script), words) for script, words in calls])
+    done = subprocess.run([sys.executable, "-c", MANY], env=environment, input=asked, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    answers = (tuple(answer) for answer in json.loads(done.stdout))
+    return {(script, *words): answer for (script, words), answer in zip(calls, answers, strict=True)}
+
+
+@pytest.mark.parametrize("words", CALLS, ids=["help", "nothing", "wrong option"])
+@pytest.mark.parametrize("script", ["steps/make_fbank.py", "steps/train.py", "local/prepare_folder.py"])
+def test_a_script_of_its_own_says_the_same(
+    script: str, words: list[str], ended: dict[tuple[str, ...], Ended], environment: dict[str, str]
+) -> None:
+    done = subprocess.run([ROOT / script, *words], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == ended[script, *words]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_says_what_it_does_and_describes_every_option(script: str, done: dict[tuple[str, str], Done]) -> None:
-    help_ = done[script, "help"]
-    assert help_.returncode == 0 and not help_.stderr
-    usage, what, *rest = re.split(r"\n\n", help_.stdout)
+def test_help_says_what_it_does_and_describes_every_option(script: str, ended: dict[tuple[str, ...], Ended]) -> None:
+    status, help_, errors = ended[script, "--help"]
+    assert status == 0 and not errors
+    usage, what, *rest = re.split(r"\n\n", help_)
     assert usage.startswith(f"usage: {Path(script).name}")
     assert re.match(r"[A-Z][a-z]+ .*[.:]", what)  # "Write OUT_DIR ..."
     text = "\n".join(rest)
@@ -52,14 +78,14 @@ def test_help_says_what_it_does_and_describes_every_option(script: str, done: di
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_wrong_options_are_one_line(script: str, done: dict[tuple[str, str], Done]) -> None:
-    for name in ("nothing", "wrong option"):
-        if (script, name) not in CALLS_MADE:
+def test_wrong_options_are_one_line(script: str, ended: dict[tuple[str, ...], Ended]) -> None:
+    for words in CALLS[1:]:
+        if not words and script in NEEDS_NOTHING:
             continue
-        wrong = done[script, name]
-        assert wrong.returncode == 2 and not wrong.stdout
-        assert re.fullmatch(f"{Path(script).name}: error: .*\n", wrong.stderr), wrong.stderr
-        assert name != "nothing" or "required" in wrong.stderr
+        status, said, errors = ended[script, *words]
+        assert status == 2 and not said
+        assert re.fullmatch(f"{Path(script).name}: error: .*\n", errors), errors
+        assert words or "required" in errors
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

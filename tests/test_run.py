@@ -195,6 +195,7 @@ def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> No
 
 
 def test_scores_are_calibrated_and_a_decision_is_made(finished: Path, run: Run, place: Path) -> None:
+    run()
     assert ran(run("--calibrate", "false")) == ["back-end", "score", "results"]
     assert {record["backend"] for record in json.loads((finished / "results.json").read_text())} == PLAIN
     assert ran(run("--calibrate")) == ["back-end", "score", "results", "decision"]
@@ -224,15 +225,11 @@ def test_conversations_are_diarized(finished: Path, run: Run, place: Path) -> No
 
 @pytest.fixture
 def other_corpus(finished: Path, place: Path) -> Path:
-    """A corpus of Kaldi data directories without a training set, one set with audio and one with features alone."""
-    for name, kind in (("eval_calls", "synth_smoke"), ("eval_given", "synth_smoke/fbank80")):
-        source, target = place / "data" / kind / "eval", place / "other" / "data" / name
-        target.mkdir(parents=True, exist_ok=True)
-        for table in ("utt2spk", "spk2utt", "trials", "feats.scp" if "given" in name else "wav.scp"):
-            if (source / table).exists():
-                text = (source / table).read_text()
-                (target / table).write_text(text.replace(" data/", f" {place}/data/"))
-    shutil.copy(place / "data" / "synth_smoke" / "eval" / "trials", place / "other" / "data" / "eval_given")
+    """A corpus of Kaldi data directories without a training set."""
+    source, target = place / "data" / "synth_smoke" / "eval", place / "other" / "data" / "eval_calls"
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    (target / "wav.scp").write_text((target / "wav.scp").read_text().replace(" data/", f" {place}/data/"))
+    (target / "trials_all").unlink()
     return place / "other"
 
 
@@ -240,7 +237,6 @@ def test_other_corpora_are_tested_beside_with_one_back_end_and_identification(
     finished: Path, run: Run, place: Path, other_corpus: Path
 ) -> None:
     run()
-    shutil.rmtree(other_corpus / "data" / "eval_given")
     train = {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()}
     options = ["--name", "beside", "--eval-corpora", f"kaldi='{other_corpus}'", "--model", "exp/smoke/model"]
     options += ["--backend-conf", "conf/backend/cosine.yaml", "--identify"]
@@ -268,12 +264,26 @@ def test_a_corpus_without_training_set_is_tested_with_a_model_that_exists(
     options += ["--calibrate", "false"]
     assert "no train set to train on; --model DIR" in run(*options, ok=False).stderr
     done = run(*options, "--model", "exp/smoke/model", "--stop-stage", "8")
-    assert ran(done) == ["features", "embed", "score"]
+    assert ran(done) == ["data", "features", "embed", "score"], "the data are made again: the corpus was copied anew"
     assert "cosine alone, without mean, AS-norm or calibration" in done.stdout
     scores = place / "exp" / "only" / "scores"
-    assert {path.name for path in scores.iterdir() if path.is_file()} == {"eval_calls.cosine", "eval_given.cosine"}
-    assert len((scores / "eval_given.cosine").read_text().splitlines()) == 2112
-    run(*options, "--model", "exp/smoke/model", "--audio-conf", "conf/audio/telephone.yaml", "--plan")
+    assert {path.name for path in scores.iterdir() if path.is_file()} == {"eval_calls.cosine"}
+    assert len((scores / "eval_calls.cosine").read_text().splitlines()) == 2112
+
+
+def test_a_corpus_of_features_keeps_them(finished: Path, run: Run, place: Path) -> None:
+    for name in ("train", "eval"):
+        source, target = place / "data" / "synth_smoke" / "fbank80" / name, place / "bare" / "data" / name
+        target.mkdir(parents=True)
+        for table in ("utt2spk", "spk2utt", "utt2num_frames", "feats.scp"):
+            (target / table).write_text((source / table).read_text().replace(" data/", f" {place}/data/"))
+    shutil.copy(place / "data" / "synth_smoke" / "eval" / "trials", place / "bare" / "data" / "eval")
+    options = ["--name", "bare", "--corpus", "kaldi", "--corpus-conf", "", "--corpus-dir", str(place / "bare")]
+    done = run(*options, "--audio-conf", "conf/audio/telephone.yaml", "--stop-stage", "3")
+    assert ran(done) == ["data", "given", "egs"] and "brings its own features, and no audio" in done.stdout
+    given = place / "data" / "kaldi_bare" / "given"
+    assert (given / "train" / "feats.scp").read_text() == (place / "bare" / "data" / "train" / "feats.scp").read_text()
+    assert not json.loads((given / "egs_cpu_no_vad" / "manifest.json").read_text())["normalize"]["vad"]
 
 
 def test_normalisation_and_compression_reach_the_steps(finished: Path, run: Run, place: Path) -> None:
@@ -292,7 +302,7 @@ def test_features_follow_the_network(run: Run) -> None:
     plan = run("--name", "own", "--network", "conf/network/resnet_se34v2.yaml", "--plan").stdout
     assert "/fbank64/" in plan
     plan = run("--name", "own", "--network", "conf/network/convmixer.yaml", "--plan").stdout
-    assert "/fbank80/" in plan and "warning: conf/network/convmixer.yaml is meant for features of 128" in plan
+    assert "warning: conf/network/convmixer.yaml is for features of 128" in plan and "gets conf/feats/fbank80" in plan
 
 
 def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
@@ -305,6 +315,7 @@ def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
         for spk in "abcd":
             archive.add(place / "voices" / spk, spk)
     options = ["--corpus", "folder", "--corpus-conf", "", "--corpus-dir", "unpacked", "--stop-stage", "0"]
+    options += ["--calibrate", "false"]
     assert ran(run(*options, "--name", "archived", "--download-dir", "archives")) == ["data"]
     assert ran(run(*options, "--name", "archived", "--download-dir", "archives")) == []
     assert (place / "data" / "folder_unpacked" / "train" / "wav.scp").read_text().count("unpacked/") == 4

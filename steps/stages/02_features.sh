@@ -16,7 +16,8 @@ stage_features() {
   local name vad extra=(--nj "$nj" ${compression:+--compression "$compression"})
   ((allow_missing == 0)) || extra+=(--allow-missing "$allow_missing")
   for name in $(units 2); do
-    if [ "$given" = true ]; then vad=(); else vad=(in "$feats_conf" "$vad_conf" out "{output}/vad.scp"); fi
+    vad=(in "$feats_conf" "$vad_conf" out "{output}/vad.scp")
+    [[ $name != given* ]] || vad=()
     if unit "$name" "$(folder_of "$name")" in "{from}" "${vad[@]}" out "{output}/feats.scp" \
       ${compression:+with "compression $compression"}; then
       while next_row; do

@@ -109,7 +109,7 @@ def test_loud_mixtures_are_made_softer(make: Make, tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING):
         augment(data, tmp_path / "aug", {"hiss": Copy([hiss])}, Sources(), nj=1)
     assert "2 of 2 files were made softer" in caplog.text
-    wave, _ = soundfile.read(tmp_path / "aug" / "hiss" / "audio" / "s-a-hiss.flac", dtype="int16")
+    wave, _ = soundfile.read(DataDir.read(tmp_path / "aug" / "hiss").wavs["s-a-hiss"], dtype="int16")
     assert wave.max() == 32767 or wave.min() == -32767
     assert (np.abs(wave) == 32767).sum() == 1, "nothing is clipped"
 
@@ -133,9 +133,16 @@ def test_wrong_copies_are_refused(tmp_path: Path, content: str, message: str) ->
 
 def test_failures_leave_no_tables(data: DataDir, tmp_path: Path) -> None:
     Path(data.wavs["s0-03"]).write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 80 recordings failed; the first is 's0-03-hiss': .*the file is empty"):
+    with pytest.raises(
+        DataError, match=r"1 of 80 recordings have no audio.*; the first is 's0-03-hiss': .*the file is empty"
+    ):
         augment(data, tmp_path / "aug", {"hiss": Copy([{"class_path": "GaussianNoise"}])}, Sources(), nj=1)
-    assert not (tmp_path / "aug" / "wav.scp").exists() and not (tmp_path / "aug" / "hiss" / "audio").exists()
+    assert not list((tmp_path / "aug").rglob("wav.scp"))
+    hiss = {"hiss": Copy([{"class_path": "GaussianNoise"}])}
+    augment(data, tmp_path / "aug", hiss, Sources(), nj=1, allow_missing="2%")
+    left = set(DataDir.read(tmp_path / "aug" / "hiss").utt2spk)
+    assert left == {f"{utt}-hiss" for utt in data.utts} - {"s0-03-hiss"}
+    assert (tmp_path / "aug" / "hiss" / "audio.missing").read_text().startswith("s0-03-hiss ")
     with pytest.raises(DataError, match="copy 'n': an effect needs noise"):
         augment(data, tmp_path / "aug", {"n": Copy([{"class_path": "AddNoise"}])}, Sources(), nj=1)
     with pytest.raises(DataError, match="must not be the old one"):

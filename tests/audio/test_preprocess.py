@@ -73,14 +73,16 @@ def test_what_would_clip_is_counted(data: DataDir, tmp_path: Path, caplog: pytes
 
 def test_a_bad_recording_leaves_no_new_directory(data: DataDir, tmp_path: Path) -> None:
     Path(data.wavs["rec"]).write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 2 recordings failed; the first is 'rec': .*the file is empty"):
+    with pytest.raises(
+        DataError, match=r"1 of 2 recordings have no audio, 0 may; the first is 'rec': .*the file is empty"
+    ):
         preprocess_audio(data, tmp_path / "new", NOTHING, nj=1)
-    assert not (tmp_path / "new" / "audio").exists()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["audio", "audio.missing"]
     assert not (tmp_path / "new" / "wav.scp").exists()
 
 
 def test_options_that_cannot_be(data: DataDir, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"2 of 2 recordings failed.*high is 3400 Hz; at 6000 Hz"):
+    with pytest.raises(DataError, match=r"2 of 2 recordings have no audio.*high is 3400 Hz; at 6000 Hz"):
         preprocess_audio(data, tmp_path / "new", BAND, nj=1, rate=6000)
     with pytest.raises(DataError, match="must not be the old one"):
         preprocess_audio(data, data.path, NOTHING, nj=1)

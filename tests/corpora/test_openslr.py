@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from test_archives import tar
 
+from corpus_tree import tar
 from local.download import download
 from timbre.corpora.openslr import CATALOGUE, Resource, fetch
 from timbre.utils.errors import DataError
@@ -120,7 +120,7 @@ def test_a_server_that_stops_again_and_again_is_given_up_but_not_what_it_sent(se
     assert get(server, tmp_path / "x.tgz") == DATA
 
 
-@pytest.mark.parametrize("checksum", [MD5[::-1], "0" * 64])
+@pytest.mark.parametrize("checksum", [MD5[::-1], "0" * 64], ids=["MD5", "SHA-256"])  # DATA differs by the hour
 def test_a_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path, checksum: str) -> None:
     with pytest.raises(DataError, match=rf"x\.tgz\.part: its checksum is .*, not {checksum}"):
         get(server, tmp_path / "x.tgz", checksum)

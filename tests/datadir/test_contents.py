@@ -48,11 +48,15 @@ def test_a_tables_name_tells_its_keys() -> None:
 def test_a_copy_is_the_same_and_clears_what_was_there(whole_dir: WholeDir, tmp_path: Path) -> None:
     path = whole_dir()
     (tmp_path / "copy").mkdir()
-    for stale in ("segments", "utt2lang", "trials_old", "energy.scp"):
+    for stale in ("utt2spk", "segments", "utt2lang", "trials_old", "energy.scp"):
         (tmp_path / "copy" / stale).write_text("stale x\n")
     (tmp_path / "copy" / "notes.txt").write_text("mine\n")
     Contents.read(path).write(tmp_path / "copy")
     assert texts(tmp_path / "copy") == texts(path) | {"notes.txt": "mine\n"}
+    (tmp_path / "other").mkdir()  # no data directory: what it has is not of one
+    (tmp_path / "other" / "trials_of_mine").write_text("mine\n")
+    Contents.read(path).write(tmp_path / "other")
+    assert texts(tmp_path / "other") == texts(path) | {"trials_of_mine": "mine\n"}
 
 
 def test_a_selection_is_everywhere(whole_dir: WholeDir, tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_parts_are_even_and_make_the_whole(per_utt: bool, num_parts: int, whole_
     path = whole_dir(speakers="abcdefg")
     write_split(split(Contents.read(path), num_parts, per_utt=per_utt), tmp_path / "parts")
     parts = [tmp_path / "parts" / str(number) for number in range(1, num_parts + 1)]
-    assert sorted(parts) == sorted((tmp_path / "parts").iterdir())
+    assert sorted(parts) == sorted((tmp_path / "parts").glob("[!.]*"))
     assert "".join((part / "feats.scp").read_text() for part in parts) == (path / "feats.scp").read_text()
     sizes = [len(read_table(part / "utt2spk")) for part in parts]
     assert max(sizes) - min(sizes) <= (1 if per_utt else 3)

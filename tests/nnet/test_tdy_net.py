@@ -53,11 +53,14 @@ AT_WORK = {name: small(name, temperature=1) for name in ("tdy_resnet34_025", "td
 
 
 @pytest.mark.parametrize("config", SMALL.values(), ids=SMALL.keys())
-@pytest.mark.parametrize(
-    "check", [check_padding, check_gradients, check_round_trip, check_shortest, check_compile, check_learns]
-)
+@pytest.mark.parametrize("check", [check_padding, check_gradients, check_round_trip, check_shortest, check_learns])
 def test_what_holds_for_every_network(check: Any, config: Config) -> None:
     check(config, FEAT_DIM)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_compiles(name: str) -> None:
+    check_compile(small(name, **({} if name.endswith("vgg_m") else SHORT)), FEAT_DIM)
 
 
 @pytest.mark.parametrize("config", AT_WORK.values(), ids=AT_WORK.keys())

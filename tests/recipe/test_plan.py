@@ -106,6 +106,8 @@ def test_conditions_and_other_corpora_have_units_of_their_own(make_set: MakeSet,
     ]
     assert [row.set for row in rows(made, "features")] == ["train", "eval"], "only the first corpus is trained on"
     assert [row.set for row in rows(made, "features_kaldi")] == ["eval_calls"]
+    lists = {row.trials for row in rows(made, "score") if row.set == "eval_noise10"}
+    assert lists == {"data/folder_voices/conditions/noise10/eval_noise10/trials"}, "known before the copy is made"
     assert [value for name, value in made.variables() if name == "root"] == ["data/folder_voices", "data/kaldi_calls"]
     assert variables(made)["rir_dir"] == "data/folder_voices/rooms"
     assert "data/kaldi_calls/conditions/telephone" in variables(made)["trial_dirs"].split(",")
@@ -125,7 +127,7 @@ def test_features_that_a_corpus_brings_are_kept(make_set: MakeSet, place: Path) 
     (place / "ntu").mkdir()
     made = plan(**{"corpus": "hw4", "corpus-dir": "ntu", "audio-conf": "conf/audio/telephone.yaml"})
     assert not [row for row in made.rows() if row.stage == 1]
-    assert [(row.kind, row.source) for row in rows(made, "features")] == [
+    assert [(row.kind, row.source) for row in rows(made, "given")] == [
         ("given", "data/hw4_ntu/train/feats.scp"),
         ("given", "data/hw4_ntu/eval_hw4/feats.scp"),
     ]

@@ -200,7 +200,7 @@ def test_what_a_kill_left_in_the_log_and_in_checkpoints_goes(run: Run) -> None:
     model = run.directory / "stale"
     with (model / "log.jsonl").open("a") as log:
         log.write('{"step": 8, "loss": 1}\n{"step": 9, "lo')
-    (model / "checkpoints" / ".step-0000008.pt.tmp1").write_bytes(b"half")
+    (model / "checkpoints" / ".step-0000008.pt.tmp99999999").write_bytes(b"half")
     (model / "checkpoints" / "step-0000007.pt").unlink()
     run.train("stale", num_steps=7)
     assert [line["step"] for line in run.lines("stale")] == list(range(1, 8))

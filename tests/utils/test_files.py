@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path, atomic_write
+from timbre.utils.files import atomic_folder, atomic_path, atomic_write
 
 
 def test_written_whole_with_lf(tmp_path: Path) -> None:
@@ -29,13 +29,74 @@ def test_exception_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["table"]
 
 
-def test_folder_replaces_folder(tmp_path: Path) -> None:
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "old").touch()
+def fill(folder: Path, kind: str = "cake", **inputs: list[Path]) -> None:
+    with atomic_folder(folder, kind, **inputs) as temporary:
+        (temporary / "new").touch()
+
+
+def test_a_folder_is_replaced_by_its_own_kind_only(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "set") as temporary:
         temporary.mkdir()
-        (temporary / "new").touch()
-    assert os.listdir(tmp_path / "set") == ["new"]
+        (temporary / "old").touch()
+    with (
+        pytest.raises(DataError, match=r"set: cannot write: Directory not empty"),
+        atomic_path(tmp_path / "set") as new,
+    ):
+        new.mkdir()
+    with pytest.raises(DataError, match=r"set: exists, and is no cake: it is left as it is"):
+        fill(tmp_path / "set")
+    assert os.listdir(tmp_path / "set") == ["old"] and os.listdir(tmp_path) == ["set"]
+    fill(tmp_path / "cake")
+    (tmp_path / "cake" / "more").touch()
+    with pytest.raises(DataError, match="is no bread"):
+        fill(tmp_path / "cake", "bread")
+    fill(tmp_path / "cake")
+    assert sorted(os.listdir(tmp_path / "cake")) == [".timbre", "new"]
+    (tmp_path / "empty" / ".done").mkdir(parents=True)
+    fill(tmp_path / "empty")
+    (tmp_path / "link").symlink_to("cake")
+    fill(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and sorted(os.listdir(tmp_path)) == ["cake", "empty", "link", "set"]
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file: is a file; a cake is a folder"):
+        fill(tmp_path / "file")
+
+
+def test_what_a_step_reads_and_where_it_runs_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "cake")
+    (tmp_path / "cake" / "inner").mkdir()
+    for path in (tmp_path / "cake", tmp_path / "cake" / "new", tmp_path / "cake" / "inner" / ".." / "new"):
+        with pytest.raises(DataError, match="cake: is or holds an input"):
+            fill(tmp_path / "cake", inputs=[path])
+    monkeypatch.chdir(tmp_path / "cake" / "inner")
+    for path in (Path(".."), Path("."), tmp_path, Path("/")):
+        with pytest.raises(DataError, match="is or holds the working directory"):
+            fill(path)
+    assert sorted(os.listdir(tmp_path / "cake")) == [".timbre", "inner", "new"]
+
+
+def test_temporaries_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    living = subprocess.Popen(["sleep", "60"])
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    try:
+        with atomic_path(tmp_path / "table") as temporary:
+            mine = temporary.name.replace(str(os.getpid()), "{}")
+            temporary.touch()
+        for pid in (living.pid, dead.pid):
+            (tmp_path / mine.format(pid)).mkdir()
+            (tmp_path / mine.format(pid) / "half").touch()
+            (tmp_path / f".table.tmp{pid}").touch()  # as they were called before machines were told apart
+            (tmp_path / f".other.tmp{pid}").touch()
+        (tmp_path / f".table.tmp{dead.pid}-0123abcd").touch()  # of another machine
+        program = "import sys; from timbre.utils.files import atomic_write\nwith atomic_write(sys.argv[1]): pass"
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / "table")], check=True)
+        living_ones = [mine.format(living.pid), f".table.tmp{living.pid}", f".other.tmp{living.pid}"]
+        others = [f".table.tmp{dead.pid}-0123abcd", f".other.tmp{dead.pid}"]
+        assert sorted(os.listdir(tmp_path)) == sorted(["table", *living_ones, *others])
+    finally:
+        living.kill()
+        living.wait()
 
 
 def test_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Jobs give the same results in the same order however many run at once, and their errors reach the caller."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,6 +78,38 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def litter(folder: Path) -> None:
+    (folder / f"pid{os.getpid()}").touch()
+    while True:
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+        (folder / "work" / "part").touch()
+
+
+def test_workers_are_gone_before_ctrl_c_reaches_the_caller(tmp_path: Path) -> None:
+    """They would make again what the caller cleans up."""
+    program = (
+        "import os, shutil, sys; from pathlib import Path; from tests.utils.test_jobs import litter\n"
+        "from timbre.utils.jobs import run_jobs\n"
+        "if __name__ == '__main__':\n"
+        "    try: run_jobs(litter, [Path(sys.argv[1])] * 2, 2, '')\n"
+        "    finally: shutil.rmtree(Path(sys.argv[1]) / 'work')"
+    )
+    (tmp_path / "program.py").write_text(program)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, tmp_path / "program.py", folder]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(pids := list(folder.glob("pid*"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    assert not [path for path in pids if Path(f"/proc/{path.name.removeprefix('pid')}").exists()]
+    assert not (folder / "work").exists()
 
 
 def test_zero_jobs_at_once_is_refused() -> None:

@@ -1,8 +1,10 @@
 """New audio files from old ones through effects, in jobs. Called by preprocess.py and augmented_copies.py."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -15,12 +17,13 @@ from timbre.audio.effects import Chain, generator
 from timbre.audio.reading import AudioReader, Samples
 from timbre.datadir.datadir import Segment
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
-from timbre.utils.jobs import run_jobs, split_jobs
+from timbre.utils.missing import Allowed, check_missing, count_allowed
+from timbre.utils.parts import Result, kept_parts, make_parts
 
 AudioFormat = Literal["flac", "wav"]
 
-_JOB_SIZE = 64  # files
+_VERSION = 1  # of what is made: another makes everything anew
+_MEAN_SIZE = 64  # files in a part
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,11 @@ class Item:
     segment: Segment | None = None
     speaker: str = ""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The recording, if it is a file."""
+        return () if self.place.endswith("|") else (self.place,)
+
 
 @dataclass(frozen=True)
 class Dumped:
@@ -44,98 +52,91 @@ class Dumped:
     changed: frozenset[str]
 
 
-@dataclass(frozen=True)
-class _Job:
-    items: Sequence[Item]
-    chain: Chain
-    rate: int | None
-    channel: int
-    seed: int
-    format: AudioFormat
-    directory: Path
-
-
-@dataclass(frozen=True)
-class _Result:
-    files: dict[str, str]
-    seconds: dict[str, float]
-    changed: set[str]
-    failures: dict[str, str]
-    num_loud: int
-
-
+@contextmanager
 def dump_audio(
-    data_dir: Path,
     items: Sequence[Item],
-    directory: Path,
+    out_dir: Path,
     chain: Chain,
     nj: int,
     rate: int | None = None,
     channel: int = -1,
     seed: int = 0,
     audio_format: AudioFormat = "flac",
-) -> Dumped:
-    """Writes a 16-bit file into DIRECTORY (new, or replaced as a whole) for each of ITEMS.
+    allow_missing: Allowed = 0,
+) -> Iterator[Dumped]:
+    """Writes a 16-bit file below OUT_DIR/audio for each of ITEMS; files that were made before of the same are kept.
 
-    A file that would be louder than 16 bits can hold is made softer as a whole, and counted in the log.
+    Yields what was made; files of before that are none of these are removed when the block ends well. A file that would
+    be louder than 16 bits can hold is made softer as a whole, and counted in the log.
 
     Args:
-        data_dir: where the items are from, for messages
         items: what to make of what
-        directory: of the files
+        out_dir: the new data directory
         chain: what happens to each
         nj: number of jobs; it does not change the files
         rate: sample rate to resample to before the effects; None keeps each as it is
         channel: of audio with several, from 0; -1: the audio must be mono
         seed: of all that is random; each file has its own numbers, from the seed and its name
         audio_format: of the new files
+        allow_missing: number or share of the items that may fail
 
     Raises:
-        DataError: some failed; each is listed with its reason, and DIRECTORY is as it was before
+        DataError: more failed; OUT_DIR/audio.missing lists each with its reason
     """
-    with atomic_path(directory) as temporary:
-        temporary.mkdir(parents=True)
-        parts = split_jobs(items, -(-len(items) // _JOB_SIZE))
-        jobs = [_Job(part, chain, rate, channel, seed, audio_format, temporary) for part in parts]
-        results = run_jobs(_process, jobs, nj, f"audio {directory}")
-        failures = {name: reason for result in results for name, reason in result.failures.items()}
-        for name, reason in sorted(failures.items()):
-            log.warning("%s: %s", name, reason)
-        if failures:
-            name, reason = min(failures.items())
-            text = f"{len(failures)} of {len(items)} recordings failed; the first is '{name}': {reason}"
-            raise DataError(text, data_dir)
-    if num_loud := sum(result.num_loud for result in results):
-        log.warning("%s: %d of %d files were made softer, or they would have clipped", directory, num_loud, len(items))
-    return Dumped(
-        {name: str(directory / file) for result in results for name, file in result.files.items()},
-        {name: seconds for result in results for name, seconds in result.seconds.items()},
-        frozenset().union(*(result.changed for result in results)),
-    )
+    count_allowed(allow_missing, len(items))
+    recipe = f"audio {_VERSION} {chain.recipe()} {rate} {channel} {seed} {audio_format}"
+    with kept_parts(out_dir / "audio", items, recipe, _MEAN_SIZE) as parts:
+        work = partial(_process, chain=chain, rate=rate, channel=channel, seed=seed, audio_format=audio_format)
+        results = make_parts(parts, work, nj, f"audio {out_dir}")
+        failures = {name: reason for result in results for name, reason in result["failures"].items()}
+        check_missing(failures, len(items), allow_missing, out_dir / "audio.missing", "audio", "recordings")
+        if num_loud := sum(result["num_loud"] for result in results):
+            text = "%s: %d of %d files were made softer, or they would have clipped"
+            log.warning(text, out_dir, num_loud, len(items))
+        yield Dumped(
+            {
+                name: str(part.folder / file)
+                for part, result in zip(parts, results, strict=True)
+                for name, file in result["files"].items()
+            },
+            {name: seconds for result in results for name, seconds in result["seconds"].items()},
+            frozenset(name for result in results for name in result["changed"]),
+        )
 
 
-def _process(job: _Job) -> _Result:
-    result = _Result({}, {}, set(), {}, 0)
-    reader, num_loud = AudioReader(job.channel), 0
-    for item in job.items:
+def _process(
+    items: Sequence[Item],
+    folder: Path,
+    chain: Chain,
+    rate: int | None,
+    channel: int,
+    seed: int,
+    audio_format: AudioFormat,
+) -> Result:
+    files: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    changed: list[str] = []
+    failures: dict[str, str] = {}
+    reader, num_loud = AudioReader(channel), 0
+    for item in items:
         try:
-            samples, rate = reader.read(item.place, item.segment, job.rate)
-            changed = job.chain(samples, rate, generator(job.seed, 0, item.name), item.speaker)
-            _check(changed)
+            before, found = reader.read(item.place, item.segment, rate)
+            samples = chain(before, found, generator(seed, 0, item.name), item.speaker)
+            _check(samples)
         except DataError as error:
-            result.failures[item.name] = str(error)
+            failures[item.name] = str(error)
             continue
-        integers, is_loud = to_int16(changed)
+        integers, is_loud = to_int16(samples)
         num_loud += is_loud
-        file = f"{item.name.replace('%', '%25').replace('/', '%2F')}.{job.format}"
+        file = f"{item.name.replace('%', '%25').replace('/', '%2F')}.{audio_format}"
         encoded = BytesIO()
-        soundfile.write(encoded, integers, rate, format=job.format.upper(), subtype="PCM_16")
-        (job.directory / file).write_bytes(encoded.getvalue())  # a full disk is an OSError here, not in libsndfile
-        result.files[item.name] = file
-        result.seconds[item.name] = len(changed) / rate
-        if len(changed) != len(samples):
-            result.changed.add(item.name)
-    return _Result(result.files, result.seconds, result.changed, result.failures, num_loud)
+        soundfile.write(encoded, integers, found, format=audio_format.upper(), subtype="PCM_16")
+        (folder / file).write_bytes(encoded.getvalue())  # a full disk is an OSError here, not in libsndfile
+        files[item.name] = file
+        seconds[item.name] = len(samples) / found
+        if len(samples) != len(before):
+            changed.append(item.name)
+    return {"failures": failures, "files": files, "seconds": seconds, "changed": changed, "num_loud": num_loud}
 
 
 def _check(samples: Samples) -> None:

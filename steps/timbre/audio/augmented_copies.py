@@ -18,6 +18,7 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import check_id
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError
+from timbre.utils.missing import Allowed
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def augment(
     nj: int,
     seed: int = 0,
     audio_format: AudioFormat = "flac",
+    allow_missing: Allowed = 0,
 ) -> None:
     """Writes OUT_DIR/<copy>/ with audio for every one of COPIES, and OUT_DIR: DATA and the copies together.
 
@@ -81,9 +83,10 @@ def augment(
         nj: number of jobs; it does not change what is written
         seed: of all that is random
         audio_format: of the new files
+        allow_missing: number or share of the utterances of a copy that may fail; they are left out of it
 
     Raises:
-        DataError: a source is not given, an utterance failed (each is listed with its reason), new ids are not new;
+        DataError: a source is not given, more failed (OUT_DIR/<copy>/audio.missing lists them), new ids are not new;
             OUT_DIR gets no table
     """
     if not data.wavs:
@@ -96,11 +99,13 @@ def augment(
     for name, copy in copies.items():
         rename = _prefixed(name) if copy.new_speakers else _suffixed(name)
         items = [Item(rename.utt(utt), *data.recording_of(utt), data.utt2spk[utt]) for utt in data.utts]
-        audio = out_dir / name / "audio"
-        dumped = dump_audio(data.path, items, audio, chains[name], nj, seed=seed, audio_format=audio_format)
-        parts[name] = _contents(original, rename, dumped)
-        parts[name].write(out_dir / name)
-        log.info("%s: %d utterances, %.2f h", out_dir / name, len(items), sum(dumped.seconds.values()) / 3600)
+        with dump_audio(
+            items, out_dir / name, chains[name], nj, seed=seed, audio_format=audio_format, allow_missing=allow_missing
+        ) as dumped:
+            parts[name] = _contents(original, rename, dumped)
+            parts[name].write(out_dir / name)
+        num, hours = len(dumped.places), sum(dumped.seconds.values()) / 3600
+        log.info("%s: %d utterances, %.2f h", out_dir / name, num, hours)
     combine(parts).write(out_dir)
 
 
@@ -135,4 +140,5 @@ def _contents(original: Contents, rename: _Rename, dumped: Dumped) -> Contents:
     tables = renamed.tables | {"wav.scp": dumped.places}
     if "utt2dur" in tables:
         tables["utt2dur"] = {utt: f"{seconds:.6g}" for utt, seconds in dumped.seconds.items()}
-    return replace(renamed, tables=tables)
+    copy = replace(renamed, tables=tables)
+    return copy if len(dumped.places) == len(copy.utt2spk) else copy.select(dumped.places.keys())

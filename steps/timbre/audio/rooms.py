@@ -7,6 +7,7 @@ several speakers in each. Images of the first orders and ray tracing of the tail
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from timbre.audio.reading import Samples
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
-from timbre.utils.jobs import run_jobs, split_jobs
+from timbre.utils.parts import Result, kept_parts, make_parts
 
+_VERSION = 1  # of what is made: another makes everything anew
+_MEAN_SIZE = 4  # rooms in a part
 _TRIES = 10_000
 _IMAGE_ORDER = 3
 _RAYS = 2000
@@ -85,22 +87,16 @@ class _Room:
 
 
 @dataclass(frozen=True)
-class _Job:
-    rooms: Sequence[tuple[str, str]]  # id, kind
-    options: RoomOptions
-    seed: int
-    directory: Path
+class _Item:
+    """A room to be drawn: its id, and whether it is small or medium."""
 
-
-@dataclass(frozen=True)
-class _Made:
     name: str
-    room: str
-    rt60: float
+    kind: str
+    sources: tuple[str, ...] = ()
 
 
 def simulate_rooms(out_dir: Path, options: RoomOptions, nj: int, seed: int = 0) -> None:
-    """Writes OUT_DIR: audio/*.wav, wav.scp, utt2spk (the room stands for the speaker) and utt2rt60 (seconds).
+    """Writes OUT_DIR: audio/*/*.wav, wav.scp, utt2spk (the room stands for the speaker) and utt2rt60 (seconds).
 
     Half of the responses are of small rooms, half of medium ones. Each begins at its direct path.
 
@@ -113,29 +109,31 @@ def simulate_rooms(out_dir: Path, options: RoomOptions, nj: int, seed: int = 0) 
     Raises:
         DataError: no room fits the options
     """
-    rooms = [(f"{kind}room-{number:04d}", kind) for kind in SIDES for number in range(1, options.num_rooms + 1)]
-    audio = out_dir / "audio"
-    with atomic_path(audio) as temporary:
-        temporary.mkdir(parents=True)
-        jobs = [_Job(part, options, seed, temporary) for part in split_jobs(rooms, -(-len(rooms) // 4))]
-        made = [one for part in run_jobs(_simulate, jobs, nj, f"rooms {out_dir}") for one in part]
-    wavs = {one.name: str(audio / f"{one.name}.wav") for one in made}
-    DataDir(out_dir, wavs, {one.name: one.room for one in made}).write(out_dir)
-    write_table(out_dir / "utt2rt60", {one.name: f"{one.rt60:.3f}" for one in made})
+    items = [_Item(f"{kind}room-{number:04d}", kind) for kind in SIDES for number in range(1, options.num_rooms + 1)]
+    with kept_parts(out_dir / "audio", items, f"rooms {_VERSION} {options} {seed}", _MEAN_SIZE) as parts:
+        results = make_parts(parts, partial(_simulate, options=options, seed=seed), nj, f"rooms {out_dir}")
+        wavs: dict[str, str] = {}
+        room_of: dict[str, str] = {}
+        rt60: dict[str, str] = {}
+        for part, result in zip(parts, results, strict=True):
+            for name, room, seconds in result["made"]:
+                wavs[name], room_of[name], rt60[name] = str(part.folder / f"{name}.wav"), room, f"{seconds:.3f}"
+        DataDir(out_dir, wavs, room_of).write(out_dir)
+        write_table(out_dir / "utt2rt60", rt60)
 
 
-def _simulate(job: _Job) -> list[_Made]:
+def _simulate(items: Sequence[_Item], folder: Path, options: RoomOptions, seed: int) -> Result:
     made = []
-    for name, kind in job.rooms:
-        rng = generator(job.seed, 0, name)
-        room = _draw(SIDES[kind], job.options, rng)
-        for number, response in enumerate(_responses(room, job.options.rate, int(rng.integers(1 << 31))), start=1):
-            one = _Made(f"{name}-{number:02d}", name, room.rt60)
+    for item in items:
+        rng = generator(seed, 0, item.name)
+        room = _draw(SIDES[item.kind], options, rng)
+        for number, response in enumerate(_responses(room, options.rate, int(rng.integers(1 << 31))), start=1):
+            name = f"{item.name}-{number:02d}"
             encoded = BytesIO()
-            soundfile.write(encoded, response, job.options.rate, format="WAV", subtype="PCM_16")
-            (job.directory / f"{one.name}.wav").write_bytes(encoded.getvalue())
-            made.append(one)
-    return made
+            soundfile.write(encoded, response, options.rate, format="WAV", subtype="PCM_16")
+            (folder / f"{name}.wav").write_bytes(encoded.getvalue())
+            made.append((name, item.name, room.rt60))
+    return {"failures": {}, "made": made}
 
 
 def _draw(sides: tuple[float, float], options: RoomOptions, rng: Rng) -> _Room:

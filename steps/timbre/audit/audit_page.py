@@ -1,6 +1,6 @@
 """The audit of a corpus for people, AUDIT.md with its plots, and for programs, audit.json. Called by audit_data.py."""
 
-import shutil
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,9 +50,10 @@ class Audit:
 
     def write(self, out_dir: Path) -> None:
         """Writes OUT_DIR/AUDIT.md, audit.json and plots/."""
-        shutil.rmtree(out_dir / "plots", ignore_errors=True)  # of sets and lists that are no more
         plots = plot_audit(self.sets, self.leaks, out_dir / "plots")
-        write_json(out_dir / "audit.json", self._as_json())
+        for name in _plots_of(out_dir / "audit.json") - set(plots):  # of lists that are no more
+            (out_dir / "plots" / name).unlink(missing_ok=True)
+        write_json(out_dir / "audit.json", self._as_json() | {"plots": plots})
         sections = [
             f"# Audit of {self.title}",
             self._opening(),
@@ -143,6 +144,14 @@ class Audit:
             ],
             "notes": list(self.notes),
         }
+
+
+def _plots_of(path: Path) -> set[str]:
+    """The plots that an earlier audit made, by its audit.json."""
+    try:
+        return {Path(name).name for name in json.loads(path.read_text(encoding="utf-8"))["plots"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _labels(audited: AuditedSet, what: str) -> Labels | None:

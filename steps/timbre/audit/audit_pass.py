@@ -3,6 +3,7 @@ with and without speech. Called by audit_data.py; goes on where it was stopped, 
 
 import hashlib
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,13 @@ from timbre.feats.mean_std import frame_statistics
 from timbre.feats.options import MfccOptions, require
 from timbre.feats.vad import VadOptions, energy_vad
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_write
+from timbre.utils.files import atomic_write, remove_temporaries
 from timbre.utils.jobs import run_jobs
 
 KINDS = ("speech", "nonspeech")
 _VERSION = 1  # of what a part holds: another makes all parts anew
 _BATCH_SECONDS = 30  # of audio that go through the extractor at once
+_MADE = re.compile(r"[0-9a-f]{24}\.(tsv|(speech|nonspeech)\.(ark|scp))")
 _MEAN_SIZE = 256  # utterances in a part
 
 
@@ -91,8 +93,9 @@ def audit_audio(data: DataDir, out_dir: Path, options: ListenOptions, nj: int) -
     for kind in KINDS:
         write_table(out_dir / f"{kind}.scp", dict(_entries(parts, kind)))
     kept = {part.stem.name for part in parts}
+    remove_temporaries(folder)
     for path in folder.iterdir():
-        if path.name.partition(".")[0] not in kept:
+        if _MADE.fullmatch(path.name) and path.name.partition(".")[0] not in kept:
             path.unlink()
 
 

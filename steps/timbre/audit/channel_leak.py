@@ -1,7 +1,6 @@
 """How well do frames without speech tell the speakers of a trial list apart? What they tell is the room and the
 microphone, and a recogniser that does no better may have learnt these. Called by audit_data.py."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.results import Evaluation, Interval, Result, percent, percent_interval
 from timbre.evaluation.results_page import find_trials
 from timbre.utils.errors import DataError
+from timbre.utils.files import atomic_folder
 
 CHANCE = 0.5
 # shares of what speech tells that non-speech tells as well: from here on the two are called equal, equal if their
@@ -145,7 +145,8 @@ def measure_leaks(
         DataError: a trial list is malformed, or names an utterance that is not in its set
     """
     folder, kept = out_dir / "channel", out_dir / "channel" / "lists"
-    shutil.rmtree(folder, ignore_errors=True)
+    with atomic_folder(folder, "channel check", sign="../audit.json"):
+        pass  # a new one, empty
     sizes: dict[str, int] = {}
     for test in tests:
         sizes |= _select(test, kept / test.name, options.min_frames)

@@ -57,8 +57,9 @@ class CosineBackend:
 
     def write(self, folder: Path) -> None:
         """Writes FOLDER/{mean.vec,transform.mat} as Kaldi does, and what no file of Kaldi's says."""
+        if (folder / "plda").exists() and not (folder / _SETTINGS).is_file():
+            raise DataError("there is a plda of something else beside it; choose another folder", folder)
         _write_projection(folder, self.projection, {"model": {"class_path": "Cosine"}, **self.settings})
-        (folder / "plda").unlink(missing_ok=True)  # of an earlier model
 
     def factors(self, enroll: Side, test: Side) -> Factors:
         """All cosines of ENROLL against TEST.
@@ -208,9 +209,10 @@ def backend_of(folder: Path | None, plda: PldaOverrides, mean: Path | None, tran
 
 def _write_projection(folder: Path, projection: Projection, settings: Mapping[str, Any]) -> None:
     """Writes mean.vec and transform.mat as Kaldi's programs do, mean2.vec, ... of what comes then, and SETTINGS."""
-    for pattern in ("mean.vec", "transform.mat", "mean[0-9].vec", "transform[0-9].mat"):
-        for path in folder.glob(pattern):  # of an earlier back-end
-            path.unlink()
+    if (folder / _SETTINGS).is_file():
+        for pattern in ("mean.vec", "transform.mat", "mean[0-9].vec", "transform[0-9].mat", "plda"):
+            for path in folder.glob(pattern):  # of an earlier back-end
+                path.unlink()
     parts: list[dict[str, Any]] = []
     part: Projection | None = projection
     while part is not None:

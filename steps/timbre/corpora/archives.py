@@ -11,7 +11,6 @@ import logging
 import lzma
 import os
 import re
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -25,7 +24,7 @@ from tqdm import tqdm
 
 from timbre.datadir.tables import read_bytes, split_lines
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_write
+from timbre.utils.files import atomic_write, temporary_folder
 
 SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip")
 
@@ -113,7 +112,7 @@ def verify(path: Path, checksum: str) -> None:
 def unpack_all(archives: Sequence[Archive], target: Path, checksums: Mapping[str, str], nested: bool) -> None:
     """Unpacks ARCHIVES into TARGET, one after another; those that an earlier run has unpacked are passed over.
 
-    Each is unpacked into TARGET/.unpacking and moved when complete, so that a run may be killed and started again.
+    Each is unpacked into a folder in TARGET and moved when complete, so that a run may be killed and started again.
 
     Args:
         archives: what to unpack
@@ -135,14 +134,11 @@ def unpack_all(archives: Sequence[Archive], target: Path, checksums: Mapping[str
                 verify(path, checksums[path.name])
             else:
                 logger.warning("%s: its checksum is not known", path)
-        temporary = target / ".unpacking" / archive.name
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        unpack(archive, temporary)
-        if nested:
-            _unpack_nested(temporary)
-        _move(temporary, target)
-        shutil.rmtree(temporary.parent)
+        with temporary_folder(target / "unpacking") as temporary:
+            unpack(archive, temporary)
+            if nested:
+                _unpack_nested(temporary)
+            _move(temporary, target)
         with atomic_write(stamp) as file:
             file.write(state)
         logger.info("%s: unpacked into %s", archive.name, target)

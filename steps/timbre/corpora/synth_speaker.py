@@ -6,7 +6,6 @@ prepare_synth.py draws the speakers, has each of them recorded, and writes the t
 import io
 import multiprocessing
 import random
-import signal
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +19,8 @@ from timbre.corpora.synth_room import Session, SessionOptions
 from timbre.corpora.synth_text import sentence
 from timbre.corpora.synth_voice import Engine, VoiceOptions, draw_voice, vary
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
+from timbre.utils.files import atomic_write
+from timbre.utils.jobs import follow_parent
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def record_afresh(speaker: Speaker) -> None:
 
 def _record_and_tell(speaker: Speaker, sender: Connection) -> None:
     """Sends what went wrong, or None."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for it has Ctrl-C, too
+    follow_parent()
     try:
         _record(speaker)
     except Exception as error:
@@ -158,12 +158,11 @@ def _record(speaker: Speaker) -> None:
     sessions = {
         name: Session(speaker.draws(name), options.rate, options.session) for name in set(speaker.sessions.values())
     }
-    with atomic_path(speaker.folder) as folder:
-        folder.mkdir()
-        for utt, session in speaker.sessions.items():
-            draws = speaker.draws(utt)
-            speech = engine.speak(speaker.text(utt), vary(voice, draws, options.voice), draws.getrandbits(31))
-            samples = sessions[session].record(soxr.resample(speech, engine.rate, options.rate, "HQ"), draws)
-            flac = io.BytesIO()  # through memory: of a full disk, soundfile would not tell
-            soundfile.write(flac, np.rint(samples * 32768).astype(np.int16), options.rate, format="FLAC")
-            (folder / speaker.audio(utt).name).write_bytes(flac.getbuffer())
+    for utt, session in speaker.sessions.items():
+        draws = speaker.draws(utt)
+        speech = engine.speak(speaker.text(utt), vary(voice, draws, options.voice), draws.getrandbits(31))
+        samples = sessions[session].record(soxr.resample(speech, engine.rate, options.rate, "HQ"), draws)
+        flac = io.BytesIO()  # through memory: of a full disk, soundfile would not tell
+        soundfile.write(flac, np.rint(samples * 32768).astype(np.int16), options.rate, format="FLAC")
+        with atomic_write(speaker.audio(utt), "wb") as file:
+            file.write(flac.getbuffer())

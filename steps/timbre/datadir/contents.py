@@ -189,9 +189,10 @@ class Contents:
         return Contents(_without(self.tables, names), _without(self.trials, names), _without(self.verbatim, names))
 
     def write(self, path: Path) -> None:
-        """Writes every file into PATH, and takes away tables and trial lists that lie there and are not in these."""
+        """Writes every file into PATH; of a data directory that is there takes away tables and lists not in these."""
         if not self.utt2spk:
             raise DataError("no utterance is left to write", path)
+        was_data = (path / "utt2spk").is_file()
         for name, data in self.verbatim.items():
             with atomic_write(path / name, "wb") as file:
                 file.write(data)
@@ -200,7 +201,7 @@ class Contents:
         write_lists(path / "spk2utt", invert(self.utt2spk))
         for name, trials in self.trials.items():
             write_trials(path / name, trials)
-        for stale in path.iterdir():
+        for stale in path.iterdir() if was_data else ():
             if is_carried(stale.name) and stale.name not in self.tables and stale.name not in self.trials:
                 stale.unlink()
 

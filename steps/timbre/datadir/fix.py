@@ -1,6 +1,5 @@
 """Mending a data directory: what its files tell is set right, what cannot be used is dropped and named."""
 
-import shutil
 from pathlib import Path
 
 from timbre.datadir.contents import Contents, Table, is_carried, is_complete, kind_of, table_kind
@@ -10,7 +9,7 @@ from timbre.datadir.trial_text import line_problem
 from timbre.datadir.trials import Trials, layout_of
 from timbre.datadir.validate import place_problem
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
+from timbre.utils.files import atomic_write
 
 
 def fix(path: Path, *, drop_missing_audio: bool = False) -> list[str]:
@@ -132,8 +131,7 @@ def _is_up_to_date(path: Path, contents: Contents) -> bool:
 
 
 def _back_up(path: Path) -> None:
-    with atomic_path(path / ".backup") as temporary:
-        temporary.mkdir()
-        for file in path.iterdir():
-            if is_carried(file.name) or file.name == "spk2utt":
-                shutil.copy2(file, temporary)
+    for file in path.iterdir():
+        if is_carried(file.name) or file.name == "spk2utt":
+            with atomic_write(path / ".backup" / file.name, "wb") as copy:
+                copy.write(file.read_bytes())

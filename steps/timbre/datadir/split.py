@@ -6,7 +6,7 @@ from pathlib import Path
 from timbre.datadir.contents import Contents
 from timbre.datadir.datadir import invert
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
+from timbre.utils.files import atomic_folder
 
 
 def split(contents: Contents, num_parts: int, *, per_utt: bool = False) -> list[Contents]:
@@ -31,7 +31,7 @@ def split(contents: Contents, num_parts: int, *, per_utt: bool = False) -> list[
 
 def write_split(parts: list[Contents], target: Path) -> None:
     """Writes TARGET/1, TARGET/2, ...; TARGET appears when all of them are there."""
-    with atomic_path(target) as temporary:
+    with atomic_folder(target, "split", sign="1/utt2spk") as temporary:
         for number, part in enumerate(parts, start=1):
             part.write(temporary / str(number))
 

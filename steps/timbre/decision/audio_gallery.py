@@ -22,11 +22,12 @@ from timbre.decision.pack import MEASURES, DecisionPack
 from timbre.embedding.embedder import Embedded
 from timbre.evaluation.metrics import Floats
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
+from timbre.utils.files import atomic_folder, check_folder
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".aiff", ".aif", ".sph")
+_KIND, _SIGN = "gallery", "made_by"
 UNKNOWN = "unknown"  # what nobody of the gallery is called
 
 
@@ -59,12 +60,17 @@ def is_audio(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def check_gallery(folder: Path, audio_dir: Path, pack: Path) -> None:
+    """DataError where a gallery of AUDIO_DIR by PACK cannot be written to FOLDER without loss."""
+    check_folder(folder, _KIND, (audio_dir, pack), _SIGN)
+
+
 def write_gallery(folder: Path, speakers: Mapping[str, Sequence[Embedded]], pack: DecisionPack) -> None:
     """Writes FOLDER, the gallery of SPEAKERS, as a whole."""
     items = {f"{name}-{number:04d}": item for name, part in speakers.items() for number, item in enumerate(part)}
     lists = {name: [f"{name}-{number:04d}" for number in range(len(part))] for name, part in speakers.items()}
-    with atomic_path(folder) as path:
-        path.mkdir(parents=True)
+    files = [Path(item.path) for item in items.values()]
+    with atomic_folder(folder, _KIND, (*files, pack.path), _SIGN) as path:
         write_vectors(path / "xvector", list(items), np.stack([item.vector for item in items.values()]))
         (path / "xvector.scp").unlink()  # it names this place, the gallery may go to another
         write_lists(path / "spk2utt", lists)

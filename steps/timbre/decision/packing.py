@@ -25,7 +25,7 @@ from timbre.feats.options import options_from
 from timbre.feats.vad import VadOptions
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
+from timbre.utils.files import atomic_folder, check_folder
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,10 @@ class ScoredList:
     path: Path
     embeddings: Path
     measures: Sequence[Path]
+
+    def files(self) -> list[Path]:
+        """What it is read from."""
+        return [self.path, self.embeddings, *self.measures]
 
     def names(self) -> list[str]:
         """Names of the measures.
@@ -76,6 +80,9 @@ def make_pack(
     """Writes OUT_DIR, whole or not at all; see make_decision_pack.py."""
     from timbre.embedding.embedder import AudioOptions, Front  # torch
 
+    lists = [calibration_list, *([test_list] if test_list else [])]
+    inputs = [model_dir, front[0], front[2], backend_dir, *cohort[:2], *(path for one in lists for path in one.files())]
+    check_folder(out_dir, "decision pack", inputs, "pack.yaml")
     names = calibration_list.names()
     if test_list and test_list.names() != names:
         raise DataError(f"the test list needs the measures {names}, in this order; given are {test_list.names()}")
@@ -100,7 +107,7 @@ def make_pack(
     points = operating_points(llrs, tested.trials.target, *tested.speakers, num_draws=draws, seed=seed)
     backend = read_backend(backend_dir)
     pack = DecisionPack(out_dir, Scorer(backend, trained.cohort, cohort[2]), calibration, points, names, min_speech)
-    with atomic_path(out_dir) as folder:
+    with atomic_folder(out_dir, "decision pack", inputs, "pack.yaml") as folder:
         (folder / "model").mkdir(parents=True)
         for name in ("config.yaml", "final.pt"):
             shutil.copyfile(model_dir / name, folder / "model" / name)

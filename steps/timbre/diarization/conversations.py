@@ -23,7 +23,7 @@ from timbre.datadir.rttm import Turn, union, write_rttm
 from timbre.datadir.tables import check_id, read_ids, write_table
 from timbre.feats.vad import VadOptions, energy_vad
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
+from timbre.utils.files import atomic_folder
 from timbre.utils.jobs import run_jobs
 
 log = logging.getLogger(__name__)
@@ -162,8 +162,8 @@ def simulate(
     check_id(options.prefix)
     width = max(3, len(str(options.num_recordings)))
     audio = out_dir / "audio"
-    with atomic_path(audio) as temporary:
-        temporary.mkdir(parents=True)
+    places = [Path(place) for place in data.wavs.values() if not place.endswith("|")]
+    with atomic_folder(audio, "audio of conversations", places, "../reco2num_spk") as temporary:
         jobs = [
             _Job(f"{options.prefix}{number:0{width}d}", data, options, vad, sources, kinds, seed, temporary)
             for number in range(1, options.num_recordings + 1)

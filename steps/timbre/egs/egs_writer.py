@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,13 +24,16 @@ from timbre.egs.waveforms import Waveform, list_waveforms
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.utterances import Utterance, count_frames, list_utterances
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_write
+from timbre.utils.files import atomic_write, check_folder, claim_folder, remove_temporaries
 from timbre.utils.jobs import run_jobs
 
 # of the held-out speakers: enough for a stable EER, little enough to be embedded often
 TRIAL_UTTS = 12  # of each speaker
 TRIAL_FRAMES = 1000  # of each utterance
 TRIAL_NONTARGETS = 20_000
+
+_KIND = "folder of training examples"
+_MADE = re.compile(r"(egs|valid)\.\d+\.(ark|spk)|valid_utts\.ark|valid_trials|too_short|spk2int")
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,7 @@ def write_egs(
 
     Args:
         data: has feats.scp and, if the normalisation selects voiced frames, vad.scp; for waveforms also wav.scp
-        out_dir: egs that were there before are removed first
+        out_dir: egs that were there before are removed first; a folder of anything else is left as it is
         options: kind, sizes and amounts
         normalization: of whole utterances, before they are cut. Of waveforms only the voiced frames are selected here,
             first of all (`voiced_first`), and the rest is done to crops in training
@@ -53,6 +57,7 @@ def write_egs(
     Raises:
         DataError: features or VAD are missing or do not fit, or too little is left to train on
     """
+    check_folder(out_dir, _KIND, [data.path], "manifest.json")
     if options.kind == "waveform":
         normalization = replace(normalization, voiced_first=True)
     utterances = list_utterances(data, normalization)
@@ -199,10 +204,11 @@ def _keys(utts: Sequence[str], starts: Ints) -> list[bytes]:
 
 def _clear(out_dir: Path) -> None:
     """Removes egs, finished or not; the manifest goes first, so that what remains after a kill never looks complete."""
-    out_dir.mkdir(parents=True, exist_ok=True)
+    claim_folder(out_dir, _KIND, sign="manifest.json")
     (out_dir / "manifest.json").unlink(missing_ok=True)
-    for pattern in ("egs.*", "valid.*", "valid_*", "too_short", "spk2int", ".*.tmp*"):
-        for path in out_dir.glob(pattern):
+    remove_temporaries(out_dir)
+    for path in out_dir.iterdir():
+        if _MADE.fullmatch(path.name):
             path.unlink()
 
 

@@ -3,41 +3,41 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.datadir.ark import ArkWriter, read_mat, read_shape
+from timbre.datadir.ark import ArkWriter, read_mat, read_shape, split_rx
 from timbre.datadir.contents import ORIGINALS
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
+from timbre.feats.ark_parts import arks_named, merge, offsets, places
 from timbre.feats.vad import VadOptions, energy_vad
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
-from timbre.utils.jobs import run_jobs, split_jobs
+from timbre.utils.missing import Allowed, check_missing
+from timbre.utils.parts import Result, kept_parts, make_parts, part_size
 
-_JOB_SIZE = 1000  # utterances; the same for every nj, so that the arks are too
+_VERSION = 1  # of what is computed: another makes everything anew
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Job:
-    energies: Sequence[tuple[str, str, str]]  # utterance, where its energy is, where that of its original is
-    options: VadOptions
-    ark: Path
+class _Energy:
+    """Where the log energy of an utterance is, and that of its original."""
+
+    name: str
+    place: str
+    original: str
+
+    @property
+    def sources(self) -> set[str]:
+        return {split_rx(place)[0] for place in (self.place, self.original)}
 
 
-@dataclass(frozen=True)
-class _Result:
-    scp: dict[str, str]
-    unvoiced: list[str]
-    num_voiced: int
-    num_frames: int
-
-
-def dump_vad(data: DataDir, options: VadOptions, nj: int) -> None:
+def dump_vad(data: DataDir, options: VadOptions, nj: int, allow_missing: Allowed = 0) -> None:
     """Writes vad.scp: a vector of 0 and 1, one a frame, for every utterance, with the arks under arks/vad/.
 
     The energy is that of energy.scp where there is one, and column 0 of the features otherwise. A copy (utt2uniq) as
@@ -45,44 +45,51 @@ def dump_vad(data: DataDir, options: VadOptions, nj: int) -> None:
     voiced frame keeps all its frames: each is listed in a warning.
 
     Raises:
-        DataError: no features, an ark that cannot be read, an utterance without frames
+        DataError: no features; more than ALLOW_MISSING utterances with an ark that cannot be read, or without frames:
+            vad.missing lists them
     """
     table = data.table("energy.scp" if data.has("energy.scp") else "feats.scp")
     originals = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
-    energies = [(utt, place, table.get(originals.get(utt, utt), place)) for utt, place in sorted(table.items())]
+    items = [_Energy(utt, place, table.get(originals.get(utt, utt), place)) for utt, place in sorted(table.items())]
     arks = data.path / "arks" / "vad"
-    with atomic_path(arks) as directory:
-        directory.mkdir(parents=True)
-        parts = split_jobs(energies, -(-len(energies) // _JOB_SIZE))
-        jobs = [_Job(part, options, directory / f"vad.{number}.ark") for number, part in enumerate(parts, start=1)]
-        results = run_jobs(_compute, jobs, nj, f"vad {data.path}")
-        (data.path / "vad.scp").unlink(missing_ok=True)
-    scp = {
-        utt: str(arks) + place.removeprefix(str(directory)) for result in results for utt, place in result.scp.items()
-    }
-    write_table(data.path / "vad.scp", scp)
-    for utt in [utt for result in results for utt in result.unvoiced]:
+    with kept_parts(arks, items, f"vad {_VERSION} {options}", part_size(len(items), 1024)) as parts:
+        results = make_parts(parts, partial(_compute, options=options), nj, f"vad {data.path}")
+        check_missing(merge(results, "failures"), len(items), allow_missing, data.path / "vad.missing", "VAD decision")
+        replaced = arks_named(arks, data.path / "vad.scp")
+        scp = places(parts, results, "vad")
+        write_table(data.path / "vad.scp", scp)
+        for path in replaced:
+            path.unlink(missing_ok=True)
+    for utt in [utt for result in results for utt in result["unvoiced"]]:
         log.warning("%s: no frame of '%s' is voiced; all of them are kept", data.path, utt)
-    num_frames = sum(result.num_frames for result in results)
-    share = sum(result.num_voiced for result in results) / num_frames
+    num_frames = sum(result["num_frames"] for result in results)
+    share = sum(result["num_voiced"] for result in results) / num_frames
     log.info("%s: %d utterances, %.1f %% of %d frames are voiced", data.path, len(scp), 100 * share, num_frames)
 
 
-def _compute(job: _Job) -> _Result:
-    unvoiced, num_voiced, num_frames = [], 0, 0
-    with ArkWriter(job.ark) as writer:
-        for utt, place, original in job.energies:
-            if original != place and read_shape(original)[0] == read_shape(place)[0]:
-                place = original
-            log_energy = _first_column(read_mat(place, utt), utt, place)
-            voiced = energy_vad(log_energy, job.options)
+def _compute(items: Sequence[_Energy], folder: Path, options: VadOptions) -> Result:
+    """Writes vad.ark of ITEMS into FOLDER."""
+    unvoiced: list[str] = []
+    failures: dict[str, str] = {}
+    num_voiced, num_frames = 0, 0
+    with ArkWriter(folder / "vad.ark") as writer:
+        for item in items:
+            utt, place = item.name, item.place
+            try:
+                if item.original != place and read_shape(item.original)[0] == read_shape(place)[0]:
+                    place = item.original
+                voiced = energy_vad(_first_column(read_mat(place, utt), utt, place), options)
+            except DataError as error:
+                failures[utt] = str(error)
+                continue
             num_voiced += int(voiced.sum())
             num_frames += len(voiced)
             if not voiced.any():
                 unvoiced.append(utt)
                 voiced[:] = True
             writer.write(utt, voiced.astype(np.float32))
-    return _Result(writer.scp, unvoiced, num_voiced, num_frames)
+    counts = {"unvoiced": unvoiced, "num_voiced": num_voiced, "num_frames": num_frames}
+    return {"failures": failures, **counts, **offsets({"vad": writer})}
 
 
 def _first_column(array: NDArray[np.float32], utt: str, place: str) -> NDArray[np.float32]:

@@ -43,24 +43,26 @@ class Corpus:
 class TestSet:
     """A set that is tested: an evaluation set, or a copy of one under a condition.
 
-    data: the directory with its trials; audio: with its audio; feats: with its features
+    data: the directory with its trials; audio: with its audio; feats: with its features; original: the data directory
+    that it is a copy of, or data itself
     """
 
     name: str
     data: Path
     audio: Path
     feats: Path
+    original: Path
 
     @property
     def trial_lists(self) -> list[Path]:
-        """Its trial lists, in order of their names."""
-        return sorted(path for path in self.data.glob("trials*") if path.is_file())
+        """Its trial lists, in order of their names; a copy that is still to be made will have those of its original."""
+        return sorted(self.data / path.name for path in self.original.glob("trials*") if path.is_file())
 
     @property
     def models(self) -> Path | None:
         """The table of its models of several utterances, if it has one."""
-        path = self.data / "enroll.spk2utt"
-        return path if path.is_file() else None
+        name = "enroll.spk2utt"
+        return self.data / name if (self.original / name).is_file() else None
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,15 @@ class Layout:
 
     def eval_sets(self, corpus: Corpus) -> list[TestSet]:
         """The evaluation sets of CORPUS as they are."""
-        return [
-            TestSet(name, corpus.data / name, corpus.audio / name, corpus.feats / name) for name in corpus.eval_sets
-        ]
+        data, audio, feats = corpus.data, corpus.audio, corpus.feats
+        return [TestSet(name, data / name, audio / name, feats / name, data / name) for name in corpus.eval_sets]
 
     def copies(self, corpus: Corpus, condition: Path) -> list[TestSet]:
         """The evaluation sets of CORPUS that have audio, under CONDITION."""
         folder = corpus.audio / "conditions" / condition.stem
         sounding = [name for name in corpus.eval_sets if not corpus.brings_features(name)]
-        names = [f"{name}_{condition.stem}" for name in sounding]
-        return [TestSet(name, folder / name, folder / name, corpus.feats / name) for name in names]
+        copies = [(f"{name}_{condition.stem}", corpus.data / name) for name in sounding]
+        return [TestSet(name, folder / name, folder / name, corpus.feats / name, was) for name, was in copies]
 
     def tested(self) -> Iterator[TestSet]:
         """All sets that are tested."""

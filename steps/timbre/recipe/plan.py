@@ -147,6 +147,7 @@ class Plan:
         source = corpus.data / name if given else source
         table = source / ("feats.scp" if given else "wav.scp")
         kind = "given" if given else self.layout.kind
+        unit = unit.replace("features", "given", 1) if given else unit
         return Row(2, unit, "features", name, kind, data=str(source), source=str(table), output=str(output))
 
     def _embedding_rows(self, unit: str, sets: list[tuple[str, Path]], protocol: str) -> Iterator[Row]:

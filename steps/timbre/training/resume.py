@@ -16,7 +16,9 @@ import torch
 from timbre.nnet.model import read_config, write_config
 from timbre.training.options import INCIDENTAL, TrainOptions
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_path
+from timbre.utils.files import atomic_path, remove_temporaries
+
+_MADE = ("final.pt", "log.jsonl", "tensorboard/events.out.tfevents.*", "checkpoints/step-*.*")
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +56,18 @@ def open_model_dir(model_dir: Path, config: dict[str, Any], spk2int: Path) -> No
     checkpoints = model_dir / "checkpoints"
     if checkpoints.exists() or (model_dir / "config.yaml").exists():
         try:
-            changed = list(_differences(read_config(model_dir), config))
+            was = read_config(model_dir)
         except DataError as error:
-            changed = [str(error)]
-        if changed:
+            if (model_dir / "config.yaml").exists() or any(checkpoints.iterdir()):
+                raise DataError(f"not of a training, choose another folder for the model: {error}", model_dir) from None
+            was = config  # of a run that was killed as it began
+        if changed := list(_differences(was, config)):
             log.warning("%s: starting anew, since it was made otherwise: %s", model_dir, "; ".join(changed))
-            for name in ("final.pt", "log.jsonl"):
-                (model_dir / name).unlink(missing_ok=True)
-            shutil.rmtree(model_dir / "tensorboard", ignore_errors=True)
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            for name in _MADE:
+                for path in model_dir.glob(name):
+                    path.unlink()
     checkpoints.mkdir(parents=True, exist_ok=True)
-    for unfinished in checkpoints.glob(".*.tmp*"):  # by a kill
-        unfinished.unlink()
+    remove_temporaries(checkpoints)
     with atomic_path(model_dir / "spk2int") as temporary:
         shutil.copyfile(spk2int, temporary)
     write_config(config, model_dir)

@@ -37,7 +37,8 @@ def run_jobs(
     """FUNCTION of each of JOBS, at most NJ at a time in processes of one thread each; results in the order of JOBS.
 
     A progress bar counts finished jobs (give more jobs than nj for a finer bar and a better balance). The first
-    exception stops the rest and is raised here. With nj 1, or a single job, everything runs in this process.
+    exception, Ctrl-C too, ends the processes at once and is raised here when they are gone: what the caller then
+    cleans up stays clean. With nj 1, or a single job, everything runs in this process.
 
     Args:
         function: a module-level function (it is pickled)
@@ -58,10 +59,11 @@ def run_jobs(
             return results
     # spawn, not fork: a forked child of a process that has used torch's threads can hang
     context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     with (
         progress,
         _one_thread(),
-        ProcessPoolExecutor(min(nj, len(jobs)), context, initializer=_follow_parent) as pool,
+        ProcessPoolExecutor(min(nj, len(jobs)), context, initializer=follow_parent) as pool,
     ):
         futures = {pool.submit(function, job): index for index, job in enumerate(jobs)}
         done: dict[int, Result] = {}
@@ -69,10 +71,13 @@ def run_jobs(
             for future in as_completed(futures):
                 done[futures[future]] = future.result()
                 progress.update()
-        except BrokenProcessPool as error:
-            raise DataError(f"{title}: a job died without a word (killed, or out of memory?)") from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException as error:
+            for worker in multiprocessing.active_children():
+                if worker not in others:
+                    worker.kill()
+            pool.shutdown(cancel_futures=True)  # and waits for them
+            if isinstance(error, BrokenProcessPool):
+                raise DataError(f"{title}: a job died without a word (killed, or out of memory?)") from error
             raise
     return [done[index] for index in range(len(jobs))]
 
@@ -87,7 +92,7 @@ def start_workers(number: int, prepare: Callable[[Job], None], argument: Job) ->
 
 
 def _prepare_worker(prepare: Callable[[Job], None], argument: Job) -> None:
-    _follow_parent()
+    follow_parent()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a scheduler may send it to all processes of a run
     threadpool_limits(1)
     prepare(argument)
@@ -109,8 +114,8 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _follow_parent() -> None:
-    """Leaves Ctrl-C to the parent, which stops the pool, and ends with a parent that was killed."""
+def follow_parent() -> None:
+    """For a worker: leaves Ctrl-C to the parent, which stops the pool, and ends with a parent that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -25,6 +25,11 @@ class Chain(Effect):
 
     def __init__(self, sources: Sources, effects: list[dict[str, Any]]) -> None:
         self.effects = [build_effect(effect, sources) for effect in effects]
+        self._sources, self._config = sources, effects
+
+    def recipe(self) -> str:
+        """All that a result follows from but the samples: the effects, and what lies in the sources."""
+        return f"{self._config} {self._sources.digest()}"
 
     def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
         """See the class."""

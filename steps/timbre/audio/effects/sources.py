@@ -18,6 +18,7 @@ from timbre.audio.reading import AUDIO_SUFFIXES, Samples, read_audio, resample
 from timbre.datadir.contents import place_from
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.utils.errors import DataError
+from timbre.utils.fingerprint import digest
 
 KINDS = ("noise", "music", "speech", "rir")
 _CACHE_BYTES = 1 << 26  # of recordings that are wanted whole, in each process
@@ -149,6 +150,16 @@ class Sources:
         """Of the options of a step: KIND=a directory, several of them, or None."""
         lists = {kind: paths if isinstance(paths, list) else [paths] for kind, paths in directories.items() if paths}
         return cls(lists)
+
+    def digest(self) -> str:
+        """Tells the recordings to draw from, by name, size and time of change, from others."""
+        tables = ("wav.scp", "segments", "utt2spk")
+        return " ".join(
+            f"{kind} {path} {digest(path / name)}"
+            for kind, paths in sorted(self._directories.items())
+            for path in paths
+            for name in (tables if (path / "wav.scp").exists() else ("",))
+        )
 
     def pool(self, kind: str) -> Pool:
         """The pool of KIND, read once; DataError where its directory is not given."""
