@@ -3,9 +3,10 @@
 
 # Options: `option some-name DEFAULT HELP` sets some_name, and --some-name VALUE sets it otherwise; --config FILE reads
 # lines `some-name=value` (# comments, no code); the command line wins. HELP may begin with the kind of value, which is
-# checked: "true/false:", "number:", "some:" (a number, or 2%), "file:", "files:" (several in quotes), "directory:"; or not here: "path:" (it may
-# not be there yet), "corpora:" (NAME=DIR). On the command line, all these are relative to the folder it was typed in,
-# in run.sh's $caller; elsewhere, to that of run.sh. Local names here begin with opt_, so that none can hide an option.
+# checked: "true/false:", "number:", "some:" (a number, or 2%), "file:", "files:" (several in quotes), "directory:"; or
+# not here: "path:" (it may not be there yet), "corpora:" (NAME=DIR). On the command line, all these are relative to the
+# folder it was typed in, run.sh's $caller; elsewhere, to that of run.sh. Local names here begin with opt_, so that none
+# can hide an option.
 
 declare -A opt_help=() opt_default=()
 opt_names=()     # in order, with a word like =data where the options of stage `data` begin

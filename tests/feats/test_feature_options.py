@@ -65,8 +65,12 @@ def test_column_0_is_the_energy_only_where_nothing_has_changed_it() -> None:
 
 CONF = {
     "fbank80": (FbankOptions, 80),
+    "fbank72": (FbankOptions, 72),
+    "fbank64": (FbankOptions, 64),
+    "fbank60": (FbankOptions, 60),
     "fbank40": (FbankOptions, 40),
     "fbank40_8k": (FbankOptions, 40),
+    "mfcc40": (MfccOptions, 40),
     "mfcc30": (MfccOptions, 30),
     "mfcc23_8k": (MfccOptions, 23),
     "spectrogram257": (SpectrogramOptions, 257),

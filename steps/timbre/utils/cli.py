@@ -4,7 +4,6 @@ import inspect
 import json
 import logging
 import math
-import multiprocessing
 import os
 import re
 import signal
@@ -72,7 +71,7 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
 
 
 class _Stop:
-    """Handler of signals: ends what is done, and the processes that do it, by a KeyboardInterrupt with the number.
+    """Handler of signals: ends what is done by a KeyboardInterrupt with the number.
 
     Some senders send twice: for two seconds another signal has no effect on the tidying up.
     """
@@ -84,8 +83,6 @@ class _Stop:
         now = time.monotonic()
         if now - self._last > 2:
             self._last = now
-            for process in multiprocessing.active_children():
-                process.terminate()
             raise KeyboardInterrupt(number)
 
 
