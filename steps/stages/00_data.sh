@@ -17,7 +17,10 @@ stage_data() {
     next_row 9< <(rows "$name")
     mapfile -t tables < <(tables_of "$output")
     if unit "$name" "$output" in "{from}" "{with}" ${download_dir:+"$download_dir"} out "${tables[@]}" with "corpus $kind"; then
-      [ "$name" != data ] || [ -z "$download_dir" ] || local/unpack.py "$download_dir" "$corpus_dir"
+      if [ "$name" = data ] && [ -n "$download_dir" ]; then
+        local/unpack.py "$download_dir" "$corpus_dir"
+        rm -f "$stamp.inputs" # the corpus as it was before
+      fi
       case "$kind" in
         synth) local/prepare_synth.py "$output" ${with:+--synth "$with"} --nj "$nj" ;;
         *) "local/prepare_$kind.py" "$from" "$output" ${with:+--config "$with"} ;;

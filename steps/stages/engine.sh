@@ -267,7 +267,7 @@ end_unit() { # ends the unit that is running, if one is
 }
 
 fingerprint() { # check|write STAMP ...
-  python -m timbre.utils.fingerprint "$@" --in "${unit_inputs[@]}" --out "${unit_outputs[@]}" --with "${unit_options[@]}"
+  python -m timbre.utils.fingerprint "$@" --plan "$plan" --in "${unit_inputs[@]}" --out "${unit_outputs[@]}" --with "${unit_options[@]}"
 }
 
 
