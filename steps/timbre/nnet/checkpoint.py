@@ -22,8 +22,8 @@ from timbre.utils.files import atomic_write
 
 # what torch and zipfile raise at files that are broken
 _BROKEN = (
-    RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, MemoryError, SyntaxError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, MemoryError,
+    SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
