@@ -59,7 +59,7 @@ def compare_runs(
             ranked = sorted(members, key=lambda entry: entry.result.record.eer)
             curves = {entry.system.run: entry.result.curve for entry in ranked}
             plot_det(curves, [out_dir / "plots" / f"{name}{end}" for end in (".png", ".svg")], f"{trials}, {backend}")
-            text += f"\n\n![DET curves](plots/{quote(name)}.png)"
+            text += f"\n\n![DET curves](plots/{quote(name, safe='@')}.png)"
         sections.append(text)
         contents.append(compare.as_json(trials, backend, members))
     if out_dir:
@@ -69,7 +69,7 @@ def compare_runs(
             rates = [Rate(run, trials, record.eer, record.eer_ci) for run, trials, record in found]
             rates.sort(key=lambda rate: order.index(rate.run))
             plot_heat_map(rates, [out_dir / f"heatmap_{backend}{end}" for end in (".png", ".svg")], backend)
-            maps.append(f"![EER by run and list, {escaped(backend)}](heatmap_{quote(backend)}.png)")
+            maps.append(f"![EER by run and list, {escaped(backend)}](heatmap_{quote(backend, safe='@')}.png)")
         write_json(out_dir / "comparison.json", contents)
         with atomic_write(out_dir / "COMPARISON.md") as file:
             file.write("\n\n".join(["# Comparison of runs", *maps, *sections]) + "\n")

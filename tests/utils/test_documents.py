@@ -117,3 +117,12 @@ def test_numbers_are_those_of_c() -> None:
     for text in ("1_0", "１", "9" * 30, "1.5"):
         with pytest.raises(ValueError):
             to_int(text)
+
+
+def test_calibrations_of_numbers_beyond_any_float(tmp_path: Path) -> None:
+    term = "{kind: score, name: score, weight: 1" + 400 * "0" + "}"
+    (tmp_path / "c.yaml").write_text(
+        f"offset: 1\nterms: [{term}]\nprior: 0.5\ntrained_on: {{targets: 1, nontargets: 1}}\n"
+    )
+    with pytest.raises(DataError, match=r"c\.yaml: not a calibration: OverflowError"):
+        Calibration.read(tmp_path / "c.yaml")

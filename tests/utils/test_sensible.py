@@ -47,4 +47,5 @@ def test_what_may_be_negative_has_a_default_that_is() -> None:
     assert nonsense({"channel": -2, "snrs": [-5, 0]}, {"channel": -1}, {}) is None
     assert nonsense({"a.threshold": -2.5, "text": "one line"}, {"a.threshold": 1.0}, {}, own=True) is None
     assert nonsense({"snrs": [1.0, float("nan")]}, {}, {}) == "snrs is nan; a number is wanted"
+    assert nonsense({"count": 10**400}, {}, {}) == "count is a number of 401 digits"
     assert nonsense({"share": -0.5}, {"share": 0.1}, {}, own=True) == "share is -0.5; it must be at least 0"

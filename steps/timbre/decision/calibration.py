@@ -112,7 +112,7 @@ class Calibration:
             trained_on = dict(content["trained_on"])
             counts = [int(trained_on[name]) for name in ("targets", "nontargets")]
             result = cls(float(content["offset"]), terms, float(content["prior"]), trained_on)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"not a calibration: {type(error).__name__} {error}", path) from error
         numbers = [result.offset, *(term.weight for term in terms)]
         if (

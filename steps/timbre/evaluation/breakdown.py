@@ -164,7 +164,9 @@ def page(title: str, groups: Sequence[Group], prior: float, plot: str) -> str:
         f"{MIN_SPEAKERS} or more. Groups marked * have trials of one class alone: their EER and costs are with all "
         "trials of the other."
     )
-    return f"# {escaped(title)}\n\n{text}\n\n{_as_table(groups, prior)}\n\n![EER by condition]({quote(plot)})"
+    return (
+        f"# {escaped(title)}\n\n{text}\n\n{_as_table(groups, prior)}\n\n![EER by condition]({quote(plot, safe='/@')})"
+    )
 
 
 def _as_table(groups: Sequence[Group], prior: float) -> str:

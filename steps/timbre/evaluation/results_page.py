@@ -158,7 +158,7 @@ def _differences(systems: Sequence[Result]) -> str:
 
 
 def _link(text: str, target: str) -> str:
-    return f"[{escaped(text)}]({quote(target)})"
+    return f"[{escaped(text)}]({quote(target, safe='/@')})"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

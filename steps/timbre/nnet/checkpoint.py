@@ -5,8 +5,11 @@ Used by loop.py and resume.py, model.py (final.pt) and steps/average_checkpoints
 
 import io
 import logging
+import lzma
 import pickle
+import struct
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,12 @@ from torch import Tensor
 
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
+
+# what torch and zipfile raise at files that are broken
+_BROKEN = (
+    RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, MemoryError,
+    SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +53,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise DataError(f"cannot read: {error.strerror or error}", path) from error
     except pickle.UnpicklingError as error:
         raise DataError("refused: it holds more than tensors and numbers, or is damaged", path) from error
-    except (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except _BROKEN as error:
         raise DataError(f"damaged: {str(error).partition(chr(10))[0]}", path) from error
     if not isinstance(state, dict):
         raise DataError(f"a {type(state).__name__}, not a checkpoint", path)

@@ -38,6 +38,8 @@ def nonsense(
                 return f"{name} is '{text}'; a number is wanted"
             if number == default:
                 continue
+            if isinstance(number, int) and abs(number) >= 1 << 70:  # which is no longer a float, either
+                return f"{name} is a number of {len(str(number))} digits"
             if not math.isfinite(number):
                 return f"{name} is {number}; a number is wanted"
             if isinstance(value, list | tuple) or (isinstance(default, int | float) and default < 0):
