@@ -80,11 +80,12 @@ class DataDir:
     def write(self, path: Path | str) -> None:
         """Writes wav.scp, utt2spk, spk2utt and segments under PATH (made where it is missing)."""
         path = Path(path)
+        was_data = (path / "utt2spk").is_file()
         if self.wavs:
             write_table(path / "wav.scp", self.wavs)
         if self.segments:
             write_table(path / "segments", {utt: str(segment) for utt, segment in self.segments.items()})
-        else:
+        elif was_data:
             (path / "segments").unlink(missing_ok=True)
         write_lists(path / "spk2utt", self.spk2utt())
         write_table(path / "utt2spk", self.utt2spk)
