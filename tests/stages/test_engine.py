@@ -13,6 +13,7 @@ set -euo pipefail
 . {root}/steps/stages/engine.sh
 option letter a "the letter"
 option number 3 "number: how many"
+option missing 0 "some: how many may be missing"
 option folder exp "where"
 option paper "" "file: to write on"
 option name toy "name of the run"
@@ -150,6 +151,8 @@ def test_missing_input_and_force(toy, tmp_path: Path) -> None:
     [
         (["--letters", "b"], "unknown option '--letters'"),
         (["--number", "x"], "number takes a number, not 'x'"),
+        (["--missing", "2.5"], "missing takes a number or a share such as 2%, not '2.5'"),
+        (["--missing", "two%"], "missing takes a number or a share such as 2%, not 'two%'"),
         (["--letter"], "option --letter needs a value"),
         (["--quick=maybe"], "quick takes true or false, not 'maybe'"),
         (["stray"], "'stray' is not an option"),
