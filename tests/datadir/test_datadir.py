@@ -44,6 +44,10 @@ def test_a_written_directory_reads_the_same(
     data = DataDir.read(make_dir(files))
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "segments").write_text("stale r 0 1\n")
+    if not data.segments:
+        with pytest.raises(DataError, match="holds segments of something else"):
+            data.write(tmp_path / "copy")
+    (tmp_path / "copy" / "utt2spk").write_text("stale x\n")
     data.write(tmp_path / "copy")
     copy = DataDir.read(tmp_path / "copy")
     assert (copy.wavs, copy.utt2spk, copy.segments) == (data.wavs, data.utt2spk, data.segments)

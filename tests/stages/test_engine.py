@@ -18,6 +18,7 @@ cd "$(dirname "${{BASH_SOURCE[0]}}")"
 . {root}/steps/stages/engine.sh
 option letter a "the letter"
 option number 3 "number: how many"
+option missing 0 "some: how many may be missing"
 option folder exp "where"
 option paper "" "file: to write on"
 option papers "" "files: more of them"
@@ -265,6 +266,8 @@ def test_missing_input_and_force(toy, tmp_path: Path) -> None:
         (["--fodler=b"], "unknown option '--fodler'; did you mean --folder?"),
         (["--zzz", "b"], "unknown option '--zzz' (./run.sh --help lists them)"),
         (["--number", "x"], "number takes a number, not 'x'"),
+        (["--missing", "2.5"], "missing takes a number or a share such as 2%, not '2.5'"),
+        (["--missing", "two%"], "missing takes a number or a share such as 2%, not 'two%'"),
         (["--letter"], "option --letter needs a value"),
         (["--quick=maybe"], "quick takes true or false, not 'maybe'"),
         (["stray"], "'stray' is not an option"),

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from timbre.datadir import trial_arrays
-from timbre.datadir.datadir import DataDir, invert, parse_segment
+from timbre.datadir.datadir import DataDir, invert, is_data, parse_segment
 from timbre.datadir.tables import check_id, read_bytes, read_table, split_blanks, write_lists, write_table
 from timbre.datadir.trials import Trials, read_trials, write_trials
 from timbre.utils.errors import DataError
@@ -192,7 +192,7 @@ class Contents:
         """Writes every file into PATH; of a data directory that is there takes away tables and lists not in these."""
         if not self.utt2spk:
             raise DataError("no utterance is left to write", path)
-        was_data = (path / "utt2spk").is_file()
+        was_data = is_data(path, "segments" in self.tables)
         for name, data in self.verbatim.items():
             with atomic_write(path / name, "wb") as file:
                 file.write(data)

@@ -81,11 +81,12 @@ class DataDir:
     def write(self, path: Path | str) -> None:
         """Writes wav.scp, utt2spk, spk2utt and segments under PATH (made where it is missing)."""
         path = Path(path)
+        was_data = is_data(path, has_segments=bool(self.segments))
         if self.wavs:
             write_table(path / "wav.scp", self.wavs)
         if self.segments:
             write_table(path / "segments", {utt: str(segment) for utt, segment in self.segments.items()})
-        else:
+        elif was_data:
             (path / "segments").unlink(missing_ok=True)
         write_lists(path / "spk2utt", self.spk2utt())
         write_table(path / "utt2spk", self.utt2spk)
@@ -114,6 +115,19 @@ class DataDir:
         if recording not in self.wavs:
             raise DataError(f"utterance '{utt}' has no recording", self.path / "wav.scp")
         return self.wavs[recording], segment
+
+
+def is_data(path: Path, has_segments: bool) -> bool:
+    """Whether PATH is a data directory already, whose old tables go when it is written.
+
+    Raises:
+        DataError: it is something else, with segments, which would be taken for those of a directory that has none
+    """
+    if (path / "utt2spk").is_file():
+        return True
+    if not has_segments and (path / "segments").exists():
+        raise DataError("holds segments of something else; choose another folder for the data directory", path)
+    return False
 
 
 def read_segments(path: Path | str) -> dict[str, Segment]:

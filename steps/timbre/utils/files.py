@@ -4,7 +4,6 @@ Everything a step leaves under a final name goes through here.
 """
 
 import os
-import platform
 import re
 import shutil
 import zlib
@@ -18,7 +17,7 @@ from timbre.utils.errors import DataError
 
 MARKER = ".timbre"  # in a folder that a step makes as a whole: what kind of folder it is
 _STAMPS = ".done"  # run.sh's, which may lie in a folder before anything else does
-_HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # folders may be shared by machines
+_HOST = f"{zlib.crc32(os.uname().nodename.encode()):08x}"  # folders may be shared by machines
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.tmp(?P<pid>\d+)(-(?P<host>[0-9a-f]{8}))?(\.old)?")
 
 
