@@ -10,8 +10,10 @@ when run.sh exits with another status than it should.
 """
 
 import argparse
+import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +34,7 @@ TARGETS = ("run.sh", "its group", "all")
 MARK = "TIMBRE_KILL_MATRIX"  # in the environment of all that is started
 # what depends on the time, the machine or the number of tries
 PASSED_OVER = ("log", ".done", "tensorboard", "checkpoints", "plots", "__pycache__")  # folders
-PASSED_OVER_FILES = (".lock", "command", "environment.json", "log.jsonl", "report.html", "README.md")
+PASSED_OVER_FILES = (".lock", "command", "environment.json", "log.jsonl", "report.html", "README.md", "part.json")
 PASSED_OVER_FILES += ("training.png", "training.svg")  # with speeds
 
 
@@ -85,32 +87,46 @@ class Round:
         return log.read_text().splitlines()[-1] if log.is_file() and log.stat().st_size else "(nothing yet)"
 
 
-def files(place: Path) -> dict[str, Path]:
-    """What is compared, by its path in PLACE."""
-    found = {}
-    for top in ("data", "exp"):
-        for path in (place / top).rglob("*"):
-            name = path.relative_to(place)
-            if path.is_file() and not set(name.parts) & {*PASSED_OVER, *PASSED_OVER_FILES}:
-                found[str(name)] = path
-    return found
+class Made:
+    """The files of a round that are compared, by path in its PLACE.
+
+    Folders of parts (arks/feats/<hash>) are named after what they were made of and when; here, after what they hold.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.parts = {
+            path.parent.name.encode(): self._digest(path.parent) for path in place.rglob("arks/*/*/part.json")
+        }
+        self.files = {}
+        for top in ("data", "exp"):
+            for path in (place / top).rglob("*"):
+                name = path.relative_to(place)
+                if path.is_file() and not set(name.parts) & {*PASSED_OVER, *PASSED_OVER_FILES}:
+                    self.files[self._renamed(str(name).encode()).decode()] = path
+
+    @staticmethod
+    def _digest(folder: Path) -> bytes:
+        contents = b"".join(path.read_bytes() for path in sorted(folder.glob("*.ark")))
+        return hashlib.sha256(contents).hexdigest()[:16].encode()
+
+    def _renamed(self, text: bytes) -> bytes:
+        return re.sub(rb"(?<=/)[0-9a-f]{16}(?=/)", lambda found: self.parts.get(found[0], found[0]), text)
+
+    def content(self, name: str) -> object:
+        """What must be the same: the bytes, but for names of parts; of a model, its tensors."""
+        path = self.files[name]
+        if path.suffix == ".pt":
+            network = torch.load(path, weights_only=True)["network"]
+            return {key: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for key, tensor in network.items()}
+        return self._renamed(path.read_bytes()) if path.suffix == ".scp" else path.read_bytes()
 
 
-def same(one: Path, other: Path) -> bool:
-    """Two files hold the same: the same bytes or, of a model, the same tensors."""
-    if one.suffix != ".pt":
-        return one.read_bytes() == other.read_bytes()
-    networks = [torch.load(path, weights_only=True)["network"] for path in (one, other)]
-    return networks[0].keys() == networks[1].keys() and all(
-        torch.equal(tensor, networks[1][name]) for name, tensor in networks[0].items()
-    )
-
-
-def differences(whole: dict[str, Path], killed: dict[str, Path]) -> list[str]:
+def differences(whole: Made, killed: Made) -> list[str]:
     """What is wrong with the files of a round."""
-    wrong = [f"{name} is missing" for name in sorted(whole.keys() - killed.keys())]
-    wrong += [f"{name} was left over" for name in sorted(killed.keys() - whole.keys())]
-    return wrong + [f"{name} differs" for name in sorted(whole.keys() & killed) if not same(whole[name], killed[name])]
+    wrong = [f"{name} is missing" for name in sorted(whole.files.keys() - killed.files.keys())]
+    wrong += [f"{name} was left over" for name in sorted(killed.files.keys() - whole.files.keys())]
+    both = sorted(whole.files.keys() & killed.files)
+    return wrong + [f"{name} differs" for name in both if whole.content(name) != killed.content(name)]
 
 
 def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> list[str]:
@@ -160,16 +176,16 @@ def main() -> None:
         sys.exit(f"the undisturbed run: exit status {status}\n{(place / 'output').read_text()}")
     seconds = time.monotonic() - began
     place.rename(whole)  # the rounds run in the same place, for paths are in the files
-    expected = files(whole)
-    print(f"undisturbed: {seconds:.0f} s, {len(expected)} files, in {folder}", flush=True)
+    expected = Made(whole)
+    print(f"undisturbed: {seconds:.0f} s, {len(expected.files)} files, in {folder}", flush=True)
     for number in range(-(-given.kills // given.per_round)):
         kills = min(given.per_round, given.kills - number * given.per_round)
         clone = Round(place, given.nj)
         wrong = play(clone, draw, kills, seconds * 2 / kills)
         wrong += [f"process {left} goes on" for left in alive_after(clone, 5)]
-        wrong += differences(expected, files(place))
+        wrong += differences(expected, Made(place))
         failures += bool(wrong)
-        print(f"round {number}: {'the same' if not wrong else 'WRONG'}", *wrong, sep="\n  ", flush=True)
+        print(f"round {number}: {'the same' if not wrong else 'WRONG'}", *wrong[:30], sep="\n  ", flush=True)
         if wrong and given.keep:
             place.rename(folder / f"round-{number}")
         else:
