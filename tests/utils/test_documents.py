@@ -92,7 +92,7 @@ def test_manifests_of_wrong_types(tmp_path: Path) -> None:
         {"feat_dim": "5"}, {"feat_dim": -5}, {"feat_dim": 5.5}, {"seed": True}, {"valid_speakers": "ab"},
         {"valid_utts": [1]}, {"train": {"a": 1}}, {"train": [[1]]}, {"train": [{**ark, "frames": None}]},
         {"options": {"min_frames": "x"}}, {"options": [1]}, {"normalize": {"window": []}}, {"waveform": 3},
-        {"version": [1]}, {"more": 1},
+        {"options": {5000 * "a.": 1}}, {"version": [1]}, {"more": 1},
     ]  # fmt: skip
     for change in bad:
         path.write_text(json.dumps(good | change))

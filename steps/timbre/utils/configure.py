@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
 
-from timbre.utils.documents import parse_option, parse_yaml, read_yaml
+from timbre.utils.documents import MAX_KEY, parse_option, parse_yaml, read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.sensible import nonsense
 
@@ -98,6 +98,8 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
     name = getattr(kind, "__name__", str(kind))
     if not isinstance(arguments, Mapping):
         raise DataError(f"{name}: settings must be `key: value`, not {arguments!r}")
+    if odd := next((key for key in _keys(arguments) if not isinstance(key, str) or len(key) > MAX_KEY), None):
+        raise DataError(f"{name}: {str(odd)[:100]!r} is no name of a setting")
     set_parsing_settings(**NO_IMPORTS)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, skip=skip)
@@ -117,6 +119,14 @@ def _subclasses(base: type[T]) -> Iterator[type[T]]:
         if not inspect.isabstract(kind):
             yield kind
         yield from _subclasses(kind)
+
+
+def _keys(content: object) -> Iterator[object]:
+    """Every key in CONTENT."""
+    for value in content.values() if isinstance(content, Mapping) else content if isinstance(content, list) else ():
+        yield from _keys(value)
+    if isinstance(content, Mapping):
+        yield from content
 
 
 def _one_line(error: Exception) -> str:

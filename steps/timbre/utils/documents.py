@@ -15,6 +15,7 @@ from timbre.utils.errors import DataError
 
 MAX_DEPTH = 60  # mappings and lists inside each other
 MAX_NODES = 200_000  # values, those that aliases repeat included
+MAX_KEY = 1000  # characters; jsonargparse takes its time over the dots in a key
 MAX_YAML = 1 << 22  # bytes
 MAX_JSON = 1 << 28
 _FLOAT = r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(?:inf|Inf|INF)"
