@@ -30,6 +30,7 @@ stage_features() {
         [ "$kind" != given ] || continue
         "steps/make_$kind.py" "$output" "--$kind" "$feats_conf" "${extra[@]}" "${missing[@]}"
         steps/compute_vad.py "$output" --vad "$vad_conf" "${missing[@]}" --nj "$nj"
+        [ "$allow_missing" = 0 ] || steps/fix_data_dir.py "$output" # without those that are missing
       done 9< <(rows "$name")
     fi
   done

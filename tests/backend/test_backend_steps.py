@@ -223,7 +223,7 @@ def test_bad_input_is_told_in_one_line(kaldi: Path, tmp_path: Path, fails: Calla
     speakers.write_text("a-1 a\na-2 a\nb-1 a\nb-2 a\n")
     assert "at least two speakers, there is only 'a'" in fails(*train, *PLDA)
     speakers.write_text("a-1 a\na-2 a\nb-1 b\nb-2 b\n")
-    assert "LDA to -1 dimensions" in fails(*train, "--backend", plda_conf(tmp_path, -1))
+    assert "Lda: dim is -1; it must be at least 0" in fails(*train, "--backend", plda_conf(tmp_path, -1))
     assert not (tmp_path / "plda").exists()
 
 

@@ -76,7 +76,7 @@ def test_flat_folders_have_no_sessions(tmp_path: Path) -> None:
         (tmp_path / "corpus" / spk).mkdir(parents=True)
         for part in "12":
             (tmp_path / "corpus" / spk / f"{part}.mp3").write_bytes(b"x")
-    (tmp_path / "out" / "eval").mkdir(parents=True)
+    prepare_folder(tmp_path / "corpus", tmp_path / "out")
     (tmp_path / "out" / "eval" / "utt2session").write_text("stale x\n")
     prepare_folder(tmp_path / "corpus", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out" / "eval").iterdir()) == [
