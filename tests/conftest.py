@@ -1,6 +1,7 @@
 """Where the tests find reference data (a part in the clone, all of it beside the project), and small data."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from timbre.datadir.ark import read_ark
 from timbre.datadir.datadir import DataDir
 
 Waves = Mapping[str, NDArray[np.float32]]
+# not ignored, as they are under nohup and in the background: what is started here is sent some
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -302,8 +302,8 @@ def test_features_cut_in_the_middle(tmp_path: Path, feats: Path) -> None:
     error, _ = refused(tmp_path, "steps/get_egs.py", "data", "egs", "--egs.min_frames", 30, "--nj", 1)
     assert error.startswith(str(ark)) and error.endswith(gone)
     error, listed = refused(tmp_path, "steps/extract_statistics.py", "data", "x", "--nj", 1)
-    assert error.startswith("3 of 12 utterances have no statistics, as listed above")
-    assert [line.split()[1] for line in listed if line.endswith(gone)] == ["c1:", "c2:", "c3:"]
+    assert error.startswith("x.missing: 3 of 12 utterances have no statistics") and "'c1': " in error
+    assert [line.split()[0] for line in (tmp_path / "x.missing").read_text().splitlines()] == ["c1", "c2", "c3"]
     allowed = works(tmp_path, "steps/extract_statistics.py", "data", "x", "--nj", 1, "--allow-missing", 3)
     assert len(allowed.stderr.splitlines()) == 3 and (tmp_path / "x.scp").read_text().count("\n") == 9
 
@@ -338,7 +338,7 @@ def test_disk_that_takes_nothing(
     (tmp_path / "exp").mkdir()
     under = ["unshare", mounted, "sh", "-c", disk, "sh"]
     error, _ = refused(tmp_path, script, *DISKS[script], under=under)
-    assert error.startswith("exp/") and error.endswith(f": cannot write: {reason}")
+    assert error.startswith("exp/") and error.endswith(f": {reason}")
 
 
 def test_recipe_on_a_read_only_disk(tmp_path: Path, mounted: str) -> None:

@@ -100,7 +100,7 @@ def pack_arguments(run: Path, out: Path) -> dict[str, Any]:
     return {
         "model_dir": run / "model", "data_dir": run / "train", "backend_dir": run / "backend",
         "trials": run / "dev" / "trials", "embeddings": run / "dev" / "xvector.scp", "out_dir": out,
-        "draws": 10, "nj": 1,
+        "draws": 10, "nj": 1, "min_speech": 0.1,
     }  # fmt: skip
 
 

@@ -156,6 +156,8 @@ def _made(make: Callable[[], SpeakerNetwork], feat_dim: int) -> SpeakerNetwork:
     """What MAKE makes, once it is known to fit into memory: a network on the meta device has sizes alone."""
     if isinstance(feat_dim, bool) or not isinstance(feat_dim, int) or feat_dim < 1:
         raise DataError(f"feat_dim is {feat_dim!r}; it must be a whole number above 0")
+    if type(torch.empty(0)) is not torch.Tensor:
+        return make()  # of fake tensors, which take no memory
     try:
         with torch.device("meta"):
             parameters = list(make().state_dict().values())

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,15 @@ def why_run(
     before = _read(stamp)
     digests = Digests(before.get("seen", {}) if isinstance(before, dict) else {})
     reason = _reason(stamp, before, digests, inputs, outputs, options, remade)
-    if keeps and not reason:
-        _kept(stamp).unlink(missing_ok=True)
-    if keeps and reason:
-        content = {"inputs": {path: digests.of(path) for path in inputs}, "seen": digests.seen}
-        with atomic_write(_kept(stamp)) as file:
-            json.dump(content, file, ensure_ascii=False)
+    if not keeps:
+        return reason
+    with suppress(OSError, DataError):  # where nothing can be written they are looked at again
+        if not reason:
+            _kept(stamp).unlink(missing_ok=True)
+        else:
+            content = {"inputs": {path: digests.of(path) for path in inputs}, "seen": digests.seen}
+            with atomic_write(_kept(stamp)) as file:
+                json.dump(content, file, ensure_ascii=False)
     return reason
 
 

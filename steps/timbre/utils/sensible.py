@@ -15,8 +15,8 @@ def nonsense(
 ) -> str | None:
     """What is wrong with the first of VALUES, by their names, that makes no sense; None: all may pass.
 
-    Not a number makes none, nor does an infinite one, a line break in a word, a whole number below 0 (below 1 for
-    some). What may be so has a default that is.
+    Not a number makes none, nor does an infinite one (but of a limit), a line break in a word, a whole number below 0
+    (below 1 for some). What may be so has a default that is.
 
     Args:
         values: of options
@@ -40,7 +40,7 @@ def nonsense(
                 continue
             if isinstance(number, int) and abs(number) >= 1 << 70:  # which is no longer a float, either
                 return f"{name} is a number of {len(str(number))} digits"
-            if not math.isfinite(number):
+            if math.isnan(number) or (math.isinf(number) and not last.endswith("limit")):
                 return f"{name} is {number}; a number is wanted"
             if isinstance(value, list | tuple) or (isinstance(default, int | float) and default < 0):
                 continue
