@@ -90,12 +90,12 @@ class Round:
 class Made:
     """The files of a round that are compared, by path in its PLACE.
 
-    Folders of parts (arks/feats/<hash>) are named after what they were made of and when; here, after what they hold.
+    Folders of parts (arks/feats/<hash>, .xvector.parts/<hash>) are named after what they were made of and when; here, after what they hold.
     """
 
     def __init__(self, place: Path) -> None:
         self.parts = {
-            path.parent.name.encode(): self._digest(path.parent) for path in place.rglob("arks/*/*/part.json")
+            path.parent.name.encode(): self._digest(path.parent) for path in place.rglob("part.json")
         }
         self.files = {}
         for top in ("data", "exp"):
@@ -129,15 +129,15 @@ def differences(whole: Made, killed: Made) -> list[str]:
     return wrong + [f"{name} differs" for name in both if whole.content(name) != killed.content(name)]
 
 
-def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> list[str]:
-    """A round: KILLS kills, then a run to the end; what is wrong with how its processes ended."""
+def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> tuple[int, list[str]]:
+    """A round: at most KILLS kills, then a run to the end; how many, and what is wrong with how its processes ended."""
     wrong = []
-    for _ in range(kills):
+    for done in range(kills):
         process = clone.start()
         number, target, wait = draw.choice(SIGNALS), draw.choice(TARGETS), draw.uniform(0, seconds)
         try:
             process.wait(wait)
-            return [*wrong, f"exit status {process.returncode}"] if process.returncode else wrong
+            return done, [*wrong, f"exit status {process.returncode}"] if process.returncode else wrong
         except subprocess.TimeoutExpired:
             told = f"{number.name} to {target} after {wait:.2f} s, at: {clone.running()}"
         clone.kill(process, number, target)
@@ -150,7 +150,7 @@ def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> list[
             wrong.append(f"{told}: goes on: {left}")
     if status := clone.start().wait(900):
         wrong.append(f"the last run: exit status {status}")
-    return wrong
+    return kills, wrong
 
 
 def alive_after(clone: Round, seconds: float) -> list[int]:
@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--nj", type=int, default=2)
     parser.add_argument("--keep", action="store_true", help="leave the folder of what has been run")
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as it is in the background
     draw, folder = random.Random(given.seed), Path(tempfile.mkdtemp(prefix="kill-matrix-"))
     began, failures = time.monotonic(), 0
     place, whole = folder / "clone", folder / "whole"
@@ -178,10 +179,13 @@ def main() -> None:
     place.rename(whole)  # the rounds run in the same place, for paths are in the files
     expected = Made(whole)
     print(f"undisturbed: {seconds:.0f} s, {len(expected.files)} files, in {folder}", flush=True)
-    for number in range(-(-given.kills // given.per_round)):
-        kills = min(given.per_round, given.kills - number * given.per_round)
+    number, left = -1, given.kills
+    while left > 0:
+        number += 1
         clone = Round(place, given.nj)
-        wrong = play(clone, draw, kills, seconds * 2 / kills)
+        kills = min(given.per_round, left)
+        made, wrong = play(clone, draw, kills, seconds * 2 / kills)
+        left -= made
         wrong += [f"process {left} goes on" for left in alive_after(clone, 5)]
         wrong += differences(expected, Made(place))
         failures += bool(wrong)
@@ -192,7 +196,7 @@ def main() -> None:
             shutil.rmtree(place)
     if not given.keep:
         shutil.rmtree(folder)
-    print(f"{failures} of {number + 1} rounds failed; {time.monotonic() - began:.0f} s")
+    print(f"{given.kills} kills, {failures} of {number + 1} rounds failed; {time.monotonic() - began:.0f} s")
     sys.exit(bool(failures))
 
 
