@@ -90,13 +90,12 @@ class Round:
 class Made:
     """The files of a round that are compared, by path in its PLACE.
 
-    Folders of parts (arks/feats/<hash>, .xvector.parts/<hash>) are named after what they were made of and when; here, after what they hold.
+    Folders of parts (arks/feats/<hash>, .xvector.parts/<hash>) are named after what they were made of and when; here,
+    after what they hold.
     """
 
     def __init__(self, place: Path) -> None:
-        self.parts = {
-            path.parent.name.encode(): self._digest(path.parent) for path in place.rglob("part.json")
-        }
+        self.parts = {path.parent.name.encode(): self._digest(path.parent) for path in place.rglob("part.json")}
         self.files = {}
         for top in ("data", "exp"):
             for path in (place / top).rglob("*"):
@@ -131,7 +130,7 @@ def differences(whole: Made, killed: Made) -> list[str]:
 
 def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> tuple[int, list[str]]:
     """A round: at most KILLS kills, then a run to the end; how many, and what is wrong with how its processes ended."""
-    wrong = []
+    wrong: list[str] = []
     for done in range(kills):
         process = clone.start()
         number, target, wait = draw.choice(SIGNALS), draw.choice(TARGETS), draw.uniform(0, seconds)
