@@ -14,7 +14,8 @@ from timbre.egs.options import BatchOptions
 from timbre.utils.errors import DataError
 
 POOL_BATCHES = 4  # that a pool has at least, so that they have other examples in common each time
-POOL_ARKS, POOL_ARKS_ALIKE = 2, 4  # that it has at least: a batch is cut to its shortest example, if they differ
+POOL_ARKS = 4  # that it has at least, if they are alike: a batch is cut to its shortest example
+ALIKE = 0.95  # of the longest of a pool: so long at least are arks that it is filled up with
 POOLS_AT_ONCE = 4  # whose batches are mixed, so that the chunk length varies from step to step
 ARKS_AT_ONCE = 64  # that these have at most, if there are several
 
@@ -110,9 +111,8 @@ class ShuffledPlan(BatchPlan):
         size, share = 0, rng.random()  # of a whole pool that is the first, so that they begin elsewhere each time
         for ark in order.tolist():
             pool = pools[-1]
-            alike = bool(pool) and self._frames[pool[0]] == self._frames[ark]
-            fewest = POOL_ARKS_ALIKE if alike else POOL_ARKS
-            if pool and size >= share * POOL_BATCHES * self._batch_size and len(pool) >= share * fewest:
+            full = len(pool) >= share * POOL_ARKS or pool and self._frames[ark] < ALIKE * self._frames[pool[0]]
+            if full and size >= share * POOL_BATCHES * self._batch_size:
                 pool, size, share = [], 0, 1.0
                 pools.append(pool)
             pool.append(ark)
