@@ -111,7 +111,7 @@ class ShuffledPlan(BatchPlan):
         size, share = 0, rng.random()  # of a whole pool that is the first, so that they begin elsewhere each time
         for ark in order.tolist():
             pool = pools[-1]
-            full = len(pool) >= share * POOL_ARKS or pool and self._frames[ark] < ALIKE * self._frames[pool[0]]
+            full = len(pool) >= share * POOL_ARKS or (pool and self._frames[ark] < ALIKE * self._frames[pool[0]])
             if full and size >= share * POOL_BATCHES * self._batch_size:
                 pool, size, share = [], 0, 1.0
                 pools.append(pool)
