@@ -263,6 +263,10 @@ def side_stats(
     same[same] = (enroll.num_utts[rows[same]] == 1) & (enroll.vectors[rows[same]] == test.vectors[same]).all(axis=1)
     rows[~same] = len(enroll.ids) + np.arange(np.count_nonzero(~same))
     alone = np.flatnonzero(~same)
+    if not len(alone):  # as in most long lists: nothing is copied
+        alike = Side(enroll.ids, enroll.vectors, enroll.num_utts)
+        stats = cohort_stats(backend.factors(alike, cohort), top_n, nj)
+        return stats, stats.at(rows)
     both = Side(
         [*enroll.ids, *(test.ids[row] for row in alone.tolist())],
         np.concatenate([enroll.vectors, test.vectors[alone]]),

@@ -43,7 +43,8 @@ def join_fields(*fields: npt.NDArray[np.void]) -> bytes:
         text[names[2 * number]], text[names[2 * number + 1]] = field, ord(" ")
     text[names[-1]] = ord("\n")
     flat: Bytes = text.view(np.uint8)
-    return flat[flat != 0].tobytes()
+    lines: bytes = flat[flat != 0].tobytes()
+    return lines
 
 
 def number_bytes(values: npt.NDArray[np.floating]) -> npt.NDArray[np.void]:
@@ -57,7 +58,8 @@ def number_bytes(values: npt.NDArray[np.floating]) -> npt.NDArray[np.void]:
     scaled = np.where(plain, size, 1) * _TENS[places]  # to the right within 1e-7
     digits = np.rint(scaled).astype(np.int64)
     plain &= np.abs(np.abs(scaled - digits) - 0.5) > _SURE
-    whole, rest = np.divmod(digits, _TENS[places])
+    whole: npt.NDArray[np.int64] = digits // _TENS[places]
+    rest = digits - whole * _TENS[places]
     plain &= whole < 10**_DIGITS
     text = np.empty((len(values), 2 * _PLACES + 2), np.uint8)
     text[:, 0] = np.where(np.signbit(values), ord("-"), 0)
@@ -71,7 +73,7 @@ def number_bytes(values: npt.NDArray[np.floating]) -> npt.NDArray[np.void]:
     after *= column < num_after[:, None]
     text[:, 1 + _PLACES] = np.where(num_after, ord("."), 0)
     for row in np.flatnonzero(~plain).tolist():
-        shown = b"%.9g" % values[row]
+        shown = b"%.9g" % float(values[row])
         text[row] = 0
         text[row, : len(shown)] = np.frombuffer(shown, np.uint8)
     return text.view(f"V{text.shape[1]}").ravel()
