@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from timbre.datadir.ark import read_vectors, write_vectors
 from timbre.datadir.datadir import DataDir
@@ -131,11 +132,17 @@ def _collect(
     failures = {utt: reason for result in results for utt, reason in result["failures"].items()}
     check_missing(failures, num, allowed, out_stem.with_name(f"{out_stem.name}.missing"), what)
     ids: list[str] = []
-    blocks = []
+    vectors: NDArray[np.float32] | None = None  # of all parts: they are copied once, for they may be millions
+    total = sum(result["num_vectors"] for result in results)
     for part, result in zip(parts, results, strict=True):
         if result["num_vectors"]:
-            names, vectors = read_vectors(part.folder / f"{_NAME}.ark")
+            names, block = read_vectors(part.folder / f"{_NAME}.ark")
+            if vectors is None:
+                vectors = np.empty((total, block.shape[1]), np.float32)
+            vectors[len(ids) : len(ids) + len(names)] = block
             ids += names
-            blocks.append(vectors)
+    assert vectors is not None, "check_missing has let some through"
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    write_vectors(out_stem, [ids[row] for row in order], np.concatenate(blocks)[order])
+    if order != list(range(len(ids))):
+        ids, vectors = [ids[row] for row in order], vectors[order]
+    write_vectors(out_stem, ids, vectors)

@@ -31,7 +31,7 @@ class TrainOptions:
 
     Args:
         batch_size: examples an update, over all ranks; split further by `accumulation`
-        batches: which examples make a batch. shuffled: any of one ark of the egs. speakers, for metric losses: as many
+        batches: which examples make a batch. shuffled: any, of about one length. speakers, for metric losses: as many
             speakers as fit, all different, with utts_per_speaker examples of each, from different utterances wherever
             a speaker has that many. pairs: two by two, as many of one speaker (from different utterances wherever it
             has two) as of two speakers, so batch_size is a multiple of 4. In an epoch no example comes twice. Of
