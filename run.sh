@@ -18,6 +18,7 @@ option name "" "name of the run, whose files go to exp/NAME (default: CORPUS_NET
 option stage 0 "number: first stage to run"
 option stop-stage "" "number: last stage to run (default: 9, or the last one that is asked for)"
 option nj "$(nproc)" "number: jobs at once"
+option cluster "" "file: YAML of the cluster that the --nj jobs run on, such as conf/cluster/slurm.yaml (default: this machine)"
 option ngpu "" "number: GPUs to train on; 0: the CPU (default: 1 where there is one, else 0)"
 option force false "true/false: run the stages even if they are up to date, and train from the start"
 option plan false "true/false: only say what would run, and why"
