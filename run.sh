@@ -40,6 +40,7 @@ main() { # ARGS OF run.sh
   . ./path.sh
   [ -n "$stop_stage" ] || stop_stage=$([ "$diarize" = true ] && echo 10 || echo 9)
   [ -n "$ngpu" ] || ngpu=$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)
+  [ "$nodes" = 1 ] || [ -n "$batch" ] || die "--nodes $nodes needs --batch conf/cluster/batch/slurm.sh"
   device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
   make_plan
   start_run "$@"

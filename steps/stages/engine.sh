@@ -295,9 +295,11 @@ fingerprint() { # check|write STAMP ...
   python -m timbre.utils.fingerprint "$@" --plan "$plan" --in "${unit_inputs[@]}" --out "${unit_outputs[@]}" --with "${unit_options[@]}"
 }
 
-
-launch() { # COMMAND ...: on every GPU of --ngpu
-  if ((ngpu > 1)); then
+launch() { # COMMAND ...: on every GPU of --ngpu; with --batch, as a batch job on --nodes nodes
+  if [ -n "${batch:-}" ]; then
+    steps/launch.py --template "$batch" --log "$exp/log/${running// /-}.job.log" --nodes "$nodes" --ngpu "$ngpu" \
+      --max-restarts "$max_restarts" -- "$@"
+  elif ((ngpu > 1)); then
     torchrun --standalone --nproc_per_node "$ngpu" "$@"
   else
     "$@"

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import dask
-from distributed import CancelledError, Client, Future, KilledWorker, Status, Worker, as_completed, get_worker
+from distributed import CancelledError, Client, KilledWorker, Status, Worker, as_completed, get_worker
 
 from timbre.utils.errors import DataError
 
@@ -81,7 +81,10 @@ def run_on_cluster(
 
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
-    settings = {"distributed.comm.timeouts.connect": f"{_CONNECT}s", "distributed.admin.large-graph-warning-threshold": 0}
+    settings = {
+        "distributed.comm.timeouts.connect": f"{_CONNECT}s",
+        "distributed.admin.large-graph-warning-threshold": 0,
+    }
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -95,7 +98,7 @@ def _connected(address: str) -> Iterator[Client]:
                 client.close(timeout=2)
 
 
-def _end(client: Client, futures: list[Future], name: str) -> None:
+def _end(client: Client, futures: list[Any], name: str) -> None:
     """Cancels FUTURES, and waits until no worker runs a job whose key begins with NAME."""
     deadline = time.monotonic() + _END
     with suppress(Exception):

@@ -7,12 +7,14 @@ prints the scheduler's address, asks for workers as there are jobs, and ends wit
 
 import select
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from timbre.utils.configure import check, read_config
@@ -163,8 +165,16 @@ class Served:
             self._cluster.close(timeout=30)
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
+
+
 def main() -> None:
     """See above."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     conf, nj, folder = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     try:
         options = ClusterOptions.read(conf)
