@@ -2,13 +2,13 @@
 
     python tests/kill_matrix.py                    # 10 kills, about ten minutes on two cores
     python tests/kill_matrix.py --kills 50 --seed 1
-    python tests/kill_matrix.py --kills 20 --cluster conf/cluster/slurm.yaml    # of Slurm, as tests/cluster/slurm.sh starts
+    python tests/kill_matrix.py --kills 20 --cluster conf/cluster/slurm.yaml   # see tests/cluster/
 
 Not part of the test run. Each round begins with nothing, runs the small recipe (conf/run/smoke.conf), is killed some
 times and then left alone. Kills: SIGKILL, SIGTERM or SIGINT, to run.sh alone, to its process group or to all that it
 started. With --cluster, a process of a worker is killed as often, or a batch job cancelled, and run.sh must get over
-it; the undisturbed run is without a cluster. A round fails when a file differs from the undisturbed run or should not be there, when a process goes on, or
-when run.sh exits with another status than it should.
+it; the undisturbed run is without a cluster. A round fails when a file differs from the undisturbed run or should not
+be there, when a process goes on, or when run.sh exits with another status than it should.
 """
 
 import argparse
@@ -121,7 +121,8 @@ def batch_jobs() -> list[str]:
 class Made:
     """The files of a round that are compared, by path in its PLACE.
 
-    Folders of parts (arks/feats/<hash>, .xvector.parts/<hash>) are named after what they were made of and when; here, after what they hold.
+    Folders of parts (arks/feats/<hash>, .xvector.parts/<hash>) are named after what they were made of and when; here,
+    after what they hold.
     """
 
     def __init__(self, place: Path) -> None:
@@ -149,7 +150,8 @@ class Made:
             network = torch.load(path, weights_only=True)["network"]
             return {key: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for key, tensor in network.items()}
         if path.name == "settings.conf":
-            return [line for line in path.read_text().splitlines() if not line.startswith("cluster=")]
+            lines = path.read_text().splitlines()
+            return [line for line in lines if line.partition("=")[0] not in ("cluster", "batch", "stage-egs-to")]
         return self._renamed(path.read_bytes()) if path.suffix == ".scp" else path.read_bytes()
 
 
