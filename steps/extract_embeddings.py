@@ -26,7 +26,7 @@ def extract_embeddings(
 
     Features are normalised as they were in training. Utterances shorter than the network's context are repeated up to
     it. Utterances without features or with an embedding that is not finite are listed in OUT_STEM.missing, and make the
-    step fail at its end. An interrupted run is gone on with.
+    step fail at its end. An interrupted run is gone on with. On several GPUs: torchrun --nproc-per-node N ...
 
     Args:
         model_dir: what steps/train.py wrote

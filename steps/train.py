@@ -18,6 +18,7 @@ def train(
     music_dir: Path | list[Path] | None = None,
     speech_dir: Path | list[Path] | None = None,
     rir_dir: Path | list[Path] | None = None,
+    stage_egs_to: Path | None = None,
 ) -> None:
     """Train a network on EGS_DIR into MODEL_DIR; interrupted at any moment, the same command goes on where it was.
 
@@ -37,13 +38,16 @@ def train(
         music_dir: where music comes from
         speech_dir: where the voices of babble come from
         rir_dir: where impulse responses come from
+        stage_egs_to: folder on a disk of the machine itself, to which the egs are copied first and where they stay
     """
     from timbre.egs.crop_effects import Augmentation
+    from timbre.egs.staging import stage_egs
     from timbre.training.loop import train as train_network
 
     given = {"noise": noise_dir, "music": music_dir, "speech": speech_dir, "rir": rir_dir}
     sources = {kind: tuple(paths) if isinstance(paths, list) else (paths,) for kind, paths in given.items() if paths}
     augmentation = Augmentation.read(augment_conf, sources) if augment_conf else None
+    egs_dir = stage_egs(egs_dir, stage_egs_to) if stage_egs_to else egs_dir
     train_network(egs_dir, model_dir, network, objective, train, augmentation)
 
 

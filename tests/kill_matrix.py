@@ -2,11 +2,13 @@
 
     python tests/kill_matrix.py                    # 10 kills, about ten minutes on two cores
     python tests/kill_matrix.py --kills 50 --seed 1
+    python tests/kill_matrix.py --kills 20 --cluster conf/cluster/slurm.yaml   # see tests/cluster/
 
 Not part of the test run. Each round begins with nothing, runs the small recipe (conf/run/smoke.conf), is killed some
 times and then left alone. Kills: SIGKILL, SIGTERM or SIGINT, to run.sh alone, to its process group or to all that it
-started. A round fails when a file differs from the undisturbed run or should not be there, when a process goes on, or
-when run.sh exits with another status than it should.
+started. With --cluster, a process of a worker is killed as often, or a batch job cancelled, and run.sh must get over
+it; the undisturbed run is without a cluster. A round fails when a file differs from the undisturbed run or should not
+be there, when a process goes on, or when run.sh exits with another status than it should.
 """
 
 import argparse
@@ -31,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLONED = ("run.sh", "path.sh", "pyproject.toml", ".venv", "steps", "local", "conf")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TARGETS = ("run.sh", "its group", "all")
+LOSSES = ("a worker", "a batch job")  # that a run on a cluster gets over
 MARK = "TIMBRE_KILL_MATRIX"  # in the environment of all that is started
 # what depends on the time, the machine or the number of tries
 PASSED_OVER = ("log", ".done", "tensorboard", "checkpoints", "plots", "__pycache__")  # folders
@@ -41,9 +44,10 @@ PASSED_OVER_FILES += ("training.png", "training.svg")  # with speeds
 class Round:
     """A clone that the recipe is run in."""
 
-    def __init__(self, place: Path, nj: int) -> None:
-        self.place, self.mark = place, uuid.uuid4().hex
+    def __init__(self, place: Path, nj: int, cluster: Path | None = None) -> None:
+        self.place, self.mark, self.cluster = place, uuid.uuid4().hex, cluster
         self.command = ["./run.sh", "--config", "conf/run/smoke.conf", "--nj", str(nj)]
+        self.command += [] if cluster is None else ["--cluster", str(cluster)]
         place.mkdir()
         for name in CLONED:
             (place / name).symlink_to(ROOT / name)
@@ -81,10 +85,37 @@ class Round:
         else:
             os.killpg(process.pid, number)
 
+    def lose(self, what: str, draw: random.Random) -> None:
+        """Kills one of LOSSES, if there is one."""
+        if what == "a batch job":
+            if jobs := batch_jobs():
+                subprocess.run(["scancel", draw.choice(jobs)], check=True)
+            return
+        workers = [one for one in self.processes() if b"dask" in read(one) or b"spawn_main" in read(one)]
+        if workers:
+            with suppress(ProcessLookupError):
+                os.kill(draw.choice(sorted(workers)), signal.SIGKILL)
+
     def running(self) -> str:
         """The last line of its log."""
         log = self.place / "exp" / "smoke" / "log" / "run.log"
         return log.read_text().splitlines()[-1] if log.is_file() and log.stat().st_size else "(nothing yet)"
+
+
+def read(process: int) -> bytes:
+    """The command line of a process."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def batch_jobs() -> list[str]:
+    """The jobs of workers that Slurm has."""
+    if shutil.which("squeue") is None:
+        return []
+    listed = subprocess.run(["squeue", "-h", "-o", "%i", "-n", "timbre"], capture_output=True, text=True)
+    return listed.stdout.split()
 
 
 class Made:
@@ -109,7 +140,8 @@ class Made:
         return hashlib.sha256(contents).hexdigest()[:16].encode()
 
     def _renamed(self, text: bytes) -> bytes:
-        return re.sub(rb"(?<=/)[0-9a-f]{16}(?=/)", lambda found: self.parts.get(found[0], found[0]), text)
+        text = re.sub(rb"(?<=/)[0-9a-f]{16}(?=/)", lambda found: self.parts.get(found[0], found[0]), text)
+        return re.sub(rb"/[.][0-9a-f]{16}[.]tmp[0-9]+-[0-9a-f]{8}/", b"/", text)  # what it was called when it was made
 
     def content(self, name: str) -> object:
         """What must be the same: the bytes, but for names of parts; of a model, its tensors."""
@@ -117,6 +149,9 @@ class Made:
         if path.suffix == ".pt":
             network = torch.load(path, weights_only=True)["network"]
             return {key: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for key, tensor in network.items()}
+        if path.name == "settings.conf":
+            lines = path.read_text().splitlines()
+            return [line for line in lines if line.partition("=")[0] not in ("cluster", "batch", "stage-egs-to")]
         return self._renamed(path.read_bytes()) if path.suffix == ".scp" else path.read_bytes()
 
 
@@ -131,31 +166,38 @@ def differences(whole: Made, killed: Made) -> list[str]:
 def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> tuple[int, list[str]]:
     """A round: at most KILLS kills, then a run to the end; how many, and what is wrong with how its processes ended."""
     wrong: list[str] = []
+    process = None
+    targets = TARGETS if clone.cluster is None else TARGETS + LOSSES * 2
     for done in range(kills):
-        process = clone.start()
-        number, target, wait = draw.choice(SIGNALS), draw.choice(TARGETS), draw.uniform(0, seconds)
+        process = process or clone.start()
+        number, target, wait = draw.choice(SIGNALS), draw.choice(targets), draw.uniform(0, seconds)
         try:
             process.wait(wait)
             return done, [*wrong, f"exit status {process.returncode}"] if process.returncode else wrong
         except subprocess.TimeoutExpired:
             told = f"{number.name} to {target} after {wait:.2f} s, at: {clone.running()}"
+        if target in LOSSES:
+            print(f"  {target} after {wait:.2f} s, at: {clone.running()}", flush=True)
+            clone.lose(target, draw)
+            continue
         clone.kill(process, number, target)
         status = process.wait(120)
+        process = None
         print(f"  {told}: {status}", flush=True)
         expected = -number if number == signal.SIGKILL or wait < 0.1 else 128 + number
         if status not in (0, expected, 128 + number):
             wrong.append(f"{told}: exit status {status}")
         if number != signal.SIGKILL and (left := alive_after(clone, 5)):
             wrong.append(f"{told}: goes on: {left}")
-    if status := clone.start().wait(900):
+    if status := (process or clone.start()).wait(900):
         wrong.append(f"the last run: exit status {status}")
     return kills, wrong
 
 
 def alive_after(clone: Round, seconds: float) -> list[int]:
-    """The processes that are alive after SECONDS, or earlier if there are none."""
+    """The processes, and batch jobs, that are alive after SECONDS, or earlier if there are none."""
     end = time.monotonic() + seconds
-    while (left := list(clone.processes())) and time.monotonic() < end:
+    while (left := [*clone.processes(), *(map(int, batch_jobs()) if clone.cluster else ())]) and time.monotonic() < end:
         time.sleep(0.1)
     return left
 
@@ -166,6 +208,7 @@ def main() -> None:
     parser.add_argument("--per-round", type=int, default=5, help="kills before a round is left alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nj", type=int, default=2)
+    parser.add_argument("--cluster", type=Path, help="YAML of --cluster of run.sh")
     parser.add_argument("--keep", action="store_true", help="leave the folder of what has been run")
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as it is in the background
@@ -181,7 +224,7 @@ def main() -> None:
     number, left = -1, given.kills
     while left > 0:
         number += 1
-        clone = Round(place, given.nj)
+        clone = Round(place, given.nj, given.cluster and given.cluster.resolve())
         kills = min(given.per_round, left)
         made, wrong = play(clone, draw, kills, seconds * 2 / kills)
         left -= made

@@ -17,7 +17,7 @@ stage_embed() {
         if [ "$task" = statistics ]; then
           steps/extract_statistics.py "$data_dir" "$output" ${normalize:+--normalize "$normalize"} "${missing[@]}" --nj "$nj"
         else
-          steps/extract_embeddings.py "$model" "$data_dir" "$output" --protocol "$kind" --device "$device" \
+          launch steps/extract_embeddings.py "$model" "$data_dir" "$output" --protocol "$kind" --device "$device" \
             "${missing[@]}" --nj "$nj"
         fi
       done 9< <(rows "$name")

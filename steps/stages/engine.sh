@@ -43,12 +43,36 @@ in_group() { # COMMAND ...
 report_end() { # on exit
   local status=$?
   exec >&5 2>&6
+  stop_cluster
   if ((status == 143)); then
     echo "run.sh: stopped${running:+ in stage $running, whose log is $unit_log}; the same command goes on" >&2
   elif [ -n "$running" ]; then
     echo "run.sh: stage $running failed (exit status $status); its log: $unit_log" >&2
     [ -t 6 ] || tail -n 5 "$unit_log" >&2
   fi
+}
+
+# The cluster of --cluster: a process beside the run holds its scheduler, whose address steps find in TIMBRE_CLUSTER. It
+# is in no group that is sent a signal, for steps tidy up there first, and ends when the pipe it reads from does.
+
+start_cluster() { # once, before the first unit that runs
+  [ -n "${cluster:-}" ] && [ -z "${cluster_pipe:-}" ] || return 0
+  local told=$exp/log/cluster
+  mkdir -p "$told"
+  rm -f "$told/address" && mkfifo "$told/address"
+  exec {cluster_pipe}> >(
+    for lock in 5 6 8 "${data_locks[@]}"; do exec {lock}>&-; done
+    exec setsid python -m timbre.utils.cluster_server "$cluster" "$nj" "$told" > "$told/address" 2> "$told/server.log"
+  )
+  cluster_server=$!
+  read -r TIMBRE_CLUSTER < "$told/address" || die "the cluster did not start: $(tail -n 1 "$told/server.log")"
+  export TIMBRE_CLUSTER
+}
+
+stop_cluster() {
+  [ -n "${cluster_pipe:-}" ] || return 0
+  exec {cluster_pipe}>&-
+  wait "$cluster_server" || echo "run.sh: the cluster: $(tail -n 1 "$exp/log/cluster/server.log")" >&2
 }
 
 # The plan: timbre/recipe/plan.py says, from the options and from what lies in data/, where everything goes (bash
@@ -242,6 +266,7 @@ unit() { # NAME FOLDER in FILES... out FILES... with TEXTS...; {FIELD} in a file
     [ -e "$word" ] || die "stage $number $name needs $word, which does not exist: run the stages before it first"
   done
   rm -f "$stamp"
+  start_cluster
   running="$number $name"
   began=$(date +%s)
   unit_log=$exp/log/$number-$name.log
@@ -270,9 +295,11 @@ fingerprint() { # check|write STAMP ...
   python -m timbre.utils.fingerprint "$@" --plan "$plan" --in "${unit_inputs[@]}" --out "${unit_outputs[@]}" --with "${unit_options[@]}"
 }
 
-
-launch() { # COMMAND ...: on every GPU of --ngpu
-  if ((ngpu > 1)); then
+launch() { # COMMAND ...: on every GPU of --ngpu; with --batch, as a batch job on --nodes nodes
+  if [ -n "${batch:-}" ]; then
+    steps/launch.py --template "$batch" --log "$exp/log/${running// /-}.job.log" --nodes "$nodes" --ngpu "$ngpu" \
+      --max-restarts "$max_restarts" -- "$@"
+  elif ((ngpu > 1)); then
     torchrun --standalone --nproc_per_node "$ngpu" "$@"
   else
     "$@"

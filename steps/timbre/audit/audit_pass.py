@@ -93,7 +93,7 @@ def audit_audio(data: DataDir, out_dir: Path, options: ListenOptions, nj: int) -
     for kind in KINDS:
         write_table(out_dir / f"{kind}.scp", dict(_entries(parts, kind)))
     kept = {part.stem.name for part in parts}
-    remove_temporaries(folder)
+    remove_temporaries(folder, of_others=True)  # of workers that were lost, on a cluster
     for path in folder.iterdir():
         if _MADE.fullmatch(path.name) and path.name.partition(".")[0] not in kept:
             path.unlink()

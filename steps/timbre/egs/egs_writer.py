@@ -94,6 +94,7 @@ def write_egs(
         for number, plan in enumerate(valid_plans, 1)
     ]
     arks = run_jobs(_fill, jobs, nj, "egs", unit="ark")
+    remove_temporaries(out_dir, of_others=True)  # of workers that were lost
     train_arks, valid_arks = arks[: len(train_plans)], arks[len(train_plans) :]
 
     write_table(out_dir / "spk2int", {spk_names[spk]: str(number) for number, spk in enumerate(trained)})

@@ -3,7 +3,9 @@
 Called by extract_embeddings.py and extract_statistics.py.
 """
 
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +20,13 @@ from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.protocols import Protocol, frame_shift_of, read_pieces
 from timbre.feats.utterances import Utterance, list_utterances, read_utterances
 from timbre.utils.missing import Allowed, check_missing, count_allowed
-from timbre.utils.parts import Part, Result, kept_parts, make_parts
+from timbre.utils.parts import Part, Result, kept_parts, list_parts, make_parts
 
 if TYPE_CHECKING:
+    import torch
+
     from timbre.embedding.extract import Extraction, ExtractOptions
+    from timbre.training.distributed import World
 
 _VERSION = 1  # of what is computed: another makes everything anew
 _MEAN_SIZE = 2048  # utterances in a part
@@ -40,15 +45,36 @@ def dump_embeddings(
 ) -> None:
     """Writes OUT_STEM.ark and OUT_STEM.scp, by the network in MODEL_DIR; see extract_embeddings.py.
 
+    The ranks of torchrun share the parts.
+
     Raises:
         DataError: more than ALLOW_MISSING utterances have none: OUT_STEM.missing lists them
     """
+    from timbre.embedding.extract import device_named
+    from timbre.training.distributed import join_world
+
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    with join_world(device if ranks > 1 else "cpu") as world:
+        where = world.device if ranks > 1 else device_named(device)
+        _dump_embeddings(model_dir, data, out_stem, options, world, where, protocol, nj, allow_missing)
+
+
+def _dump_embeddings(
+    model_dir: Path,
+    data: DataDir,
+    out_stem: Path,
+    options: "ExtractOptions",
+    world: "World",
+    where: "torch.device",
+    protocol: Protocol,
+    nj: int,
+    allow_missing: Allowed,
+) -> None:
     import torch
 
-    from timbre.embedding.extract import Extraction, device_named, extract_parts
+    from timbre.embedding.extract import Extraction, extract_parts
     from timbre.nnet.model import load_model
 
-    where = device_named(device)
     network, normalization = load_model(model_dir, where)
     utterances = list_utterances(data, normalization)
     count_allowed(allow_missing, len(utterances))
@@ -61,14 +87,19 @@ def dump_embeddings(
         found = next(extract_parts(network, [read_pieces(items, nj, protocol, shift)], options))
         return _write(found, folder)
 
-    with kept_parts(_folder(out_stem), utterances, recipe, _MEAN_SIZE) as parts:
-        left = [part for part in parts if not part.is_made(again)]
+    given = _folder(out_stem), utterances, recipe, _MEAN_SIZE
+    with kept_parts(*given) if world.leads else nullcontext(list_parts(*given)) as parts:
+        world.wait()  # until the one that leads has tidied up there
+        left = [part for part in parts[world.rank :: world.size] if not part.is_made(again)]
         total = sum(len(part.items) for part in left) * protocol.num_pieces
         readers = (read_pieces(part.items, nj, protocol, shift) for part in left)
         for part, extraction in zip(left, extract_parts(network, readers, options, total), strict=True):
             told: Result = {}
             with part.writing(told) as folder:
                 told |= _write(extraction, folder)
+        world.wait()
+        if not world.leads:
+            return
         results = [result for part in parts if (result := part.result()) is not None]
         lengths = Extraction()
         for result in results:

@@ -128,9 +128,14 @@ def check_folder(path: Path, kind: str, inputs: Iterable[Path | None] = (), sign
         raise DataError(f"exists, and is no {kind}: it is left as it is; choose another folder", path)
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Removes the temporaries in FOLDER that `atomic_path` left there in processes that are no more."""
-    for leftover in [one for found in _find_leftovers(folder).values() for one in found]:
+def remove_temporaries(folder: Path, of_others: bool = False) -> None:
+    """Removes the temporaries in FOLDER that `atomic_path` left there in processes that are no more.
+
+    Args:
+        folder: where they lie
+        of_others: those of processes of other machines too, which only one who is alone there knows to have ended
+    """
+    for leftover in [one for found in _find_leftovers(folder, of_others).values() for one in found]:
         _remove(leftover)
 
 
@@ -149,14 +154,14 @@ def _leftovers(folder: Path) -> dict[str, list[Path]]:
     return _find_leftovers(folder)
 
 
-def _find_leftovers(folder: Path) -> dict[str, list[Path]]:
+def _find_leftovers(folder: Path, of_others: bool = False) -> dict[str, list[Path]]:
     """Temporaries in FOLDER of processes that have ended, by the name of the file that each was to become."""
     found: dict[str, list[Path]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith(".") or not (match := _LEFTOVER.fullmatch(entry.name)):
                 continue
-            if match["host"] in (None, _HOST) and not _is_alive(int(match["pid"])):
+            if of_others if match["host"] not in (None, _HOST) else not _is_alive(int(match["pid"])):
                 found.setdefault(match["name"], []).append(Path(entry.path))
     return found
 

@@ -1,4 +1,4 @@
-"""Running the --nj jobs of a step as local processes; every step with --nj calls run_jobs and nothing else.
+"""Running the --nj jobs of a step, as local processes or on a cluster: every step with --nj calls run_jobs, no more.
 
 Training, which wants results all the time, keeps processes of its own: start_workers.
 """
@@ -38,7 +38,8 @@ def run_jobs(
 
     A progress bar counts finished jobs (give more jobs than nj for a finer bar and a better balance). The first
     exception, Ctrl-C too, ends the processes at once and is raised here when they are gone: what the caller then
-    cleans up stays clean. With nj 1, or a single job, everything runs in this process.
+    cleans up stays clean. With nj 1, or a single job, everything runs in this process. Where TIMBRE_CLUSTER is set, as
+    run.sh --cluster does, the processes are those of the dask scheduler at that address.
 
     Args:
         function: a module-level function (it is pickled)
@@ -57,6 +58,11 @@ def run_jobs(
                 results.append(function(job))
                 progress.update()
             return results
+    if address := os.environ.get("TIMBRE_CLUSTER"):
+        from timbre.utils.cluster import run_on_cluster  # dask is for those who have a cluster
+
+        with progress:
+            return run_on_cluster(address, function, jobs, nj, title, progress.update)
     # spawn, not fork: a forked child of a process that has used torch's threads can hang
     context = multiprocessing.get_context("spawn")
     others = multiprocessing.active_children()

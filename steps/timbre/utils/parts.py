@@ -101,14 +101,20 @@ def kept_parts(folder: Path, items: Sequence[ItemT], recipe: str, mean_size: int
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError("another process is writing it", folder) from None
-        remove_temporaries(folder)
-        look = lru_cache(maxsize=1024)(_look)  # many items lie in one ark
-        parts = [Part(some, folder / _key(some, recipe, look)) for some in _split(items, mean_size)]
+        remove_temporaries(folder, of_others=True)
+        parts = list_parts(folder, items, recipe, mean_size)
         yield parts
+        remove_temporaries(folder, of_others=True)
         kept = {part.folder.name for part in parts}
         for path in list(folder.iterdir()):
             if _KEY.fullmatch(path.name) and path.name not in kept and (path / MARKER).is_file():
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def list_parts(folder: Path, items: Sequence[ItemT], recipe: str, mean_size: int) -> list[Part[ItemT]]:
+    """The parts of `kept_parts`, for another process that makes some of them while one keeps them."""
+    look = lru_cache(maxsize=1024)(_look)  # many items lie in one ark
+    return [Part(some, folder / _key(some, recipe, look)) for some in _split(items, mean_size)]
 
 
 def make_parts(

@@ -1,0 +1,197 @@
+"""The dask scheduler of a run and its workers, for as long as run.sh --cluster lives; run.sh calls it.
+
+    python -m timbre.utils.cluster_server CONF NJ FOLDER
+
+prints the scheduler's address, asks for workers as there are jobs, and ends with them when its standard input does.
+"""
+
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from timbre.utils.configure import check, read_config
+from timbre.utils.errors import DataError
+
+_LOOK = 1.0  # seconds between looks at how many jobs there are
+_ALIVE = 30.0  # seconds between questions whether a batch job that has no worker is still there
+_MOST_DEAD = 5  # batch jobs that may end before their worker has come, one after the other
+
+# is batch job ID queued or running? A line that says so, or none
+_STATUS = {"slurm": "squeue -h -j", "pbs": "qstat", "sge": "qstat -j", "lsf": "bjobs -noheader"}
+_CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Where the jobs of --nj run; see conf/cluster/README.md.
+
+    Args:
+        kind: local, worker processes on this machine; slurm, pbs, sge or lsf, workers as batch jobs; address, a dask
+            scheduler that is there already, with workers
+        address: of that scheduler, tcp://HOST:PORT
+        options: of the batch jobs, as dask-jobqueue's class for the kind takes them: queue, account, walltime, memory
+        retries: workers that one job may lose
+        idle: seconds without jobs after which workers are given back
+    """
+
+    kind: Literal["local", "slurm", "pbs", "sge", "lsf", "address"]
+    address: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    retries: int = 3
+    idle: int = 60
+
+    def __post_init__(self) -> None:
+        if (self.kind == "address") != bool(self.address):
+            raise DataError("kind address needs an address, and no other kind takes one")
+        if self.retries < 0 or self.idle < 0:
+            raise DataError("retries and idle must be 0 or more")
+
+    @classmethod
+    def read(cls, path: Path) -> "ClusterOptions":
+        """From a YAML file."""
+        options = check(cls, read_config(path), set())()
+        assert isinstance(options, cls)
+        return options
+
+
+class Served:
+    """A dask cluster of at most NJ workers of one thread each, whose logs go to FOLDER."""
+
+    def __init__(self, options: ClusterOptions, nj: int, folder: Path) -> None:
+        self.options, self.nj = options, nj
+        self.per_job = int(options.options.get("processes", 1))
+        self._cluster = self._open(folder)
+        self._busy = self._asked = time.monotonic()
+        self._dead = 0
+
+    @property
+    def address(self) -> str:
+        """Of the scheduler."""
+        return str(self._cluster.scheduler_address)
+
+    def _open(self, folder: Path) -> Any:
+        import dask
+
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": self.options.retries,
+                "distributed.scheduler.worker-saturation": 1.0,  # jobs wait for a free worker, not behind a long one
+                "distributed.deploy.lost-worker-timeout": "5s",
+                "distributed.worker.daemon": False,  # a job may start processes
+            }
+        )
+        at = {"dashboard_address": ":0"}
+        if self.options.kind == "local":
+            from distributed import LocalCluster
+
+            return LocalCluster(0, 1, memory_limit=0, host="127.0.0.1", dashboard_address=None)
+        import dask_jobqueue
+
+        given = dict(self.options.options)
+        given["scheduler_options"] = at | given.get("scheduler_options", {})
+        given["worker_extra_args"] = ["--memory-limit", "0", *given.get("worker_extra_args", [])]  # no spilling
+        given = {
+            "cores": self.per_job,
+            "processes": self.per_job,
+            "python": sys.executable,
+            "log_directory": str(folder),
+            "job_name": "timbre",
+            "death_timeout": 60,  # what starts when the scheduler is gone ends
+            "job_script_prologue": ["export DASK_DISTRIBUTED__WORKER__DAEMON=False"],
+        } | given
+        try:
+            return getattr(dask_jobqueue, _CLASSES[self.options.kind])(**given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"options: {error}") from error
+
+    def tend(self) -> None:
+        """Asks for workers, replaces those that are lost, gives back those that are idle; called again and again.
+
+        Raises:
+            DataError: batch jobs cannot be submitted, or end without having begun
+        """
+        cluster, now = self._cluster, time.monotonic()
+        open_states = ("waiting", "no-worker", "queued", "processing")
+        wanted = sum(task.state in open_states for task in list(cluster.scheduler.tasks.values()))
+        if wanted:
+            self._busy = now
+            self._forget_dead(now)
+            jobs = max(len(cluster.worker_spec), -(-min(wanted, self.nj) // self.per_job))
+            self._scale(jobs)
+        elif cluster.worker_spec and now - self._busy > self.options.idle:
+            self._scale(0)
+
+    def _scale(self, jobs: int) -> None:
+        if len(self._cluster.worker_spec) != jobs or self._cluster.workers.keys() != self._cluster.worker_spec.keys():
+            self._cluster.scale(**({"n": jobs} if self.options.kind == "local" else {"jobs": jobs}))
+
+    def _forget_dead(self, now: float) -> None:
+        """Workers that did not start, and batch jobs that are gone and have none: others take their place."""
+        here = {str(worker.name) for worker in list(self._cluster.scheduler.workers.values())}
+        asks, self._asked = (True, now) if now - self._asked > _ALIVE else (False, self._asked)
+        for name, worker in list(self._cluster.workers.items()):
+            unborn = worker.status.name == "failed" or getattr(worker, "job_id", "") is None  # sbatch failed, say
+            if unborn or (asks and self._has_ended(str(name), worker, here)):
+                print(f"worker {name} is gone before it had begun", file=sys.stderr, flush=True)
+                del self._cluster.workers[name]
+                self._dead += 1
+        self._dead *= not here
+        if self._dead >= _MOST_DEAD:
+            raise DataError(f"{self._dead} workers ended before they had begun; see their logs here")
+
+    def _has_ended(self, name: str, worker: Any, here: set[str]) -> bool:
+        """Whether a batch job is gone, and none of its processes is HERE."""
+        if self.options.kind == "local" or any(one == name or one.startswith(f"{name}-") for one in here):
+            return False
+        return self._is_gone(worker.job_id)
+
+    def _is_gone(self, job_id: str) -> bool:
+        command = [*shlex.split(_STATUS[self.options.kind]), str(job_id)]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        unreachable = any(word in asked.stderr.lower() for word in ("connect", "contact", "timed out", "communication"))
+        return not asked.stdout.strip() and not unreachable
+
+    def close(self) -> None:
+        """Ends the workers, and cancels batch jobs that wait."""
+        with suppress(AssertionError):  # there is a worker that was not born
+            self._cluster.close(timeout=30)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
+
+
+def main() -> None:
+    """See above."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    conf, nj, folder = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    try:
+        options = ClusterOptions.read(conf)
+        if options.kind == "address":
+            print(options.address, flush=True)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        served = Served(options, nj, folder)
+        try:
+            print(served.address, flush=True)
+            while not select.select([sys.stdin], [], [], _LOOK)[0]:  # it is never written to
+                served.tend()
+        finally:
+            served.close()
+    except DataError as error:
+        sys.exit(f"{conf}: {error}")
+
+
+if __name__ == "__main__":
+    main()
