@@ -84,6 +84,10 @@ class Trials:
         """32 bytes that tell the ordered pairs of ids from any others, however the ids are numbered."""
         return self._digest
 
+    def unordered_digest(self) -> bytes:
+        """24 bytes that tell the pairs of ids and their labels from any others, in whatever order they stand."""
+        return trial_arrays.unordered_digest(self._arrays)
+
     @cached_property
     def _digest(self) -> bytes:
         return trial_arrays.digest(self._arrays)

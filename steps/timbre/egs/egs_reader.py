@@ -261,6 +261,7 @@ class EgsReader:
         rng = np.random.default_rng((self._seed, epoch, number))
         if options.max_frames:
             frames = int(rng.integers(options.min_frames, min(options.max_frames, frames), endpoint=True))
+            frames = max(options.min_frames, frames - frames % options.length_step)
         needed = self._augmenter.rows(frames) if self._augmenter else frames
         return rng.integers(0, np.maximum(lengths - needed, 0), endpoint=True), frames
 
