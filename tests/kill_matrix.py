@@ -91,7 +91,7 @@ class Round:
             if jobs := batch_jobs():
                 subprocess.run(["scancel", draw.choice(jobs)], check=True)
             return
-        workers = [one for one in self.processes() if b"dask" in read(one) or b"spawn_main" in read(one)]
+        workers = [one for one in self.processes() if b"dask_worker" in read(one) or is_worker(one)]
         if workers:
             with suppress(ProcessLookupError):
                 os.kill(draw.choice(sorted(workers)), signal.SIGKILL)
@@ -108,6 +108,16 @@ def read(process: int) -> bytes:
         return Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def is_worker(process: int) -> bool:
+    """Whether it is what a nanny of dask has started, and nothing that a job has."""
+    with suppress(OSError):
+        parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        return b"spawn_main" in read(process) and any(
+            name in read(parent) for name in (b"dask_worker", b"cluster_server")
+        )
+    return False
 
 
 def batch_jobs() -> list[str]:

@@ -30,6 +30,7 @@ from timbre.egs.options import EgsOptions
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.training.options import TrainOptions
+from timbre.utils.cluster_server import ClusterOptions
 from timbre.utils.configure import check, read_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,6 +194,7 @@ def read_corpus(path: Path, _: Sources) -> object:
 
 LOADERS: dict[str, Loader] = {
     "audio": read_effects,
+    "cluster": read_options(ClusterOptions),
     "augment": read_augment,
     "condition": read_effects,
     "corpus": read_corpus,
@@ -224,7 +226,8 @@ def test_every_kind_of_configuration_has_a_reader() -> None:
     assert kinds - OPTION_SETS == {*LOADERS, *TESTED} and "run" in kinds
     for kind in kinds:
         suffix = ".conf" if kind in OPTION_SETS else ".yaml"
-        assert {path.suffix for path in (CONF / kind).iterdir() if path.name != "README.md"} == {suffix}
+        files = [path for path in (CONF / kind).iterdir() if path.is_file() and path.name != "README.md"]
+        assert {path.suffix for path in files} == {suffix}
     assert all((ROOT / "tests" / name).is_file() for name in TESTED.values())
 
 

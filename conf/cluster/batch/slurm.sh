@@ -12,13 +12,15 @@ set -uo pipefail
 cd @folder@ || exit
 . ./path.sh || exit
 
-# 120 s before the time limit: training saves and ends, and the job goes back into the queue. Upon SIGTERM, when it is
-# preempted or cancelled, training saves too; Slurm itself puts a job back that it has preempted.
-requeue=false step=""
-trap 'requeue=true; kill -TERM $step' USR1
-trap 'kill -TERM $step' TERM
+# 120 s before the time limit: training saves and ends, and the job goes back into the queue. When it is preempted or
+# cancelled, Slurm itself sends SIGTERM to training, which saves, and puts back what it has preempted.
+requeue=false
+rm -f @status@
+trap 'requeue=true; scancel --signal=TERM "$SLURM_JOB_ID.0"' USR1
+trap : TERM
 
 # In a container: srun --container-image=IMAGE --container-mounts="$PWD" ... (pyxis), or srun apptainer exec --nv IMAGE ...
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 # else a node that comes back waits for what the others do not say again
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --kill-on-bad-exit=1 torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node=@procs@ \
   --max-restarts=@max_restarts@ --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}" \
@@ -31,7 +33,7 @@ while :; do
 done
 if [ "$requeue" = true ] && ((status != 0)); then
   scontrol requeue "$SLURM_JOB_ID"
-  sleep 60 # until Slurm ends this script
+  exit
 fi
 echo "$status" > @status@
 exit "$status"

@@ -71,17 +71,17 @@ def run_batch_job(
 
 def _wait(job: str, most: float = float("inf")) -> str:
     """The state that JOB ends in, "" when Slurm knows it no more; after MOST seconds, the one that it is in."""
-    before, answered, began = "", time.monotonic(), time.monotonic()
+    before, answered, began = None, time.monotonic(), time.monotonic()
     while True:
         asked = subprocess.run(["squeue", "-h", "-t", "all", "-o", "%T", "-j", job], capture_output=True, text=True)
         state, now = asked.stdout.strip(), time.monotonic()
         if asked.returncode == 0 or "Invalid job id" in asked.stderr:
             answered = now
+            if (state in _ENDED and state == before) or now - began > most:  # on its way back to the queue it seems so
+                return state
             if state != before:
                 log.info("batch job %s: %s", job, state or "gone")
                 before = state
-            if state in _ENDED or now - began > most:
-                return state
         elif now - answered > _SILENCE:
             raise DataError(f"Slurm does not answer: {asked.stderr.strip()}")
         time.sleep(_LOOK)

@@ -145,7 +145,9 @@ class Served:
                 self._dead += 1
         self._dead *= not here
         if self._dead >= _MOST_DEAD:
-            raise DataError(f"{self._dead} workers ended before they had begun; see their logs here")
+            raise DataError(
+                f"{_MOST_DEAD} workers or more ended before they had begun; what they say is in this log and beside it"
+            )
 
     def _has_ended(self, name: str, worker: Any, here: set[str]) -> bool:
         """Whether a batch job is gone, and none of its processes is HERE."""
