@@ -23,6 +23,7 @@ Method = Literal["as-norm", "as-norm2", "s-norm", "z-norm", "t-norm"]
 
 _GATHER = 1 << 18  # cohort scores picked at a time, 1 MB
 _TRIALS = 1 << 20  # trials at a time
+_ROWS = 1 << 14  # vectors compared at a time
 _MASKS = 512  # selections of cohort members at a time, as columns of zeros and ones
 _DENSE = 30  # a product with a selection's zero or one costs about this much less than a score picked
 _FLOOR = 1e-6  # of a standard deviation: what is no larger is rounding, and the cohort scores alike
@@ -260,12 +261,17 @@ def side_stats(
     place = {key: row for row, key in enumerate(enroll.ids)}
     rows = np.fromiter((place.get(key, -1) for key in test.ids), np.int64, len(test.ids))
     same = rows >= 0
-    same[same] = (enroll.num_utts[rows[same]] == 1) & (enroll.vectors[rows[same]] == test.vectors[same]).all(axis=1)
+    both_have = np.flatnonzero(same)
+    for begin in range(0, len(both_have), _ROWS):  # some at a time: as many vectors as there are may be a gigabyte
+        of_test = both_have[begin : begin + _ROWS]
+        of_enroll = rows[of_test]
+        alike = (enroll.vectors[of_enroll] == test.vectors[of_test]).all(axis=1)
+        same[of_test] = (enroll.num_utts[of_enroll] == 1) & alike
     rows[~same] = len(enroll.ids) + np.arange(np.count_nonzero(~same))
     alone = np.flatnonzero(~same)
     if not len(alone):  # as in most long lists: nothing is copied
-        alike = Side(enroll.ids, enroll.vectors, enroll.num_utts)
-        stats = cohort_stats(backend.factors(alike, cohort), top_n, nj)
+        both = Side(enroll.ids, enroll.vectors, enroll.num_utts)
+        stats = cohort_stats(backend.factors(both, cohort), top_n, nj)
         return stats, stats.at(rows)
     both = Side(
         [*enroll.ids, *(test.ids[row] for row in alone.tolist())],
