@@ -21,6 +21,7 @@ def extract_embeddings(
     protocol: str = "full",
     allow_missing: Allowed = 0,
     nj: int = 2,
+    num_devices: int = 1,
 ) -> None:
     """Write OUT_STEM.ark and OUT_STEM.scp, one vector for every utterance of DATA_DIR, or for each of its crops.
 
@@ -46,13 +47,16 @@ def extract_embeddings(
             _recorded (len2s_recorded) crops are of the recording, pauses and all, each normalised by itself
         allow_missing: go on, without them, when at most this many utterances, or this share (2%), have no embedding
         nj: threads that read and normalise features ahead of the network
+        num_devices: GPUs, cuda:0 and so on, that share the work, or with --device cpu processes of one thread
     """
     from timbre.embedding.extract import ExtractOptions  # torch takes seconds: not for --help
     from timbre.embedding.vector_parts import dump_embeddings
 
     options = ExtractOptions(batch_frames, max_frames, bf16, overlap)
     data = DataDir.read(data_dir, need_speakers=False)
-    dump_embeddings(model_dir, data, out_stem, options, device, Protocol.named(protocol), nj, allow_missing)
+    dump_embeddings(
+        model_dir, data, out_stem, options, device, Protocol.named(protocol), nj, allow_missing, num_devices
+    )
 
 
 if __name__ == "__main__":

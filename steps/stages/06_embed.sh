@@ -6,7 +6,8 @@
 option protocols "" "how else to test, several in quotes: len2s, tta10x400, tta5x3s+full (default: whole utterances)"
 
 stage_embed() {
-  local name
+  local name devices=()
+  ((ngpu < 2)) || devices=(--num-devices "$ngpu")
   find_missing
   for name in $(units 6); do
     if unit "$name" "$embeddings" in "$model/final.pt" "{data}/feats.scp" out "{output}.scp"; then
@@ -15,7 +16,7 @@ stage_embed() {
           steps/extract_statistics.py "$data_dir" "$output" ${normalize:+--normalize "$normalize"} "${missing[@]}" --nj "$nj"
         else
           steps/extract_embeddings.py "$model" "$data_dir" "$output" --protocol "$kind" --device "$device" \
-            "${missing[@]}" --nj "$nj"
+            "${devices[@]}" "${missing[@]}" --nj "$nj"
         fi
       done 9< <(rows "$name")
     fi

@@ -1,5 +1,6 @@
 """Extraction through its scripts: a batch gives what an utterance gets alone, and nothing goes missing silently."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -231,6 +232,48 @@ def test_a_killed_run_is_gone_on_with_and_gives_the_same_bytes(
     (model / "final.pt").write_bytes((model / "final.pt").read_bytes() + b" ")
     extract_embeddings(model, data_dir, tmp_path / "killed" / "x", nj=1)
     assert len(read) == len(NUM_FRAMES), "another network"
+
+
+def _dies(work: vector_parts._Work, parts: list[vector_parts.Part[Utterance]]) -> None:
+    """What a process does: it makes the first of its parts, and the second process is then no more."""
+    work.make(parts[:1])
+    if "spk1-utt1" in [item.name for part in parts for item in part.items]:
+        os._exit(9)
+    work.make(parts[1:])
+
+
+def test_several_processes_make_what_one_makes(
+    data_dir: Path,
+    make_model: Callable[[dict[str, Any]], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """To the bit, in the same order; what one that dies leaves undone is done by another."""
+    monkeypatch.setattr(vector_parts, "_MEAN_SIZE", 1)
+    model = make_model(XVECTOR)
+    write_table(
+        data_dir / "utt2num_frames", dict(zip(sorted(read_table(data_dir / "feats.scp")), "3" * 8, strict=True))
+    )
+    extract_embeddings(model, data_dir, tmp_path / "one" / "x", nj=1)
+    monkeypatch.setattr(vector_parts, "_make_share", _dies)
+    made: list[int] = []
+    make = vector_parts._Work.make
+    monkeypatch.setattr(
+        vector_parts._Work, "make", lambda work, parts, **also: (made.append(len(parts)), make(work, parts, **also))[1]
+    )
+    extract_embeddings(model, data_dir, tmp_path / "two" / "x", nj=1, num_devices=2)
+    assert (tmp_path / "two" / "x.ark").read_bytes() == (tmp_path / "one" / "x.ark").read_bytes()
+    assert 0 < made[0] < 5, "of eight, processes have made one, and three or four"
+    assert "is done again" in caplog.text
+
+
+def test_shares_are_of_like_length() -> None:
+    lengths = {"a": 7, "b": 5, "c": 4, "d": 4}
+    options = NormalizeOptions()
+    parts = [vector_parts.Part([Utterance(utt, None, None, options)], Path(utt)) for utt in [*lengths, "e"]]
+    shares = vector_parts.deal_by_length(parts, 2, lengths)
+    assert [[part.items[0].name for part in share] for share in shares] == [["a", "d"], ["b", "c", "e"]]
 
 
 def test_nothing_at_all_is_an_error_whatever_is_allowed(

@@ -43,6 +43,7 @@ class Settings:
     model: str = ""
     backend_conf: str = ""
     calibrate: str = "auto"
+    baseline: str = "auto"
     protocols: str = ""
     identify: str = "false"
     diarize: str = "false"
