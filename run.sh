@@ -19,7 +19,7 @@ option stage 0 "number: first stage to run"
 option stop-stage "" "number: last stage to run (default: 9, or the last one that is asked for)"
 option nj "$(nproc)" "number: jobs at once"
 option cluster "" "file: YAML of the cluster that the --nj jobs run on, such as conf/cluster/slurm.yaml (default: this machine)"
-option ngpu "" "number: GPUs to train on; 0: the CPU (default: 1 where there is one, else 0)"
+option ngpu "" "number: GPUs to train on and extract embeddings with; 0: the CPU (default: all, as far as the batch can be shared)"
 option force false "true/false: run the stages even if they are up to date, and train from the start"
 option plan false "true/false: only say what would run, and why"
 option test false "true/false: run the tests instead"
@@ -39,7 +39,7 @@ END
 main() { # ARGS OF run.sh
   . ./path.sh
   [ -n "$stop_stage" ] || stop_stage=$([ "$diarize" = true ] && echo 10 || echo 9)
-  [ -n "$ngpu" ] || ngpu=$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)
+  [ -n "$ngpu" ] || ngpu=$(gpus_to_use)
   [ "$nodes" = 1 ] || [ -n "$batch" ] || die "--nodes $nodes needs --batch conf/cluster/batch/slurm.sh"
   device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
   export TIMBRE_COMMAND_SECONDS=${command_seconds:-${TIMBRE_COMMAND_SECONDS:-}}

@@ -7,6 +7,7 @@ option features "" "fbank, mfcc or spectrogram (default: what the network is cou
 option feats-conf "" "file: YAML with their options (default: the one of conf/feats/ with as many dimensions)"
 option vad-conf conf/feats/vad.yaml "file: YAML with the options of the energy VAD"
 option compression "" "of features: none, CM (one byte a value), CM2 (two) or CM3 (one) (default: none)"
+option feats-device cpu "cpu or cuda: where features are computed (a GPU gives them to rounding)"
 option allow-missing 0 "some: utterances of a set, or a share (2%), that may lack audio, features or an embedding; they are listed and left out"
 option audit false "true/false: audit the corpus before training: faults, overlap of sets, channel leak"
 option audit-strict false "true/false: stop when the audit has a serious finding"
@@ -18,13 +19,16 @@ find_missing() { # sets missing, the option of steps that go on without some of 
 }
 
 stage_features() {
-  local name vad extra=(--nj "$nj" ${compression:+--compression "$compression"})
+  local name vad where=() extra=(--nj "$nj" ${compression:+--compression "$compression"})
   find_missing
+  if [ "$feats_device" != cpu ]; then
+    extra+=(--device "$feats_device") where=("device $feats_device")
+  fi
   for name in $(units 2); do
     vad=(in "$feats_conf" "$vad_conf" out "{output}/vad.scp")
     [[ $name != given* ]] || vad=()
     if unit "$name" "$(folder_of "$name")" in "{from}" "${vad[@]}" out "{output}/feats.scp" \
-      ${compression:+with "compression $compression"}; then
+      with ${compression:+"compression $compression"} "${where[@]}"; then
       while next_row; do
         steps/copy_data_dir.py "$data_dir" "$output"
         [ "$kind" != given ] || continue

@@ -12,6 +12,15 @@ option max-restarts 3 "number: how often a job of --batch starts its processes a
 option stage-egs-to "" "path: folder on a disk of the node itself, to which the egs are copied before training"
 option model "" "directory: of a trained model, exp/OTHER/model, to evaluate instead of training one"
 
+gpus_to_use() { # as many of those there are as the batch of --train-conf can be shared evenly by
+  local number batch parts
+  number=$(visible_gpus)
+  batch=$(sed -n 's/^batch_size: *\([0-9]*\).*/\1/p' "$train_conf")
+  parts=$(sed -n 's/^accumulation: *\([0-9]*\).*/\1/p' "$train_conf")
+  while ((number > 1 && ${batch:-64} % (number * ${parts:-1}))); do number=$((number - 1)); done
+  echo "$number"
+}
+
 stage_train() {
   [ "$has_train" = true ] && [ "$model" = "$exp/model" ] || return 0
   local inputs=("$egs/manifest.json" "$network" "$objective" "$train_conf") online=() ranks="ngpu $ngpu"

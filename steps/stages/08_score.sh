@@ -7,7 +7,8 @@ option top-n 300 "number: cohort scores that AS-norm keeps"
 
 stage_score() {
   local models_of inputs=()
-  [ "$has_train" = false ] || inputs=("$backend/backend.yaml" "$backend/statistics/transform.mat")
+  [ "$has_train" = false ] || inputs=("$backend/backend.yaml")
+  [ "$baseline" = false ] || inputs+=("$backend/statistics/transform.mat")
   if [ "$has_trials$calibrate" = falsefalse ]; then
     log "stage 8 score: the evaluation sets have no trial lists"
     return 0

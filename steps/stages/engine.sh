@@ -295,6 +295,16 @@ fingerprint() { # check|write STAMP ...
   python -m timbre.utils.fingerprint "$@" --plan "$plan" --in "${unit_inputs[@]}" --out "${unit_outputs[@]}" --with "${unit_options[@]}"
 }
 
+visible_gpus() { # how many GPUs there are, or CUDA_VISIBLE_DEVICES leaves of them
+  local number listed
+  number=$(nvidia-smi -L 2> /dev/null | grep -c '^GPU' || true)
+  if ((number > 0)) && [[ -v CUDA_VISIBLE_DEVICES ]]; then
+    IFS=, read -ra listed <<< "${CUDA_VISIBLE_DEVICES%%-1*}"
+    number=${#listed[@]}
+  fi
+  echo "$number"
+}
+
 launch() { # COMMAND ...: on every GPU of --ngpu; with --batch, as a batch job on --nodes nodes
   if [ -n "${batch:-}" ]; then
     steps/launch.py --template "$batch" --log "$exp/log/${running// /-}.job.log" --nodes "$nodes" --ngpu "$ngpu" \

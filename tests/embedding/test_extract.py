@@ -233,6 +233,14 @@ def test_a_killed_run_is_gone_on_with_and_gives_the_same_bytes(
     assert len(read) == len(NUM_FRAMES), "another network"
 
 
+def test_shares_are_of_like_length() -> None:
+    lengths = {"a": 7, "b": 5, "c": 4, "d": 4}
+    options = NormalizeOptions()
+    parts = [vector_parts.Part([Utterance(utt, None, None, options)], Path(utt)) for utt in [*lengths, "e"]]
+    shares = vector_parts.deal_by_length(parts, 2, lengths)
+    assert [[part.items[0].name for part in share] for share in shares] == [["a", "d"], ["b", "c", "e"]]
+
+
 def test_nothing_at_all_is_an_error_whatever_is_allowed(
     data_dir: Path, make_model: Callable[[dict[str, Any]], Path], tmp_path: Path
 ) -> None:

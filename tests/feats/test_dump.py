@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from timbre.audio.reading import read_audio
 from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.datadir.tables import write_table
+from timbre.feats import dump_feats, extractor
 from timbre.feats.dump_feats import dump_features
 from timbre.feats.dump_vad import dump_vad
 from timbre.feats.extractor import FeatureExtractor
@@ -61,6 +63,22 @@ def test_tables_equal_kaldis(kaldi: Path, tmp_path: Path) -> None:
     assert not data.has("energy.scp"), "column 0 of MFCC is the energy"
     arks = (tmp_path / "arks" / "feats").glob("*/*.ark")
     assert [path.name for path in arks] == ["feats.ark"], "those made with other options are gone"
+
+
+def test_features_do_not_depend_on_what_is_computed_at_once(
+    make_data: MakeData, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU, which takes a quarter of an hour of audio and 65,536 frames at once: to the bit."""
+    data = make_data({f"utt{number:02d}": noise(3000 + 37 * number, number) for number in range(20)})
+    dump_features(data, FbankOptions(num_mel_bins=40), nj=1)
+    first = _bytes(data)
+    shutil.rmtree(data.path / "arks")
+    dump_feats._extractor.cache_clear()
+    for table in (extractor.BLOCK, dump_feats.BATCH_SECONDS):
+        monkeypatch.setitem(table, "cpu", table["cuda"])
+    dump_features(data, FbankOptions(num_mel_bins=40), nj=1)
+    dump_feats._extractor.cache_clear()
+    assert _bytes(data) == first
 
 
 def test_results_do_not_depend_on_the_number_of_jobs(make_data: MakeData, noise: Noise) -> None:

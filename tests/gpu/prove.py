@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What only a GPU can show; prove.sh calls it. Writes prove.json and PROVE.md; ends with 1 where GPU and CPU differ."""
+"""What only a GPU can show; prove.sh calls it. Writes prove.json and PROVE.md, and fails where it is not the CPU's."""
 
 import argparse
 import json

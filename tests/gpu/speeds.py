@@ -159,7 +159,7 @@ def waiting(setting: Setting) -> Found:
         "amp": "auto",
     }
     if not setting.small:
-        changes |= {"min_frames": 160, "max_frames": 200, "augment_jobs": 8, "deterministic": False}
+        changes |= {"min_frames": 160, "max_frames": 200, "deterministic": False}
     train_into(setting, model, "wave_egs", conf, **changes)
     last = read_log(model / "log.jsonl")[-1]
     return {"network": conf, "batch": size, "examples/s": last["examples_per_s"], "waiting": last["waiting"]}

@@ -264,3 +264,21 @@ def test_where_some_may_be_missing_lists_are_scored_of_those_that_are_there(make
     make_set("synth/eval_more", trials=("trials.npz",))
     with pytest.raises(DataError, match=r"eval_more/trials.npz: --allow-missing takes trials out of lists in text"):
         list(plan(**{"allow-missing": "1"}).rows())
+
+
+def test_the_baseline_is_left_out_of_large_corpora(make_set: MakeSet) -> None:
+    train = make_set("synth/train")
+    make_set("synth/eval", trials=("trials",))
+
+    def has_baseline(**options: str) -> bool:
+        made = plan(**options)
+        kinds = {(row.stage, row.task == "statistics" or row.kind == "statistics") for row in made.rows()}
+        has = {stage for stage, found in kinds if found}
+        assert has in (set(), {6, 7, 8}) and variables(made)["baseline"] == str(bool(has)).lower()
+        return bool(has)
+
+    (train / "utt2spk").write_text("u s\n" * 100_000)
+    assert has_baseline() and not has_baseline(baseline="false")
+    (train / "utt2spk").write_text("u s\n" * 100_001)
+    assert not has_baseline() and has_baseline(baseline="true")
+    assert said(plan()) == ["no baseline of statistics: 100,001 training utterances (--baseline makes it)"]

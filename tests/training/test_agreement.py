@@ -131,3 +131,11 @@ def test_random_lengths_are_on_a_grid_on_a_gpu(egs: Path) -> None:
         lengths[step] = [len(batch.feats[0]) for batch, _ in zip(reader, range(60), strict=False)]
     assert lengths[8] == [max(length - length % 8, 17) for length in lengths[1]]
     assert {*lengths[8]} <= {17, 24, 32, 40} and len({*lengths[1]}) > 8
+
+
+def test_cores_are_shared_out_among_ranks() -> None:
+    options = TrainOptions()
+    assert [options.augment_jobs_of(*numbers) for numbers in ((1, 1), (2, 1), (16, 4), (16, 32), (96, 2))] == [
+        1, 1, 3, 1, 16,
+    ]  # fmt: skip
+    assert dataclasses.replace(options, augment_jobs=5).augment_jobs_of(96, 2) == 5

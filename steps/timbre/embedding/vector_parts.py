@@ -4,7 +4,7 @@ Called by extract_embeddings.py, extract_statistics.py and, for windows, diariza
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from hashlib import sha256
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from timbre.datadir.ark import read_vectors, write_vectors
 from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_numbers
 from timbre.feats.mean_std import frame_statistics
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.protocols import Protocol, frame_shift_of, read_pieces
@@ -46,7 +47,7 @@ def dump_embeddings(
 ) -> None:
     """Writes OUT_STEM.ark and OUT_STEM.scp, by the network in MODEL_DIR; see extract_embeddings.py.
 
-    The ranks of torchrun share the parts.
+    The ranks of torchrun share the parts, by their frames.
 
     Raises:
         DataError: more than ALLOW_MISSING utterances have none: OUT_STEM.missing lists them
@@ -58,7 +59,10 @@ def dump_embeddings(
 
     recipe = f"embeddings {_VERSION} {protocol} {shift}"
     list_items = partial(list_utterances, data)
-    dump_vectors(model_dir, list_items, read, out_stem, options, device, recipe, allow_missing, protocol.num_pieces)
+    lengths = read_numbers(data.path / "utt2num_frames") if data.has("utt2num_frames") else {}
+    dump_vectors(
+        model_dir, list_items, read, out_stem, options, device, recipe, allow_missing, protocol.num_pieces, lengths
+    )
 
 
 def dump_vectors(
@@ -71,6 +75,7 @@ def dump_vectors(
     recipe: str,
     allow_missing: Allowed = 0,
     num_pieces: int = 1,
+    lengths: Mapping[str, float] = {},
     kind: str = "utterances",
 ) -> None:
     """Writes OUT_STEM.ark and OUT_STEM.scp, embeddings by the network in MODEL_DIR.
@@ -85,6 +90,7 @@ def dump_vectors(
         recipe: what else the embeddings follow from, see `kept_parts`
         allow_missing: how many may have none
         num_pieces: pieces of an item, for the progress bar
+        lengths: frames of items, as far as they are known, for equal shares of the ranks
         kind: what the items are
 
     Raises:
@@ -97,7 +103,18 @@ def dump_vectors(
     with join_world(device if ranks > 1 else "cpu") as world:
         where = world.device if ranks > 1 else device_named(device)
         _dump_vectors(
-            model_dir, list_items, read, out_stem, options, world, where, recipe, allow_missing, num_pieces, kind
+            model_dir,
+            list_items,
+            read,
+            out_stem,
+            options,
+            world,
+            where,
+            recipe,
+            allow_missing,
+            num_pieces,
+            lengths,
+            kind,
         )
 
 
@@ -112,6 +129,7 @@ def _dump_vectors(
     recipe: str,
     allow_missing: Allowed,
     num_pieces: int,
+    lengths: Mapping[str, float],
     kind: str,
 ) -> None:
     import torch
@@ -131,7 +149,8 @@ def _dump_vectors(
     given = _folder(out_stem), items, recipe, _MEAN_SIZE
     with kept_parts(*given) if world.leads else nullcontext(list_parts(*given)) as parts:
         world.wait()  # until the one that leads has tidied up there
-        left = [part for part in parts[world.rank :: world.size] if not part.is_made(again)]
+        share = deal_by_length(parts, world.size, lengths)[world.rank]
+        left = [part for part in share if not part.is_made(again)]
         total = sum(len(part.items) for part in left) * num_pieces
         readers = (read(part.items) for part in left)
         for part, extraction in zip(left, extract_parts(network, readers, options, total), strict=True):
@@ -142,12 +161,27 @@ def _dump_vectors(
         if not world.leads:
             return
         results = [result for part in parts if (result := part.result()) is not None]
-        lengths = Extraction()
+        all_ = Extraction()
         for result in results:
-            lengths.repeated += result["repeated"]
-            lengths.windowed += result["windowed"]
-        lengths.log_lengths(network.min_frames, options.max_frames)
+            all_.repeated += result["repeated"]
+            all_.windowed += result["windowed"]
+        all_.log_lengths(network.min_frames, options.max_frames)
         _collect(parts, results, out_stem, len(items), allow_missing, "embedding", kind)
+
+
+def deal_by_length(parts: Sequence[Part[ItemT]], number: int, lengths: Mapping[str, float]) -> list[list[Part[ItemT]]]:
+    """PARTS in NUMBER shares of about as many frames: the longest first, each to the share that has the least.
+
+    An item that LENGTHS does not know counts as one frame. The parts of a share are in the order that they had.
+    """
+    shares: list[list[int]] = [[] for _ in range(number)]
+    totals = [0.0] * number
+    sizes = [sum(lengths.get(item.name, 1) for item in part.items) for part in parts]
+    for index in sorted(range(len(parts)), key=lambda index: -sizes[index]):
+        least = totals.index(min(totals))
+        shares[least].append(index)
+        totals[least] += sizes[index]
+    return [[parts[index] for index in sorted(share)] for share in shares]
 
 
 def dump_statistics(

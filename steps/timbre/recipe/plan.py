@@ -58,6 +58,7 @@ class Plan:
             "backend": str(systems.backend),
             "calibration": str(systems.calibration),
             "calibrate": str(systems.calibrate).lower(),
+            "baseline": str(systems.baseline).lower(),
             "cohort": str(systems.cohort),
             "has_train": str(main.has_train).lower(),
             "has_trials": str(self._has_trials).lower(),
@@ -164,7 +165,7 @@ class Plan:
             folder = self.systems.embeddings / name
             where = folder if protocol == "full" else folder / protocol
             yield Row(6, unit, "embed", name, protocol, data=str(feats), output=str(where / "xvector"))
-            if protocol == "full" and self.systems.has_backend:
+            if protocol == "full" and self.systems.baseline:
                 yield Row(6, unit, "statistics", name, data=str(feats), output=str(folder / "statistics"))
 
     def _embedded_rows(self, folder: Path) -> Iterator[Row]:

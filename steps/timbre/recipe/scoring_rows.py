@@ -59,6 +59,8 @@ def _backend_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
         conf = "conf/backend/cosine.yaml" if name == "cosine" != settings.backend else settings.backend_conf
         row = Row(7, "back-end", "train", "train", name, data=utt2spk, vectors=str(systems.cohort))
         yield replace(row, using=conf, output=str(folder))
+    if not systems.baseline:
+        return
     vectors = systems.embeddings / "train" / "statistics.scp"
     row = Row(7, "back-end", "train", "train", "statistics", data=utt2spk, vectors=str(vectors))
     yield replace(row, using="conf/backend/statistics.yaml", output=str(systems.backend / "statistics"))
@@ -94,7 +96,7 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
     """DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND."""
     stem = layout.exp / "scores" / f"{test.name}{trials.name.removeprefix('trials')}"
     row = Row(8, "score", "score", test.name, trials=str(trials), models=str(test.models or "-"))
-    if systems.has_backend:
+    if systems.baseline:
         statistics = replace(row, kind="statistics", vectors=str(systems.embeddings / test.name / "statistics.scp"))
         yield replace(statistics, using=str(systems.backend / "statistics"), output=f"{stem}.statistics")
     yield from _systems(systems, replace(row, vectors=_vectors(systems, test.name)), stem)

@@ -43,6 +43,7 @@ class Settings:
     model: str = ""
     backend_conf: str = ""
     calibrate: str = "auto"
+    baseline: str = "auto"
     protocols: str = ""
     allow_missing: str = "0"
     identify: str = "false"

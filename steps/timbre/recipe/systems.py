@@ -9,6 +9,7 @@ from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 
 FEWEST = 4  # held-out speakers that calibration is made with unless it is asked for
+MANY = 100_000  # training utterances beyond which there is no baseline unless it is asked for
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Systems:
 
     names: of the back-ends: cosine, and the one of --backend-conf; folders: where each lies, or None where nothing is
     trained; embeddings, backend, calibration: their folders in exp/NAME; cohort: embeddings that back-ends are trained
-    on and scores normalised by; calibrate: there are log-likelihood ratios; llrs: the systems that give them
+    on and scores normalised by; calibrate: there are log-likelihood ratios; llrs: the systems that give them; baseline:
+    statistics of features are scored too
     """
 
     folders: dict[str, Path | None]
@@ -28,6 +30,7 @@ class Systems:
     cohort: Path
     llrs: list[str]
     said: list[str]
+    baseline: bool
 
     @property
     def has_backend(self) -> bool:
@@ -71,7 +74,21 @@ class Systems:
         llrs = [settings.backend] if settings.is_llr and layout.main.has_train else []
         if calibrate:
             llrs = [*(f"{name}_llr" for name in folders), *(["fusion"] if len(folders) > 1 else []), *llrs]
-        return cls(folders, embeddings, backend, calibration, calibrate, cohort, llrs, said)
+        baseline = layout.main.has_train and _has_baseline(layout, said)
+        return cls(folders, embeddings, backend, calibration, calibrate, cohort, llrs, said, baseline)
+
+
+def _has_baseline(layout: Layout, said: list[str]) -> bool:
+    """Whether there is a baseline: as asked for, else where it costs little."""
+    asked = layout.settings.baseline
+    table = layout.main.data / "train" / "utt2spk"
+    if asked != "auto" or not table.is_file():
+        return asked != "false"
+    with table.open("rb") as lines:
+        num_utts = sum(1 for _ in lines)
+    if num_utts > MANY:
+        said.append(f"no baseline of statistics: {num_utts:,} training utterances (--baseline makes it)")
+    return num_utts <= MANY
 
 
 def _calibrates(layout: Layout, said: list[str]) -> bool:

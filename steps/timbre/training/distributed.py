@@ -104,6 +104,11 @@ class _GatherRows(torch.autograd.Function):
         return size * gradient.chunk(size)[dist.get_rank()]
 
 
+def ranks_here() -> int:
+    """Ranks on this machine, as torchrun says; 1 without it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
     """The world that torchrun started this process in, over nccl on GPUs and gloo on CPUs; alone without torchrun.

@@ -22,7 +22,7 @@ from timbre.nnet import checkpoint
 from timbre.nnet.network import SpeakerNetwork, build_network
 from timbre.nnet.objectives import Objective, WeightedSum, build_objective
 from timbre.nnet.scheduled import Scheduled
-from timbre.training.distributed import World, gather_rows, join_world
+from timbre.training.distributed import World, gather_rows, join_world, ranks_here
 from timbre.training.egs_check import check_together
 from timbre.training.front_end import FrontEnd
 from timbre.training.interrupt import Interrupt
@@ -160,7 +160,7 @@ class Trainer:
             batches=batches,
             spec_augment=options.spec_augment,
             augmenter=augmenter,
-            augment_jobs=options.augment_jobs,
+            augment_jobs=options.augment_jobs_of(len(os.sched_getaffinity(0)), ranks_here()),
         )
         self.num_steps = options.num_steps or math.ceil(options.num_epochs * self.reader.batches_per_epoch)
         if world.leads:  # now that all is known to fit: it may remove what was trained there otherwise

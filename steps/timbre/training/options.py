@@ -79,7 +79,8 @@ class TrainOptions:
         device: auto is cuda if there is one
         num_threads: CPU threads of each rank; 0: as OMP_NUM_THREADS says (torchrun sets it to 1), else all cores
         reader_threads: threads of each rank that read egs
-        augment_jobs: processes of each rank that augment, where training augments waveforms
+        augment_jobs: processes of each rank that augment, where training augments waveforms; 0: the cores of the
+            machine shared out among its ranks, less one for the training itself, at most 16
         augment_on: where the effects are computed: in those processes, or, as far as they can (noise, rooms, filters,
             gain), for all of a batch at once on the device, for which the processes only read and draw; the same to
             the rounding
@@ -123,7 +124,7 @@ class TrainOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     num_threads: int = 0
     reader_threads: int = 1
-    augment_jobs: int = 1
+    augment_jobs: int = 0
     augment_on: Literal["processes", "device"] = "processes"
     verify: bool = False
 
@@ -139,8 +140,8 @@ class TrainOptions:
             raise DataError(f"train: lr {self.lr} and final_lr {self.final_lr} must be 0 <= final_lr <= lr, lr above 0")
         if self.schedule == "exponential" and not self.final_lr:
             raise DataError("train: an exponential schedule never reaches final_lr 0")
-        if min(self.reader_threads, self.augment_jobs) < 1:
-            raise DataError("train: reader_threads and augment_jobs must be at least 1")
+        if self.reader_threads < 1 or self.augment_jobs < 0:
+            raise DataError("train: reader_threads must be at least 1, and augment_jobs 0 or more")
         if self.length_step < 0:
             raise DataError(f"train: length_step is {self.length_step}; it must not be below 0")
         if self.seed < 0:
@@ -158,6 +159,10 @@ class TrainOptions:
         """The options of the batches on "cpu" or "cuda"."""
         searches = device_type == "cuda" and not self.deterministic
         return replace(self.batch_options, length_step=self.length_step or (GPU_LENGTH_STEP if searches else 1))
+
+    def augment_jobs_of(self, num_cores: int, num_ranks: int) -> int:
+        """Processes that augment for one of NUM_RANKS on a machine of NUM_CORES."""
+        return self.augment_jobs or min(max(num_cores // num_ranks - 1, 1), 16)
 
     def for_objective(self, needed: Literal["any", "speakers", "pairs"]) -> Self:
         """With `batches` as an objective needs them.
