@@ -69,6 +69,8 @@ class Served:
         self.options, self.nj = options, nj
         self.per_job = int(options.options.get("processes", 1))
         self._cluster = self._open(folder)
+        # A job waits in the scheduler until a worker is free, and not with a worker that is busy.
+        self._cluster.scheduler.is_rootish = lambda task: True
         self._busy = self._asked = time.monotonic()
         self._dead = 0
 
@@ -92,7 +94,9 @@ class Served:
         if self.options.kind == "local":
             from distributed import LocalCluster
 
-            return LocalCluster(0, 1, memory_limit=0, host="127.0.0.1", dashboard_address=None)
+            return LocalCluster(
+                n_workers=0, threads_per_worker=1, memory_limit=0, host="127.0.0.1", dashboard_address=None
+            )
         import dask_jobqueue
 
         given = dict(self.options.options)
