@@ -5,6 +5,7 @@
 prints the scheduler's address, asks for workers as there are jobs, and ends with them when its standard input does.
 """
 
+import os
 import select
 import shlex
 import signal
@@ -196,7 +197,8 @@ def main() -> None:
         finally:
             served.close()
     except DataError as error:
-        sys.exit(f"{conf}: {error}")
+        print(f"{conf}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # dask would wait for workers that were never born
 
 
 if __name__ == "__main__":
