@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from timbre.utils import batch
 from timbre.utils.errors import DataError
@@ -96,3 +97,19 @@ def test_what_cannot_be_submitted_is_told(slurm: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", str(slurm / "nowhere"))
     with pytest.raises(DataError, match="there is no squeue here"):
         run(slurm, ":")
+
+
+def test_the_job_of_kubernetes_trains_by_files_that_exist(root: Path) -> None:
+    service, job = yaml.safe_load_all((root / "conf/cluster/batch/kubernetes.yaml").read_text())
+    spec = job["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    command = container["command"]
+    assert command[0] == "torchrun" and f"--nnodes={job['spec']['completions']}" in command
+    assert f"--rdzv-endpoint={job['metadata']['name']}-0.{service['metadata']['name']}:29500" in command
+    assert spec["subdomain"] == service["metadata"]["name"] and service["spec"]["clusterIP"] == "None"
+    options = dict(word.split("=") for word in command[command.index("steps/train.py") + 3 :])
+    assert options.keys() == {"--network", "--objective", "--train", "--stage-egs-to"}
+    assert all((root / options[name]).is_file() for name in ("--network", "--objective", "--train"))
+    mounted = {volume["name"] for volume in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in spec["volumes"]}
+    assert options["--stage-egs-to"] in {volume["mountPath"] for volume in container["volumeMounts"]}
