@@ -42,6 +42,8 @@ main() { # ARGS OF run.sh
   [ -n "$ngpu" ] || ngpu=$(nvidia-smi -L 2> /dev/null | head -n 1 | grep -c GPU || true)
   [ "$nodes" = 1 ] || [ -n "$batch" ] || die "--nodes $nodes needs --batch conf/cluster/batch/slurm.sh"
   device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
+  export TIMBRE_COMMAND_SECONDS=${command_seconds:-${TIMBRE_COMMAND_SECONDS:-}}
+  export TIMBRE_COMMAND_MB=${command_mb:-${TIMBRE_COMMAND_MB:-}}
   make_plan
   start_run "$@"
   say_once

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from timbre.datadir.datadir import DataDir
-from timbre.diarization.recordings import frame_shift
 from timbre.utils.cli import run_step
-from timbre.utils.missing import Allowed, check_missing
+from timbre.utils.missing import Allowed
 
 
 def extract_windows(
@@ -24,7 +23,7 @@ def extract_windows(
 ) -> None:
     """Write OUT_STEM.ark and OUT_STEM.scp, one vector for every window of WINDOWS_DIR.
 
-    Features are read once for a recording, and windows are cut out of them.
+    Features are read once for a recording, and windows are cut out of them. An interrupted run is gone on with.
 
     Args:
         model_dir: what steps/train.py wrote
@@ -38,18 +37,13 @@ def extract_windows(
         bf16: bfloat16 autocast: about twice as fast, less exact
         allow_missing: go on, without them, when at most this many windows, or this share (2%), have no embedding
     """
-    from timbre.diarization.window_feats import read_windows  # torch takes seconds: not for --help
-    from timbre.embedding.extract import ExtractOptions, device_named, extract_embeddings
-    from timbre.nnet.model import load_model
+    from timbre.diarization.window_feats import dump_windows  # torch takes seconds: not for --help
+    from timbre.embedding.extract import ExtractOptions
 
-    network, normalization = load_model(model_dir, device_named(device))
     segments = DataDir.read(windows_dir).segments
     data = DataDir.read(data_dir, need_speakers=False)
-    windows = read_windows(data, segments, normalization, frame_shift(data), cmn, voiced_only)
-    result = extract_embeddings(network, windows, ExtractOptions(batch_frames, bf16=bf16), total=len(segments))
-    table = out_stem.with_name(f"{out_stem.name}.missing")
-    check_missing(result.failures, len(segments), allow_missing, table, "embedding", "windows")
-    result.write(out_stem)
+    options = ExtractOptions(batch_frames, bf16=bf16)
+    dump_windows(model_dir, data, segments, out_stem, options, device, cmn, voiced_only, allow_missing)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A part of a data directory, as Kaldi's utils/subset_data_dir.sh."""
 
+import logging
 from pathlib import Path
 
 from timbre.datadir.contents import Contents
@@ -40,7 +41,11 @@ def subset_data_dir(
     if len(given) != 1:
         raise DataError(f"give exactly one of --{', --'.join(CHOICES).replace('_', '-')}")
     contents = Contents.read(source)
-    contents.select(set(choose(contents, *given[0], seed))).write(target)
+    part = contents.select(set(choose(contents, *given[0], seed)))
+    part.write(target)
+    counts = [f"{len(part.utt2spk)} of {len(contents.utt2spk)} utterances"]
+    counts += [f"{len(part.trials.get(name, ()))} of {len(list_)} {name}" for name, list_ in contents.trials.items()]
+    logging.info("%s: %s", target, ", ".join(counts))
 
 
 if __name__ == "__main__":

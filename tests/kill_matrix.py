@@ -173,17 +173,17 @@ def differences(whole: Made, killed: Made) -> list[str]:
     return wrong + [f"{name} differs" for name in both if whole.content(name) != killed.content(name)]
 
 
-def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> list[str]:
-    """A round: KILLS kills, then a run to the end; what is wrong with how its processes ended."""
+def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> tuple[int, list[str]]:
+    """A round: at most KILLS kills, then a run to the end; how many, and what is wrong with how its processes ended."""
     wrong: list[str] = []
     process = None
     targets = TARGETS if clone.cluster is None else TARGETS + LOSSES * 2
-    for _ in range(kills):
+    for done in range(kills):
         process = process or clone.start()
         number, target, wait = draw.choice(SIGNALS), draw.choice(targets), draw.uniform(0, seconds)
         try:
             process.wait(wait)
-            return [*wrong, f"exit status {process.returncode}"] if process.returncode else wrong
+            return done, [*wrong, f"exit status {process.returncode}"] if process.returncode else wrong
         except subprocess.TimeoutExpired:
             told = f"{number.name} to {target} after {wait:.2f} s, at: {clone.running()}"
         if target in LOSSES:
@@ -201,7 +201,7 @@ def play(clone: Round, draw: random.Random, kills: int, seconds: float) -> list[
             wrong.append(f"{told}: goes on: {left}")
     if status := (process or clone.start()).wait(900):
         wrong.append(f"the last run: exit status {status}")
-    return wrong
+    return kills, wrong
 
 
 def alive_after(clone: Round, seconds: float) -> list[int]:
@@ -221,6 +221,7 @@ def main() -> None:
     parser.add_argument("--cluster", type=Path, help="YAML of --cluster of run.sh")
     parser.add_argument("--keep", action="store_true", help="leave the folder of what has been run")
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as it is in the background
     draw, folder = random.Random(given.seed), Path(tempfile.mkdtemp(prefix="kill-matrix-"))
     began, failures = time.monotonic(), 0
     place, whole = folder / "clone", folder / "whole"
@@ -230,10 +231,13 @@ def main() -> None:
     place.rename(whole)  # the rounds run in the same place, for paths are in the files
     expected = Made(whole)
     print(f"undisturbed: {seconds:.0f} s, {len(expected.files)} files, in {folder}", flush=True)
-    for number in range(-(-given.kills // given.per_round)):
-        kills = min(given.per_round, given.kills - number * given.per_round)
+    number, left = -1, given.kills
+    while left > 0:
+        number += 1
         clone = Round(place, given.nj, given.cluster and given.cluster.resolve())
-        wrong = play(clone, draw, kills, seconds * 2 / kills)
+        kills = min(given.per_round, left)
+        made, wrong = play(clone, draw, kills, seconds * 2 / kills)
+        left -= made
         wrong += [f"process {left} goes on" for left in alive_after(clone, 5)]
         wrong += differences(expected, Made(place))
         failures += bool(wrong)
@@ -244,7 +248,7 @@ def main() -> None:
             shutil.rmtree(place)
     if not given.keep:
         shutil.rmtree(folder)
-    print(f"{failures} of {number + 1} rounds failed; {time.monotonic() - began:.0f} s")
+    print(f"{given.kills} kills, {failures} of {number + 1} rounds failed; {time.monotonic() - began:.0f} s")
     sys.exit(bool(failures))
 
 

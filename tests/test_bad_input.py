@@ -6,12 +6,8 @@ Input that is only strange (Unicode, shell characters, ids of 10 kB, an hour of 
 import os
 import pickle
 import re
-import resource
 import shutil
 import subprocess
-import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +15,11 @@ import pytest
 import soundfile
 
 from egs_corpus import write_configs, write_small_egs
+from step_calls import ROOT, refused, works, write_files, write_wav
 from timbre.datadir.ark import ArkWriter, write_vectors
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
 
-ROOT = Path(__file__).resolve().parent.parent
 FBANK = ("--fbank.sample_frequency", 8000, "--nj", 1)
 PLDA = ("--backend", ROOT / "conf/backend/plda_without_lda.yaml")
 TRAIN = ("--train.num_steps", 2, "--train.batch_size", 16, "--train.device", "cpu", "--train.tensorboard", "false")
@@ -32,54 +28,6 @@ TABLES = {"wav.scp": b"a1 a.wav\na2 a.wav\nb1 b.wav\n", "utt2spk": b"a1 a\na2 a\
 FULL_DISK = """mount -t tmpfs -o size=64k tmpfs exp; head -c 1M /dev/zero > exp/filler 2> /dev/null
 "$@"; status=$?; find exp -type f ! -name filler ! -name .lock >&2; exit $status"""
 READ_ONLY = 'mount -t tmpfs -o ro tmpfs exp; exec "$@"'
-
-
-def call(folder: Path, script: str, *args: object, under: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    """Runs SCRIPT of the project in FOLDER, UNDER another command; it must not end in a traceback."""
-    command = [*under, sys.executable, str(ROOT / script), *map(str, args)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def works(folder: Path, script: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """As `call`, and all must go well."""
-    done = call(folder, script, *args)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def refused(folder: Path, script: str, *args: object, under: Sequence[str] = ()) -> tuple[str, list[str]]:
-    """The error of a step that must fail and leave every file as it was, and the lines before it."""
-    before = files(folder)
-    done = call(folder, script, *args, under=under)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert files(folder) == before
-    *notes, line = done.stderr.splitlines()
-    name = f"{Path(script).name}: error: "
-    assert line.startswith(name) and not any("error:" in note for note in notes), done.stderr
-    return line.removeprefix(name), notes
-
-
-def files(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of change of every file below FOLDER but parts, which are kept, and tables of what is missing."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".missing"]
-    kept = [path for path in paths if path.name in (".lock", ".timbre") or (path.parent / "part.json").exists()]
-    found = {path: path.stat() for path in set(paths) - set(kept)}
-    return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
-
-
-def write_wav(path: Path, seconds: float = 0.5, rate: int = 8000, channels: int = 1) -> None:
-    samples = np.random.default_rng(0).normal(0, 0.1, (int(seconds * rate), channels))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate)
-
-
-def write_files(folder: Path, contents: dict[str, bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
 
 
 @pytest.fixture
@@ -384,25 +332,3 @@ def test_checkpoints_that_would_run_code(tmp_path: Path) -> None:
     assert f"{checkpoint.relative_to(tmp_path)}: refused" in works(tmp_path, *train).stderr
     assert checkpoint.with_suffix(".damaged").read_bytes() == payload and checkpoint.read_bytes() != payload
     assert not list(tmp_path.rglob("owned"))
-
-
-def test_long_lists_are_validated_in_seconds(tmp_path: Path) -> None:
-    write_wav(tmp_path / "a.wav")
-    utt2spk = {f"s{number // 100:04d}-{number:06d}": f"s{number // 100:04d}" for number in range(100_000)}
-    DataDir(tmp_path, dict.fromkeys(utt2spk, "a.wav"), utt2spk).write(tmp_path / "data")
-    began = time.monotonic()
-    assert "100000 utterances of 1000 speakers" in works(tmp_path, "steps/validate_data_dir.py", "data").stdout
-    assert time.monotonic() - began < 15
-
-
-def test_an_hour_of_audio_needs_little_memory(tmp_path: Path) -> None:
-    samples = np.zeros(3600 * 8000, np.int16)
-    samples[: len(samples) // 2] = np.random.default_rng(0).integers(-1000, 1000, len(samples) // 2)
-    soundfile.write(tmp_path / "a.wav", samples, 8000)
-    DataDir(tmp_path, {"a": "a.wav"}, {"a": "a"}).write(tmp_path / "data")
-    command = [sys.executable, str(ROOT / "steps" / "make_fbank.py"), "data", *map(str, FBANK)]
-    _, status, usage = os.wait4(subprocess.Popen(command, cwd=tmp_path).pid, 0)
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a fork begins with what its parent has
-    assert status == 0 and usage.ru_maxrss < max(1.3e6, 1.1 * own)  # kB, half of which torch takes for itself
-    assert "50.0 % of 359998 frames are voiced" in works(tmp_path, "steps/compute_vad.py", "data").stderr
-    works(tmp_path, "steps/extract_statistics.py", "data", "x", "--nj", 1)

@@ -104,8 +104,8 @@ def commands_of(text: str) -> Iterator[Command]:
 def _split(words: list[str]) -> Iterator[list[str]]:
     part: list[str] = []
     for word in words:
-        if re.fullmatch(r"[;&|()]+", word):
-            yield part
+        if re.fullmatch(r"[;&|()]+|--", word):  # after "--" comes a command that is given to this one
+            yield [*part, "command"] if word == "--" else part
             part = []
         else:
             part.append(word)

@@ -3,6 +3,8 @@
 # Reads data/<corpus>/<set>/wav.scp; makes, where asked to, data/<corpus>/<audio-conf>/<set>, .../<augment-conf>/train,
 # .../conditions/<condition>/<set>_<condition>, and impulse responses of simulated rooms in data/<corpus>/rooms.
 
+option command-seconds "" "number: seconds that a \"cmd |\" of wav.scp may take (default: 600)"
+option command-mb "" "number: megabytes that it may write (default: 4096)"
 option audio-conf "" "file: YAML for steps/preprocess_audio.py: resample, filter (default: audio as it is)"
 option augment-conf "" "file: YAML of augmented copies of train, such as conf/augment/offline.yaml (default: none)"
 option train-augment "" "file: YAML of effects while training on waveforms, such as conf/augment/online.yaml (default: none)"

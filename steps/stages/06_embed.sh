@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 6, embed: every utterance of every set becomes one vector.
 # Reads the model and the features; makes exp/NAME/embeddings/<set>/xvector.{ark,scp}, means and deviations of features
-# beside them (statistics.scp, the baseline), and <set>/<protocol>/xvector.scp for each of --protocols.
+# beside them (statistics.scp, the baseline), and <set>/<protocol>/xvector.scp for each of --protocols. With
+# --allow-missing, exp/NAME/embedded/<set>: the data directory and the trials of the utterances that have an embedding.
 
 option protocols "" "how else to test, several in quotes: len2s, tta10x400, tta5x3s+full (default: whole utterances)"
 
@@ -9,7 +10,9 @@ stage_embed() {
   local name
   find_missing
   for name in $(units 6); do
-    if unit "$name" "$embeddings" in "$model/final.pt" "{data}/feats.scp" out "{output}.scp"; then
+    if [ "$name" = embedded ]; then
+      leave_out_missing
+    elif unit "$name" "$embeddings" in "$model/final.pt" "{data}/feats.scp" out "{output}.scp"; then
       while next_row; do
         if [ "$task" = statistics ]; then
           steps/extract_statistics.py "$data_dir" "$output" ${normalize:+--normalize "$normalize"} "${missing[@]}" --nj "$nj"
@@ -20,4 +23,14 @@ stage_embed() {
       done 9< <(rows "$name")
     fi
   done
+}
+
+leave_out_missing() { # what is said of utterances without an embedding
+  local lists
+  mapfile -t lists < <(while next_row; do find "$data_dir/" -maxdepth 1 -name 'trials*'; done 9< <(rows embedded) | sort)
+  if unit embedded "$embedded" in "{vectors}" "{data}/utt2spk" "${lists[@]}" out "{output}/utt2spk"; then
+    while next_row; do
+      steps/subset_data_dir.py "$data_dir" "$output" --utt-list "$vectors"
+    done 9< <(rows embedded)
+  fi
 }

@@ -11,9 +11,9 @@ stage_back_end() {
   [ "$has_train" = true ] || return 0
   local whose=(--egs-dir "$egs") manifest=$egs/manifest.json
   [ "$model" = "$exp/model" ] || whose=(--model-dir "$model") manifest=$model/spk2int
-  if [ "$calibrate" = true ] && unit held-out "$calibration" in "$manifest" "$feats/train/utt2spk" \
+  if [ "$calibrate" = true ] && unit held-out "$calibration" in "$manifest" "{data}/utt2spk" \
     "$embeddings/train/xvector.scp" out "$calibration/trials" "$calibration/others.scp"; then
-    steps/make_calibration_trials.py "$feats/train" "$calibration" "${whose[@]}"
+    steps/make_calibration_trials.py "${embedded:-$feats}/train" "$calibration" "${whose[@]}"
     steps/filter_scp.py "$calibration/utt2spk" "$embeddings/train/xvector.scp" "$calibration/others.scp" --exclude
   fi
   if unit back-end "$backend" in "{vectors}" "{with}" out "{output}/backend.yaml"; then

@@ -61,6 +61,7 @@ def test_one_trial_at_a_time(backend: Backend, top_n: int, method: Method, monke
     rows, columns = np.random.default_rng(4).permutation([*np.ndindex(raw.shape), (3, 3), (3, 3)])[:400].T
     monkeypatch.setattr(scoring, "_BLOCK", 64 * 40)
     monkeypatch.setattr(score_norm, "_GATHER", 1000)
+    monkeypatch.setattr(score_norm, "_TRIALS", 70)
     scores = raw[rows, columns]
     results = []
     for dense, nj in ((0, 1), (0, 3), (10**9, 3)):
@@ -103,7 +104,9 @@ def test_unchanged_by_an_affine_map_of_all_scores() -> None:
         )
 
 
-def test_what_stands_on_both_sides_is_the_same_scored_once_or_twice() -> None:
+@pytest.mark.parametrize("rows", [4, 10**6])
+def test_what_stands_on_both_sides_is_the_same_scored_once_or_twice(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_norm, "_ROWS", rows)
     backend, both, cohort = backends()[1], make_side(5, 20), make_side(6, 60)
     test = Side([*both.ids[5:], "new"], np.concatenate([both.vectors[5:], both.vectors[:1]]), np.ones(16, np.int64))
     enroll_stats, test_stats = side_stats(backend, both, test, cohort, 10)
@@ -111,6 +114,8 @@ def test_what_stands_on_both_sides_is_the_same_scored_once_or_twice() -> None:
     assert np.allclose(test_stats.mean, alone.mean, rtol=1e-5)
     assert np.allclose(test_stats.std, alone.std, rtol=1e-4)
     assert np.array_equal(enroll_stats.mean[5:], test_stats.mean[:-1])
+    again, some = side_stats(backend, both, Side.single(both.ids[3:], both.vectors[3:]), cohort, 10)  # nothing is new
+    assert np.array_equal(again.mean[3:], some.mean) and np.allclose(again.std, enroll_stats.std, rtol=1e-4)
 
 
 def test_models_are_not_taken_for_utterances_of_the_same_name() -> None:

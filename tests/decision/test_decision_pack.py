@@ -9,19 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 import yaml
+from voices import FBANK, embed, voice, write_data, write_model
 
-from steps.compute_vad import compute_vad
 from steps.enroll_gallery import enroll_gallery
-from steps.extract_embeddings import extract_embeddings
 from steps.identify import identify
 from steps.make_decision_pack import make_decision_pack
-from steps.make_quality import make_quality
 from steps.make_trials import make_trials
 from steps.normalize_scores import normalize_scores
 from steps.score_trials import score_trials
-from steps.train_backend import train_backend
 from steps.train_calibration import train_calibration
 from steps.verify import verify
 from timbre.audio.effects import Sources, build_chain
@@ -36,94 +32,9 @@ from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.pack import DecisionPack
 from timbre.decision.verdict import open_embedder, verify_files
 from timbre.embedding.embedder import AudioOptions, Embedder, Front, Unusable
-from timbre.feats.dump_feats import dump_features
-from timbre.feats.options import FbankOptions, FrameOptions, MfccOptions
+from timbre.feats.options import FrameOptions, MfccOptions
 from timbre.feats.vad import VadOptions
-from timbre.nnet import checkpoint
-from timbre.nnet.model import write_config
-from timbre.nnet.network import build_network
 from timbre.utils.errors import DataError
-
-FBANK = FbankOptions(sample_frequency=8000, num_mel_bins=20, snip_edges=False)
-NETWORK = {
-    "trunk": {"class_path": "XvectorTdnn", "init_args": {"channels": [16, 16, 16, 16, 24]}},
-    "pooling": "StatisticsPooling",
-    "embedding_dim": 12,
-}
-
-
-def voice(speaker: int, seed: int, seconds: float, rate: int = 8000) -> np.ndarray:
-    """A hum of the speaker's pitch with her resonances, pauses before and after it, and noise."""
-    random, drawn = np.random.default_rng(seed), np.random.default_rng(1000 + speaker)
-    time = np.arange(int(seconds * rate)) / rate
-    pitch = drawn.uniform(90, 250) * random.uniform(0.97, 1.03)
-    gains = drawn.uniform(0, 1, 12) * random.uniform(0.8, 1.2, 12)
-    sound = sum(gain * np.sin(2 * np.pi * pitch * (order + 1) * time) for order, gain in enumerate(gains))
-    pause = np.zeros(rate // 4)
-    samples = np.concatenate([pause, sound, pause])
-    return 0.05 * samples + random.normal(0, 0.0005, len(samples))
-
-
-def write_data(path: Path, speakers: range, utts: int) -> Path:
-    wavs = {}
-    for speaker in speakers:
-        for number in range(utts):
-            utt = f"s{speaker:02d}-{number}"
-            wavs[utt] = str(path / "wav" / f"{utt}.wav")
-            (path / "wav").mkdir(parents=True, exist_ok=True)
-            soundfile.write(wavs[utt], voice(speaker, 100 * speaker + number, 0.8 + 0.2 * number), 8000)
-    write_table(path / "wav.scp", wavs)
-    write_table(path / "utt2spk", {utt: utt.split("-")[0] for utt in wavs})
-    return path
-
-
-def embed(data: Path, options: FrameOptions, model: Path) -> Path:
-    """What stages 2 and 6 make: features, VAD, embeddings in DATA/xvector.scp."""
-    dump_features(DataDir.read(data), options, 1)
-    compute_vad(data, nj=1)
-    extract_embeddings(model, data, data / "xvector", nj=1)
-    return data / "xvector.scp"
-
-
-def write_model(path: Path, feat_dim: int) -> Path:
-    torch.manual_seed(0)
-    network = build_network(NETWORK, feat_dim)
-    path.mkdir()
-    normalization = {"cmn": "sliding", "window": 50, "norm_vars": False, "vad": True}
-    write_config({"network": network.config, "feat_dim": feat_dim, "normalize": normalization}, path)
-    checkpoint.save({"network": network.state_dict()}, path / "final.pt")
-    return path
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """model/, train/, dev/ and backend/ of a small run; the network is as drawn, the back-end trained on train/."""
-    folder = tmp_path_factory.mktemp("run")
-    model = write_model(folder / "model", 20)
-    for name, speakers in (("train", range(14)), ("dev", range(14, 24))):
-        embed(write_data(folder / name, speakers, 5), FBANK, model)
-    make_trials(folder / "dev")
-    make_quality(folder / "dev", folder / "quality", folder / "dev" / "xvector.scp", nj=1)
-    (folder / "plda.yaml").write_text(
-        "transforms: [Mean, {class_path: Lda, init_args: {dim: 6}}, LengthNorm]\nmodel: TwoCovariancePlda\n"
-    )
-    train_backend(
-        folder / "train" / "xvector.scp", folder / "train" / "utt2spk", folder / "backend", folder / "plda.yaml"
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pack(place: Path) -> Path:
-    """A pack with everything: AS-norm and quality measures."""
-    dev, train = place / "dev", place / "train"
-    tables = [place / "quality" / f"utt2{name}" for name in ("logdur", "snr", "magnitude")]
-    make_decision_pack(
-        place / "model", train, place / "backend", dev / "trials", dev / "xvector.scp", place / "pack",
-        cohort_scp=train / "xvector.scp", cohort_utt2spk=train / "utt2spk", top_n=8, measures=tables, draws=50, nj=1,
-        min_speech=0.5,
-    )  # fmt: skip
-    return place / "pack"
 
 
 @pytest.mark.parametrize("kind", ["fbank", "mfcc", "effects", "downsampled"])

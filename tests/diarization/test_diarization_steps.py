@@ -277,6 +277,19 @@ def test_bad_files_of_recordings_are_named(tmp_path: Path, name: str, text: str,
         make_windows(data, tmp_path / "out")
 
 
+def test_embeddings_of_windows_that_are_there_are_kept(
+    sets: dict[str, Path], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract_windows(model, sets["test"], sets["test_windows"], tmp_path / "xvector")
+    before = (tmp_path / "xvector.ark").read_bytes()
+    (tmp_path / "xvector.ark").unlink()
+    monkeypatch.setattr("timbre.embedding.extract._forward", None)  # no network is run
+    extract_windows(model, sets["test"], sets["test_windows"], tmp_path / "xvector")
+    assert (tmp_path / "xvector.ark").read_bytes() == before
+    with pytest.raises(TypeError):
+        extract_windows(model, sets["test"], sets["test_windows"], tmp_path / "xvector", "window")
+
+
 def test_a_window_without_features_fails(sets: dict[str, Path], model: Path, tmp_path: Path) -> None:
     data = write_set(tmp_path / "test", "test", 3, 1)
     write_table(data / "feats.scp", {"test0": read_table(data / "feats.scp")["test0"]})

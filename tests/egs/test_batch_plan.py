@@ -183,7 +183,7 @@ def test_pairs_use_all_of_an_even_corpus_and_treat_examples_alike() -> None:
 def test_an_epoch_follows_from_the_seed_and_its_number(kind: str) -> None:
     def make(seed: int) -> BatchPlan:
         if kind == "shuffled":
-            return ShuffledPlan(np.array([100, 80, 300]), 16, seed)
+            return ShuffledPlan(np.array([100, 80, 300]), np.array([30, 20, 30]), 16, seed)
         groups = even_corpus().groups(2)
         return SpeakersPlan(groups, 16, seed) if kind == "speakers" else PairsPlan(groups, 16, seed)
 
@@ -193,15 +193,57 @@ def test_an_epoch_follows_from_the_seed_and_its_number(kind: str) -> None:
     assert (epochs[1] != epochs[2]).any() and (epochs[0] != batches(make(1), 0)).any()
 
 
-def test_an_ark_at_a_time() -> None:
-    sizes = np.array([100, 20, 7, 300])
-    plan = ShuffledPlan(sizes, 16, 0)
-    found = batches(plan, 0)
-    arks = np.searchsorted(np.cumsum(sizes), found, "right")
-    assert (arks == arks[:, :1]).all() and len(np.unique(found)) == found.size == 427 - plan.left_out
-    assert np.bincount(arks[:, 0], minlength=4).tolist() == [6, 1, 0, 18]
-    with pytest.raises(DataError, match="no ark fills a batch of 512 examples; the largest has 300"):
-        ShuffledPlan(sizes, 512, 0)
+@pytest.mark.parametrize("batch_size", [16, 64, 500, 3000])
+@pytest.mark.parametrize("lengths", [1, 5, 40])
+def test_all_but_less_than_a_batch_are_used(batch_size: int, lengths: int) -> None:
+    rng = np.random.default_rng(lengths)
+    sizes, frames = rng.integers(1, 200, 40), 200 + rng.integers(0, lengths, 40)
+    plan = ShuffledPlan(sizes, frames, batch_size, 0)
+    assert plan.left_out < batch_size
+    missing = []
+    for epoch in range(2):
+        found = batches(plan, epoch)
+        assert found.shape[1] == batch_size and len(np.unique(found)) == found.size == sizes.sum() - plan.left_out
+        missing.append(set(range(sizes.sum())) - set(found.ravel().tolist()))
+    assert missing[0] != missing[1] or not plan.left_out
+    with pytest.raises(DataError, match=f"{sizes.sum()} examples do not fill a batch of 100000"):
+        ShuffledPlan(sizes, frames, 100_000, 0)
+
+
+def test_batches_are_of_arks_of_neighbouring_length() -> None:
+    sizes, frames = np.full(64, 300), np.random.default_rng(0).permutation(np.arange(200, 328, 2))
+    of_example = np.repeat(np.arange(64), 300)
+    plan = ShuffledPlan(sizes, frames, 256, 0)
+    for epoch in range(3):
+        arks = of_example[batches(plan, epoch)]
+        assert np.ptp(frames[arks], axis=1).max() < 48  # of four or five arks, and what was left of longer ones
+        lost = frames[arks] - frames[arks].min(1, keepdims=True)
+        assert lost.mean() < 0.02 * frames.mean()
+        lengths = frames[arks].min(1)
+        assert np.mean(lengths[1:] != lengths[:-1]) > 0.5  # from step to step
+
+
+@pytest.mark.parametrize("frames", [np.full(32, 400), np.arange(200, 264, 2)], ids=["one length", "many"])
+def test_no_batch_is_that_of_an_earlier_epoch(frames: np.ndarray) -> None:
+    plan = ShuffledPlan(np.full(32, 260), frames, 256, 0)  # an ark is a batch and a little
+    first, second = (batches(plan, epoch) for epoch in range(2))
+    where = np.full(32 * 260, len(second))
+    where[second] = np.arange(len(second))[:, None]
+    common = [np.bincount(where[batch]).max() for batch in first]
+    assert np.mean(common) < 0.5 * 256  # 0.98 of it, were it the same ark
+
+
+def test_a_rank_reads_few_arks_of_a_pool() -> None:
+    def most(arks: np.ndarray) -> int:
+        """How many arks nine tenths of the examples are of."""
+        counts = np.sort(np.unique(arks, return_counts=True)[1])[::-1]
+        return int(np.searchsorted(np.cumsum(counts), 0.9 * arks.size)) + 1
+
+    plan, of_example = ShuffledPlan(np.full(32, 640), np.full(32, 400), 256, 0), np.repeat(np.arange(32), 640)
+    for window in plan.windows(0):
+        arks = of_example[window]
+        assert most(arks) <= 16
+        assert max(map(most, np.split(arks, 4, axis=1))) <= 0.6 * most(arks)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import itertools
 import resource
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,12 +64,50 @@ def _all_examples(egs: Path) -> list[tuple[bytes, int]]:
     return examples
 
 
-def test_an_epoch_has_every_example_once_but_for_those_left_out(egs: Path) -> None:
+def test_an_epoch_has_every_example_once_but_for_those_left_out(tmp_path: Path) -> None:
+    egs = tmp_path / "egs"
+    write_small_egs(egs, ark_megabytes=0.1, min_frames=30, max_frames=30)  # of one length: none is cut
     reader = _reader(egs)
+    assert len(Manifest.read(egs).train) > 5 and 0 < reader.left_out < 16
     read, stored = _bytes(_take(reader, reader.batches_per_epoch)), _all_examples(egs)
     assert len(read) == len(stored) - reader.left_out
     assert Counter(read) <= Counter(stored)
     assert reader.position == Position(1, 0)
+
+
+def test_a_warning_says_that_many_are_left_out(egs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _reader(egs, batch_size=14)
+    assert not caplog.messages
+    assert _reader(egs, batch_size=240, rank=0, world_size=2).left_out == 27
+    _reader(egs, batch_size=240, rank=1, world_size=2)
+    assert caplog.messages == [f"{egs}: 3.6 % of the examples (27) are in no batch of an epoch"]
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "shuffled, random length"])
+def test_what_is_read_was_fetched_before(egs: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: set[tuple[Path, int]] = set()
+    monkeypatch.setattr(egs_files, "FETCHED", 3000)
+
+    def expect(file: egs_files._File, offset: int, size: int) -> None:
+        fetched.update((file._path, place) for place in range(offset, offset + size))
+
+    monkeypatch.setattr(egs_files._File, "expect", expect)
+    reader = _reader(egs, batches=KINDS[kind], rank=1, world_size=4, position=Position(0, 3))
+    ahead = ThreadPoolExecutor(1)
+    planned = [plan for plan in itertools.islice(reader._planned(ahead), 60) if plan.epoch == 0]
+    ahead.shutdown()
+    assert len(planned) == reader.batches_per_epoch - 3
+    read: set[tuple[Path, int]] = set()
+    monkeypatch.setattr(
+        egs_files._File,
+        "read_into",
+        lambda file, out, offset: read.update((file._path, offset + place) for place in range(out.nbytes)),
+    )
+    for plan in planned:
+        out = np.empty((4, plan.rows, 12), np.float32)
+        reader._files.read(plan.examples, plan.starts, out)
+    assert read <= fetched
+    assert len(fetched) < 0.8 * 2 * sum(ark.num_bytes for ark in Manifest.read(egs).train)  # of two epochs begun
 
 
 def test_epochs_differ_and_the_seed_decides(egs: Path) -> None:
@@ -229,7 +268,7 @@ def test_compressed_egs_decode_as_kaldi_does(tmp_path: Path, compression: str) -
 def test_batches_that_cannot_be_are_refused(egs: Path) -> None:
     with pytest.raises(DataError, match="cannot be shared evenly by 3 ranks"):
         _reader(egs, world_size=3)
-    with pytest.raises(DataError, match="no ark fills a batch of 100000 examples"):
+    with pytest.raises(DataError, match=r"egs: \d+ examples do not fill a batch of 100000"):
         _reader(egs, batch_size=100_000)
     with pytest.raises(DataError, match="cannot be shared evenly by 8 ranks"):
         _reader(egs, world_size=8, batches=BatchOptions("speakers", 4))

@@ -1,6 +1,7 @@
 """Runs beside each other: what differs is told apart, what does not is not."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -130,3 +131,23 @@ def test_bad_input_is_one_line(
     make_results(third, tmp_path / "short" / "eval", draws=10, nj=1)
     with pytest.raises(DataError, match="have different lists eval"):
         compare_runs([first, third], nj=1, draws=10)
+
+
+def test_lists_are_told_apart_by_what_they_hold(data: Path, tmp_path: Path) -> None:
+    """By neither their path, nor their order, nor their size."""
+    first = write_run(data, tmp_path / "a", 1, 1, ("cosine",))
+    lines = (data / "trials").read_text().splitlines(keepends=True)
+    for name, changed in (
+        ("order", lines[::-1]),
+        ("label", [lines[0].replace(" target", " nontarget"), *lines[1:-1], lines[-1].replace("nontarget", "target")]),
+        ("pair", [lines[1], *lines[1:]]),
+    ):
+        other = tmp_path / name / "eval"
+        shutil.copytree(data, other)
+        (other / "trials").write_text("".join(changed))
+        second = write_run(other, tmp_path / f"run_{name}", 1, 2, ("cosine",))
+        if name == "order":
+            compare_runs([first, second], nj=1, draws=10)
+        else:
+            with pytest.raises(DataError, match="have different lists eval"):
+                compare_runs([first, second], nj=1, draws=10)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from timbre.nnet.objectives.class_chunks import Shard, class_cross_entropy
+from timbre.nnet.objectives.class_chunks import Shard, _GatherRows, class_cross_entropy
 
 B, D, C, NEAREST = 12, 6, 50, 4
 
@@ -76,7 +76,7 @@ import sys
 import torch, torch.distributed as dist
 sys.path.insert(0, sys.argv[4])
 from test_class_chunks import B, C, NEAREST, case, logits_of
-from timbre.nnet.objectives.class_chunks import Shard, class_cross_entropy
+from timbre.nnet.objectives.class_chunks import Shard, _GatherRows, class_cross_entropy
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 shard = Shard.of_rank(rank, 2, C)
@@ -109,3 +109,15 @@ def test_two_ranks_with_half_of_the_classes_each(tmp_path: Path) -> None:
     # twice that of the mean, since DistributedDataParallel halves it
     assert torch.allclose(torch.cat((first[2], second[2])) / 2, for_embeddings, atol=1e-6)
     assert torch.allclose(torch.cat((first[3], second[3])), for_weight, atol=1e-6)
+
+
+def test_the_gradient_that_is_reduced_is_no_one_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autograd hands one tensor to all that wait for it: a sum in place would change what the others get."""
+    monkeypatch.setattr("torch.distributed.all_gather", lambda parts, values: [part.copy_(values) for part in parts])
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda total: total.mul_(3))
+    rows, other = (torch.randn(B, D, requires_grad=True) for _ in range(2))
+    scaled = 2 * other  # made first, so that its gradient comes last
+    total = _GatherRows.apply(rows, Shard(0, 1, 0, C)) + scaled
+    total.backward(torch.ones(B, D))
+    assert rows.grad is not None and other.grad is not None
+    assert torch.equal(rows.grad, torch.full((B, D), 3.0)) and torch.equal(other.grad, torch.full((B, D), 2.0))

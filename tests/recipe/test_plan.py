@@ -247,3 +247,20 @@ def test_last_lines_of_a_run_without_results(place: Path) -> None:
     assert summarize(place) == []
     (place / "results.json").write_text("[1]")
     assert summarize(place) == []
+
+
+def test_where_some_may_be_missing_lists_are_scored_of_those_that_are_there(make_set: MakeSet) -> None:
+    make_set("synth/train")
+    make_set("synth/eval", trials=("trials",))
+    made = plan(**{"allow-missing": "2%", "identify": "true"})
+    (train, test) = rows(made, "embedded")
+    embedded = "exp/synth_ecapa128/embedded"
+    assert (train.data, train.output) == ("data/synth/fbank80/train", f"{embedded}/train")
+    assert (test.data, test.output) == ("data/synth/eval", f"{embedded}/eval")
+    assert {row.trials for row in rows(made, "score") if row.set == "eval"} == {f"{embedded}/eval/trials"}
+    assert variables(made)["trial_dirs"] == embedded and rows(made, "identify")[0].data == f"{embedded}/eval"
+    assert rows(made, "held-out")[0].data == f"{embedded}/train"
+    assert not rows(plan(), "embedded") and variables(plan())["trial_dirs"] == "data/synth"
+    make_set("synth/eval_more", trials=("trials.npz",))
+    with pytest.raises(DataError, match=r"eval_more/trials.npz: --allow-missing takes trials out of lists in text"):
+        list(plan(**{"allow-missing": "1"}).rows())

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 Method = Literal["as-norm", "as-norm2", "s-norm", "z-norm", "t-norm"]
 
 _GATHER = 1 << 18  # cohort scores picked at a time, 1 MB
+_TRIALS = 1 << 20  # trials at a time
+_ROWS = 1 << 14  # vectors compared at a time
 _MASKS = 512  # selections of cohort members at a time, as columns of zeros and ones
 _DENSE = 30  # a product with a selection's zero or one costs about this much less than a score picked
 _FLOOR = 1e-6  # of a standard deviation: what is no larger is rounding, and the cohort scores alike
@@ -83,12 +85,16 @@ def normalize_trials(
         DataError: TOP_N is less than 2
     """
     if method == "as-norm2":
-        stats = cross_stats(backend, *sides, enroll, test, cohort, top_n, nj)
-    else:
-        # as-norm alone does not take the whole cohort
-        enroll_stats, test_stats = side_stats(backend, *sides, cohort, top_n if method == "as-norm" else None, nj)
-        stats = enroll_stats.at(enroll), test_stats.at(test)
-    return normalize(scores, *{"z-norm": stats[:1], "t-norm": stats[1:]}.get(method, stats))
+        return normalize(scores, *cross_stats(backend, *sides, enroll, test, cohort, top_n, nj))
+    # as-norm alone does not take the whole cohort
+    of_sides = side_stats(backend, *sides, cohort, top_n if method == "as-norm" else None, nj)
+    used = {"z-norm": slice(1), "t-norm": slice(1, 2)}.get(method, slice(2))
+    normalized = np.empty(len(scores))
+    for begin in range(0, len(scores), _TRIALS):  # statistics of every trial of a long list would be four times it
+        part = slice(begin, begin + _TRIALS)
+        stats = [side.at(rows[part]) for side, rows in zip(of_sides, (enroll, test), strict=True)]
+        normalized[part] = normalize(scores[part], *stats[used])
+    return normalized
 
 
 def normalize(scores: Floats, *sides: CohortStats) -> Floats:
@@ -255,9 +261,18 @@ def side_stats(
     place = {key: row for row, key in enumerate(enroll.ids)}
     rows = np.fromiter((place.get(key, -1) for key in test.ids), np.int64, len(test.ids))
     same = rows >= 0
-    same[same] = (enroll.num_utts[rows[same]] == 1) & (enroll.vectors[rows[same]] == test.vectors[same]).all(axis=1)
+    both_have = np.flatnonzero(same)
+    for begin in range(0, len(both_have), _ROWS):  # some at a time: as many vectors as there are may be a gigabyte
+        of_test = both_have[begin : begin + _ROWS]
+        of_enroll = rows[of_test]
+        alike = (enroll.vectors[of_enroll] == test.vectors[of_test]).all(axis=1)
+        same[of_test] = (enroll.num_utts[of_enroll] == 1) & alike
     rows[~same] = len(enroll.ids) + np.arange(np.count_nonzero(~same))
     alone = np.flatnonzero(~same)
+    if not len(alone):  # as in most long lists: nothing is copied
+        both = Side(enroll.ids, enroll.vectors, enroll.num_utts)
+        stats = cohort_stats(backend.factors(both, cohort), top_n, nj)
+        return stats, stats.at(rows)
     both = Side(
         [*enroll.ids, *(test.ids[row] for row in alone.tolist())],
         np.concatenate([enroll.vectors, test.vectors[alone]]),

@@ -13,7 +13,11 @@ from timbre.egs.egs_files import EgsFiles
 from timbre.egs.options import BatchOptions
 from timbre.utils.errors import DataError
 
-ARKS_AT_ONCE = 4  # whose batches are mixed, so that the chunk length varies from step to step
+POOL_BATCHES = 4  # that a pool has at least, so that they have other examples in common each time
+POOL_ARKS = 4  # that it has at least, if they are alike: a batch is cut to its shortest example
+ALIKE = 0.95  # of the longest of a pool: so long at least are arks that it is filled up with
+POOLS_AT_ONCE = 4  # whose batches are mixed, so that the chunk length varies from step to step
+ARKS_AT_ONCE = 64  # that these have at most, if there are several
 
 
 class BatchPlan(ABC):
@@ -27,9 +31,14 @@ class BatchPlan(ABC):
     batches_per_epoch: int
     left_out: int
 
-    @abstractmethod
     def epoch(self, number: int) -> Iterator[Int64s]:
         """The examples (batch_size,) of each batch of epoch NUMBER, in order."""
+        for batches in self.windows(number):
+            yield from batches
+
+    @abstractmethod
+    def windows(self, number: int) -> Iterator[Int64s]:
+        """The same (N, batch_size) in several parts, each of batches that are best read together."""
 
 
 def make_plan(options: BatchOptions, batch_size: int, seed: int, files: EgsFiles) -> BatchPlan:
@@ -43,44 +52,72 @@ def make_plan(options: BatchOptions, batch_size: int, seed: int, files: EgsFiles
         return SpeakersPlan(SpeakerGroups(files.speakers, files.utts, size, most), batch_size, seed)
     if options.kind == "pairs":
         return PairsPlan(SpeakerGroups(files.speakers, files.utts, 2), batch_size, seed)
-    return ShuffledPlan(files.sizes, batch_size, seed)
+    return ShuffledPlan(files.sizes, files.frames, batch_size, seed)
 
 
 class ShuffledPlan(BatchPlan):
-    """All examples of a batch come from one ark, so that they are of one length and are read quickly.
+    """The examples of a batch come from a pool: some arks of neighbouring length, other ones together in each epoch.
 
-    Those of an ark that fill no whole batch are left out.
+    What fills no batch of its pool goes to that of the next shorter length, so less than one batch of an epoch is left
+    out. Within a batch examples lie by ark, so that a rank, which has a part of each batch, reads few arks of a pool.
 
     Args:
         ark_sizes: (A,) examples of each ark
+        ark_frames: (A,) rows of them
         batch_size: examples of a batch
         seed: of the order
 
     Raises:
-        DataError: no ark holds a whole batch
+        DataError: there are too few examples for a batch
     """
 
-    def __init__(self, ark_sizes: Ints, batch_size: int, seed: int) -> None:
-        self._sizes, self._batch_size, self._seed = ark_sizes, batch_size, seed
+    def __init__(self, ark_sizes: Ints, ark_frames: Ints, batch_size: int, seed: int) -> None:
+        self._sizes, self._frames, self._batch_size, self._seed = ark_sizes, ark_frames, batch_size, seed
         self._starts = np.cumsum(ark_sizes) - ark_sizes
-        self.batches_per_epoch = int((ark_sizes // batch_size).sum())
-        self.left_out = int((ark_sizes % batch_size).sum())
+        self._total = int(ark_sizes.sum())
+        self.batches_per_epoch, self.left_out = divmod(self._total, batch_size)
         if not self.batches_per_epoch:
-            largest = ark_sizes.max(initial=0)
-            raise DataError(f"no ark fills a batch of {batch_size} examples; the largest has {largest}")
+            raise DataError(f"{self._total} examples do not fill a batch of {batch_size}")
 
-    def epoch(self, number: int) -> Iterator[Int64s]:
-        """Arks in random order, a few at a time with their batches mixed."""
+    def windows(self, number: int) -> Iterator[Int64s]:
+        """Pools in random order, a few at a time with their batches mixed."""
         rng = np.random.default_rng((self._seed, number))
-        arks = rng.permutation(len(self._sizes))
-        for first in range(0, len(arks), ARKS_AT_ONCE):
-            batches: list[Int64s] = []
-            for ark in arks[first : first + ARKS_AT_ONCE]:
-                whole = self._sizes[ark] - self._sizes[ark] % self._batch_size
-                examples = rng.permutation(self._sizes[ark])[:whole] + self._starts[ark]
-                batches += list(examples.reshape(-1, self._batch_size))
-            for index in rng.permutation(len(batches)):
-                yield batches[index]
+        used = np.ones(self._total, np.bool_)
+        used[rng.choice(self._total, self.left_out, replace=False)] = False
+        pools = self._pools(rng)
+        batches, over = [], np.empty(0, np.int64)
+        for arks in pools:
+            own = [np.flatnonzero(used[start:][:size]) + start for start, size in self._places(arks)]
+            examples = rng.permutation(np.concatenate([over, *own]))
+            over = examples[len(examples) // self._batch_size * self._batch_size :]
+            batches.append(np.sort(examples[: len(examples) - len(over)].reshape(-1, self._batch_size)))
+        order, first = rng.permutation(len(pools)), 0
+        while first < len(order):
+            last = first + POOLS_AT_ONCE
+            while last > first + 1 and sum(len(pools[pool]) for pool in order[first:last]) > ARKS_AT_ONCE:
+                last -= 1
+            yield rng.permutation(np.concatenate([batches[pool] for pool in order[first:last]]))
+            first = last
+
+    def _places(self, arks: list[int]) -> Iterator[tuple[int, int]]:
+        """The first example of each of ARKS, and how many it has."""
+        return zip(self._starts[arks].tolist(), self._sizes[arks].tolist(), strict=True)
+
+    def _pools(self, rng: np.random.Generator) -> list[list[int]]:
+        """All arks in pools, the longest first; those of one length by chance."""
+        order = rng.permutation(len(self._sizes))
+        order = order[np.argsort(-self._frames[order], kind="stable")]
+        pools: list[list[int]] = [[]]
+        size, share = 0, rng.random()  # of a whole pool that is the first, so that they begin elsewhere each time
+        for ark in order.tolist():
+            pool = pools[-1]
+            full = len(pool) >= share * POOL_ARKS or (pool and self._frames[ark] < ALIKE * self._frames[pool[0]])
+            if full and size >= share * POOL_BATCHES * self._batch_size:
+                pool, size, share = [], 0, 1.0
+                pools.append(pool)
+            pool.append(ark)
+            size += int(self._sizes[ark])
+        return pools
 
 
 class SpeakerGroups:
@@ -178,13 +215,12 @@ class SpeakersPlan(BatchPlan):
                 f"{(numbers > 0).sum()} of {(groups.counts > 0).sum()} speakers have so many"
             )
 
-    def epoch(self, number: int) -> Iterator[Int64s]:
+    def windows(self, number: int) -> Iterator[Int64s]:
         """Groups drawn anew, and dealt out at random."""
         rng = np.random.default_rng((self._seed, number))
         groups = self._groups.draw(rng)
         sets = deal(self._groups.owners, self.batches_per_epoch, self._num_speakers, rng)
-        for chosen in sets:
-            yield groups[chosen].ravel()
+        yield groups[sets].reshape(self.batches_per_epoch, -1)
 
 
 class PairsPlan(BatchPlan):
@@ -221,7 +257,7 @@ class PairsPlan(BatchPlan):
         over = np.maximum(self._groups.counts - 2 * taken - num_pairs, 0).sum()
         return bool(self._groups.counts.sum() - 2 * num_pairs - over >= 2 * num_pairs)
 
-    def epoch(self, number: int) -> Iterator[Int64s]:
+    def windows(self, number: int) -> Iterator[Int64s]:
         """Pairs of one speaker drawn anew, the rest dealt out into pairs of two."""
         rng = np.random.default_rng((self._seed, number))
         num_pairs = self.batches_per_epoch * self._quarter
@@ -231,4 +267,4 @@ class PairsPlan(BatchPlan):
         rest, speakers = self._groups.without(same.ravel())
         different = rest[deal(speakers, num_pairs, 2, rng)]
         pairs = np.stack((rng.permutation(same), different), 1)
-        yield from pairs.reshape(self.batches_per_epoch, -1)
+        yield pairs.reshape(self.batches_per_epoch, -1)

@@ -29,6 +29,7 @@ from timbre.feats.spec_augment import SpecAugmentOptions, draw_masks
 from timbre.utils.errors import DataError
 
 PREFETCH = 8  # batches read ahead
+MANY_LEFT_OUT = 0.02  # of the examples of an epoch: a warning says so
 
 log = logging.getLogger(__name__)
 
@@ -150,14 +151,19 @@ class EgsReader:
             log.warning(text, egs_dir, needed, shortest)
         self.batches_per_epoch, self.left_out = self._plan.batches_per_epoch, self._plan.left_out
         self.waited = 0.0
+        total = len(self._files.speakers)
+        if rank == 0 and self.left_out > MANY_LEFT_OUT * total and not batches.max_utts_per_speaker:
+            share = 100 * self.left_out / total
+            log.warning("%s: %.1f %% of the examples (%d) are in no batch of an epoch", egs_dir, share, self.left_out)
 
     def __iter__(self) -> Iterator[Batch]:
         coming: deque[tuple[_Planned, Future[tuple[Tensor, list[DeviceChanges]]]]] = deque()
-        planned = self._planned()
         jobs = self._augment_jobs if self._augmenter else 0
         with ExitStack() as stack:
             augmenting = stack.enter_context(AugmentPool(self._augmenter, jobs)) if self._augmenter else None
             pool = stack.enter_context(ThreadPoolExecutor(jobs or self._threads, "egs"))
+            ahead = stack.enter_context(ThreadPoolExecutor(1, "egs-ahead"))
+            planned = self._planned(ahead)
             try:
                 while True:
                     start = time.perf_counter()
@@ -171,20 +177,40 @@ class EgsReader:
                     batch = self._unpack(packed.to(self._device, non_blocking=True), plan)
                     yield replace(batch, changes=tuple(group.to(self._device) for group in changes))
             finally:
+                ahead.shutdown(cancel_futures=True)
                 for _, future in coming:
                     future.cancel()
 
-    def _planned(self) -> Iterator["_Planned"]:
-        """This rank's part of the batches from `position` on, endless."""
+    def _planned(self, ahead: ThreadPoolExecutor) -> Iterator["_Planned"]:
+        """This rank's part of the batches from `position` on, endless; AHEAD has those of the next window fetched."""
+        windows = self._windows()
+        following = next(windows)
+        self._fetch(following[2], ahead)
+        while True:
+            (epoch, first, batches), following = following, next(windows)
+            self._fetch(following[2], ahead)
+            for number, examples in enumerate(batches, first + 1):
+                after = Position(epoch, number) if number < self.batches_per_epoch else Position(epoch + 1)
+                starts, rows = self._cut(epoch, number, examples)
+                masks, part = self._masks(epoch, number, len(examples), rows), self._part
+                yield _Planned(epoch, after, examples[part], starts[part], rows, masks[part])
+
+    def _windows(self) -> Iterator[tuple[int, int, Int64s]]:
+        """Epoch, number of the first batch, and batches (N, batch_size) of each window from `position` on, endless."""
         epoch, skip = self.position.epoch, self.position.batch
         while True:
-            for number, examples in enumerate(self._plan.epoch(epoch), 1):
-                if number > skip:
-                    after = Position(epoch, number) if number < self.batches_per_epoch else Position(epoch + 1)
-                    starts, rows = self._cut(epoch, number, examples)
-                    masks, part = self._masks(epoch, number, len(examples), rows), self._part
-                    yield _Planned(epoch, after, examples[part], starts[part], rows, masks[part])
+            first = 0
+            for batches in self._plan.windows(epoch):
+                if (left := batches[max(skip - first, 0) :]).size:
+                    yield epoch, first + len(batches) - len(left), left
+                first += len(batches)
             epoch, skip = epoch + 1, 0
+
+    def _fetch(self, batches: Int64s, ahead: ThreadPoolExecutor) -> None:
+        """Has this rank's part of BATCHES read into the page cache, if they are of few arks."""
+        if self._options.kind == "shuffled":
+            for ark, numbers in self._files.by_ark(batches[:, self._part].ravel()):
+                ahead.submit(self._files.fetch, ark, numbers)
 
     def _masks(self, epoch: int, number: int, size: int, rows: int) -> npt.NDArray[np.int32]:
         """The masks (SIZE, M, 2) of the examples, of ROWS rows, of batch NUMBER (from 1) of EPOCH."""
@@ -235,6 +261,7 @@ class EgsReader:
         rng = np.random.default_rng((self._seed, epoch, number))
         if options.max_frames:
             frames = int(rng.integers(options.min_frames, min(options.max_frames, frames), endpoint=True))
+            frames = max(options.min_frames, frames - frames % options.length_step)
         needed = self._augmenter.rows(frames) if self._augmenter else frames
         return rng.integers(0, np.maximum(lengths - needed, 0), endpoint=True), frames
 

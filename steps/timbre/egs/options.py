@@ -79,6 +79,7 @@ class BatchOptions:
         utts_per_speaker: of speakers
         max_utts_per_speaker: of speakers
         min_frames, max_frames: bounds of the random length of a batch; 0, 0: as the egs are
+        length_step: the random lengths are min_frames, and multiples of this above it
 
     Raises:
         DataError: they contradict each other
@@ -89,6 +90,7 @@ class BatchOptions:
     max_utts_per_speaker: int = 0
     min_frames: int = 0
     max_frames: int = 0
+    length_step: int = 1
 
     def __post_init__(self) -> None:
         most, size = self.max_utts_per_speaker, self.utts_per_speaker

@@ -1,16 +1,18 @@
 """Vectors of all utterances of a data directory, in parts that are kept beside OUT_STEM.ark: embeddings and statistics.
 
-Called by extract_embeddings.py and extract_statistics.py.
+Called by extract_embeddings.py, extract_statistics.py and, for windows, diarization/window_feats.py.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from timbre.datadir.ark import read_vectors, write_vectors
 from timbre.datadir.datadir import DataDir
@@ -19,12 +21,12 @@ from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.protocols import Protocol, frame_shift_of, read_pieces
 from timbre.feats.utterances import Utterance, list_utterances, read_utterances
 from timbre.utils.missing import Allowed, check_missing, count_allowed
-from timbre.utils.parts import Part, Result, kept_parts, list_parts, make_parts
+from timbre.utils.parts import ItemT, Part, Result, kept_parts, list_parts, make_parts
 
 if TYPE_CHECKING:
     import torch
 
-    from timbre.embedding.extract import Extraction, ExtractOptions
+    from timbre.embedding.extract import Extraction, ExtractOptions, Read
     from timbre.training.distributed import World
 
 _VERSION = 1  # of what is computed: another makes everything anew
@@ -49,25 +51,68 @@ def dump_embeddings(
     Raises:
         DataError: more than ALLOW_MISSING utterances have none: OUT_STEM.missing lists them
     """
+    shift = frame_shift_of(data)
+
+    def read(items: Sequence[Utterance]) -> "Iterator[Read]":
+        return read_pieces(items, nj, protocol, shift)
+
+    recipe = f"embeddings {_VERSION} {protocol} {shift}"
+    list_items = partial(list_utterances, data)
+    dump_vectors(model_dir, list_items, read, out_stem, options, device, recipe, allow_missing, protocol.num_pieces)
+
+
+def dump_vectors(
+    model_dir: Path,
+    list_items: Callable[[NormalizeOptions], Sequence[ItemT]],
+    read: "Callable[[Sequence[ItemT]], Iterator[Read]]",
+    out_stem: Path,
+    options: "ExtractOptions",
+    device: str,
+    recipe: str,
+    allow_missing: Allowed = 0,
+    num_pieces: int = 1,
+    kind: str = "utterances",
+) -> None:
+    """Writes OUT_STEM.ark and OUT_STEM.scp, embeddings by the network in MODEL_DIR.
+
+    Args:
+        model_dir: what steps/train.py wrote
+        list_items: what to embed, normalised as the model wants it
+        read: gives (name, features) of such, in order, or what is wrong with them
+        out_stem: where to write; the parts lie beside it
+        options: of extraction
+        device: cpu, cuda or cuda:N; under torchrun, cpu or cuda
+        recipe: what else the embeddings follow from, see `kept_parts`
+        allow_missing: how many may have none
+        num_pieces: pieces of an item, for the progress bar
+        kind: what the items are
+
+    Raises:
+        DataError: more than ALLOW_MISSING have none: OUT_STEM.missing lists them
+    """
     from timbre.embedding.extract import device_named
     from timbre.training.distributed import join_world
 
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     with join_world(device if ranks > 1 else "cpu") as world:
         where = world.device if ranks > 1 else device_named(device)
-        _dump_embeddings(model_dir, data, out_stem, options, world, where, protocol, nj, allow_missing)
+        _dump_vectors(
+            model_dir, list_items, read, out_stem, options, world, where, recipe, allow_missing, num_pieces, kind
+        )
 
 
-def _dump_embeddings(
+def _dump_vectors(
     model_dir: Path,
-    data: DataDir,
+    list_items: Callable[[NormalizeOptions], Sequence[ItemT]],
+    read: "Callable[[Sequence[ItemT]], Iterator[Read]]",
     out_stem: Path,
     options: "ExtractOptions",
     world: "World",
     where: "torch.device",
-    protocol: Protocol,
-    nj: int,
+    recipe: str,
     allow_missing: Allowed,
+    num_pieces: int,
+    kind: str,
 ) -> None:
     import torch
 
@@ -75,23 +120,20 @@ def _dump_embeddings(
     from timbre.nnet.model import load_model
 
     network, normalization = load_model(model_dir, where)
-    utterances = list_utterances(data, normalization)
-    count_allowed(allow_missing, len(utterances))
-    shift = frame_shift_of(data)
+    items = list_items(normalization)
+    count_allowed(allow_missing, len(items))
     model = sha256((model_dir / "config.yaml").read_bytes() + (model_dir / "final.pt").read_bytes()).hexdigest()
-    made_by = f"{model} {where.type} {torch.__version__}"
-    recipe = f"embeddings {_VERSION} {options} {protocol} {shift} {made_by}"
+    recipe = f"{recipe} {options} {model} {where.type} {torch.__version__}"
 
-    def again(items: Sequence[Utterance], folder: Path) -> Result:
-        found = next(extract_parts(network, [read_pieces(items, nj, protocol, shift)], options))
-        return _write(found, folder)
+    def again(items: Sequence[ItemT], folder: Path) -> Result:
+        return _write(next(extract_parts(network, [read(items)], options)), folder)
 
-    given = _folder(out_stem), utterances, recipe, _MEAN_SIZE
+    given = _folder(out_stem), items, recipe, _MEAN_SIZE
     with kept_parts(*given) if world.leads else nullcontext(list_parts(*given)) as parts:
         world.wait()  # until the one that leads has tidied up there
         left = [part for part in parts[world.rank :: world.size] if not part.is_made(again)]
-        total = sum(len(part.items) for part in left) * protocol.num_pieces
-        readers = (read_pieces(part.items, nj, protocol, shift) for part in left)
+        total = sum(len(part.items) for part in left) * num_pieces
+        readers = (read(part.items) for part in left)
         for part, extraction in zip(left, extract_parts(network, readers, options, total), strict=True):
             told: Result = {}
             with part.writing(told) as folder:
@@ -105,7 +147,7 @@ def _dump_embeddings(
             lengths.repeated += result["repeated"]
             lengths.windowed += result["windowed"]
         lengths.log_lengths(network.min_frames, options.max_frames)
-        _collect(parts, results, out_stem, len(utterances), allow_missing, "embedding")
+        _collect(parts, results, out_stem, len(items), allow_missing, "embedding", kind)
 
 
 def dump_statistics(
@@ -156,17 +198,29 @@ def _statistics(items: Sequence[Utterance], folder: Path) -> Result:
 
 
 def _collect(
-    parts: Sequence[Part[Utterance]], results: Sequence[Result], out_stem: Path, num: int, allowed: Allowed, what: str
+    parts: Sequence[Part[ItemT]],
+    results: Sequence[Result],
+    out_stem: Path,
+    num: int,
+    allowed: Allowed,
+    what: str,
+    kind: str = "utterances",
 ) -> None:
     """Writes the vectors of all parts, sorted by their names."""
     failures = {utt: reason for result in results for utt, reason in result["failures"].items()}
-    check_missing(failures, num, allowed, out_stem.with_name(f"{out_stem.name}.missing"), what)
+    check_missing(failures, num, allowed, out_stem.with_name(f"{out_stem.name}.missing"), what, kind)
     ids: list[str] = []
-    blocks = []
+    vectors: NDArray[np.float32] | None = None  # of all parts: they are copied once, for they may be millions
+    total = sum(result["num_vectors"] for result in results)
     for part, result in zip(parts, results, strict=True):
         if result["num_vectors"]:
-            names, vectors = read_vectors(part.folder / f"{_NAME}.ark")
+            names, block = read_vectors(part.folder / f"{_NAME}.ark")
+            if vectors is None:
+                vectors = np.empty((total, block.shape[1]), np.float32)
+            vectors[len(ids) : len(ids) + len(names)] = block
             ids += names
-            blocks.append(vectors)
+    assert vectors is not None, "check_missing has let some through"
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    write_vectors(out_stem, [ids[row] for row in order], np.concatenate(blocks)[order])
+    if order != list(range(len(ids))):
+        ids, vectors = [ids[row] for row in order], vectors[order]
+    write_vectors(out_stem, ids, vectors)

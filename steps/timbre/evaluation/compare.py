@@ -106,8 +106,7 @@ def differences(measured: Sequence[Measured]) -> list[Difference]:
     """
     found = []
     for one, other in combinations(sorted(measured, key=lambda entry: entry.result.record.eer), 2):
-        sizes = [(entry.result.record.num_target, entry.result.record.num_nontarget) for entry in (one, other)]
-        if sizes[0] != sizes[1]:
+        if one.result.trials != other.result.trials:
             raise DataError(f"{one.system.run} and {other.system.run} have different lists {one.system.trials}")
         gap = other.result.record.eer - one.result.record.eer
         draws = other.result.draws.eer - one.result.draws.eer

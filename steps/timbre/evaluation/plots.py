@@ -100,6 +100,9 @@ def plot_rank_curve(curves: Mapping[str, Floats], paths: Iterable[Path], title: 
         longest = max(len(curve) for curve in curves.values())
         axes.set_xlim(1, max(2, longest))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}" if longest < 20 else "")
+        lowest = min(float(curve[0]) for curve in curves.values())
+        axes.set_ylim(max(0.0, 100 * lowest - 10), 101)  # per cent
         axes.grid(color="#e4e4e4", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_title(title, fontsize=10)

@@ -101,9 +101,10 @@ def cost_interval(ends: Interval | None) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """A record, and what plots and comparisons need beside it."""
+    """A record, and what plots and comparisons need beside it; trials: a digest of the list, whatever its order."""
 
     record: Record
+    trials: bytes
     curve: Roc
     draws: Draws
     targets: Floats
@@ -189,7 +190,7 @@ class Evaluation:
             protocol=describe(protocol) if protocol else self.protocol,
             bootstrap=f"{self.num_draws} draws of {drawn}, seed {self.seed}" if self.num_draws else "none",
         )
-        return Result(record, curve, draws, targets, nontargets)
+        return Result(record, trials.unordered_digest(), curve, draws, targets, nontargets)
 
 
 def read_classes(trials: Path, scores: Path) -> tuple[Floats, Floats]:

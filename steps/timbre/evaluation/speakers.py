@@ -14,6 +14,8 @@ from timbre.utils.errors import DataError
 
 Ints = npt.NDArray[np.int32]  # a number a trial of long lists is made of them
 
+_BLOCK = 1 << 20  # trials at a time
+
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +47,11 @@ def trial_speakers(path: Path, trials: Trials, utt2spk: Path | None = None) -> T
     test = [lookup.of_utt(key) for key in trials.test_ids]
     names, numbers = _number(enroll + test)
     speakers = TrialSpeakers(numbers[: len(enroll)], numbers[len(enroll) :], names, str(utt2spk))
-    wrong = np.count_nonzero((speakers.enroll[trials.enroll] == speakers.test[trials.test]) != trials.target)
+    wrong = 0
+    for begin in range(0, len(trials), _BLOCK):
+        rows = slice(begin, begin + _BLOCK)
+        same = speakers.enroll[trials.enroll[rows]] == speakers.test[trials.test[rows]]
+        wrong += int(np.count_nonzero(same != trials.target[rows]))
     if wrong:
         log.warning("%s: %d trials are labelled otherwise than %s says", path, wrong, utt2spk)
     return speakers

@@ -8,6 +8,7 @@ import logging
 import lzma
 import pickle
 import struct
+import time
 import zipfile
 import zlib
 from contextlib import suppress
@@ -25,6 +26,8 @@ _BROKEN = (
     RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, MemoryError,
     SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
+
+PATIENCE = 60.0  # seconds until what another machine wrote is seen on a network disk
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +97,18 @@ def load_newest(model_dir: Path) -> dict[str, Any] | None:
             with suppress(FileNotFoundError):  # another rank was first
                 path.replace(aside)
     return None
+
+
+def load_step(model_dir: Path, step: int) -> dict[str, Any]:
+    """The checkpoint after STEP updates, which another rank has found; it may take PATIENCE until it is seen here.
+
+    Raises:
+        DataError: it is damaged, or still not there
+    """
+    path, end = checkpoint_path(model_dir, step), time.monotonic() + PATIENCE
+    while not path.is_file() and time.monotonic() < end:
+        time.sleep(0.1)
+    return load(path)
 
 
 def prune(model_dir: Path, keep: int, interval: int) -> None:

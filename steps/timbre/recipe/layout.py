@@ -132,6 +132,16 @@ class Layout:
             for corpus in self.corpora:
                 yield from self.copies(corpus, condition)
 
+    def scored(self) -> Iterator[TestSet]:
+        """The sets that are tested, where some may lack embeddings (--allow-missing) without what is said of those."""
+        for test in self.tested():
+            yield replace(test, data=self.embedded / test.name) if self.embedded else test
+
+    @property
+    def embedded(self) -> Path | None:
+        """The folder of data directories of the utterances with an embedding alone, where some may have none."""
+        return self.exp / "embedded" if self.settings.allow_missing != "0" else None
+
 
 def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: str, trained_on: bool) -> Corpus:
     names = [front, Path(source).name or Path(source).resolve().name if source else "", Path(conf).stem]

@@ -54,6 +54,7 @@ class Plan:
             "egs": str(main.feats / f"egs_{'_'.join(egs)}"),
             "model": str(layout.model),
             "embeddings": str(systems.embeddings),
+            "embedded": str(layout.embedded or ""),
             "backend": str(systems.backend),
             "calibration": str(systems.calibration),
             "calibrate": str(systems.calibrate).lower(),
@@ -70,6 +71,9 @@ class Plan:
             yield "root", str(corpus.data)
         for line in [*layout.said, *systems.said]:
             yield "say", line
+        if layout.embedded:
+            text = f"what is said of utterances without an embedding is left out: {layout.embedded} has the rest"
+            yield "say", f"--allow-missing {settings.allow_missing}: {text}"
         if given:
             text = "brings its own features, and no audio: stage 1, VAD and decision pack are left out"
             yield "say", f"{main.data} {text}"
@@ -86,6 +90,9 @@ class Plan:
         return bool(settings.augment_conf or settings.train_augment or settings.test_conf)
 
     def _trial_dirs(self) -> Iterator[str]:
+        if self.layout.embedded:
+            yield str(self.layout.embedded)
+            return
         for corpus in self.layout.corpora:
             yield str(corpus.data)
         for condition in self.layout.settings.conditions:
@@ -126,6 +133,8 @@ class Plan:
         for protocol in settings.protocols.split():
             pairs = [(test.name, test.feats) for test in tested]
             yield from self._embedding_rows(f"embed_{protocol}", pairs, protocol)
+        if layout.embedded:
+            yield from self._embedded_rows(layout.embedded)
         yield from scoring_rows(layout, self.systems)
 
     def _feature_rows(self) -> Iterator[Row]:
@@ -157,6 +166,16 @@ class Plan:
             yield Row(6, unit, "embed", name, protocol, data=str(feats), output=str(where / "xvector"))
             if protocol == "full" and self.systems.has_backend:
                 yield Row(6, unit, "statistics", name, data=str(feats), output=str(folder / "statistics"))
+
+    def _embedded_rows(self, folder: Path) -> Iterator[Row]:
+        layout = self.layout
+        train = [("train", layout.main.feats / "train")] if layout.main.has_train else []
+        for trials in (trials for test in layout.tested() for trials in test.trial_lists):
+            if trials.suffix == ".npz":
+                raise DataError("--allow-missing takes trials out of lists in text, not of this one", trials)
+        for name, data in [*train, *((test.name, test.data) for test in layout.tested())]:
+            vectors = str(self.systems.embeddings / name / "xvector.scp")
+            yield Row(6, "embedded", "subset", name, data=str(data), vectors=vectors, output=str(folder / name))
 
 
 def _change(unit: str, name: str, source: Path, conf: str, output: Path) -> Row:

@@ -42,14 +42,14 @@ def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
         dev = Row(8, "score", "score", "train", trials=str(trials), vectors=_vectors(systems, "train"))
         yield from _systems(systems, dev, systems.calibration / "scores" / "dev")
         yield from _calibration_rows(systems, trials)
-    for test in layout.tested():
+    for test in layout.scored():
         for trials in test.trial_lists:
             yield from _list_rows(layout, systems, test, trials)
     yield from _result_rows(layout, systems)
 
 
 def _held_out(layout: Layout, systems: Systems) -> Row:
-    row = Row(7, "held-out", "hold", "train", data=str(layout.main.feats / "train"))
+    row = Row(7, "held-out", "hold", "train", data=str((layout.embedded or layout.main.feats) / "train"))
     return replace(row, vectors=_vectors(systems, "train"), output=str(systems.calibration))
 
 
@@ -122,7 +122,7 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
 
 
 def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
-    for test in layout.tested():
+    for test in layout.scored():
         for trials in test.trial_lists:
             scores = layout.exp / "scores" / f"{test.name}{trials.name.removeprefix('trials')}.{systems.best}"
             row = Row(9, "results", "analyze", test.name, systems.best, trials=str(trials), data=str(test.feats))
@@ -135,7 +135,8 @@ def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
         yield replace(row, output=str(layout.exp / "plots" / f"tsne_{test.name}"))
     if layout.settings.identify == "true" and systems.has_backend:
         for test in originals:
-            row = Row(9, "identify", "identify", test.name, data=str(test.feats), vectors=_vectors(systems, test.name))
+            folder = layout.embedded / test.name if layout.embedded else test.feats
+            row = Row(9, "identify", "identify", test.name, data=str(folder), vectors=_vectors(systems, test.name))
             using = systems.folders[systems.names[-1]]
             yield replace(row, using=str(using or "-"), output=str(layout.exp / "identification" / test.name))
     if layout.settings.diarize == "true":

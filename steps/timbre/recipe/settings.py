@@ -44,6 +44,7 @@ class Settings:
     backend_conf: str = ""
     calibrate: str = "auto"
     protocols: str = ""
+    allow_missing: str = "0"
     identify: str = "false"
     diarize: str = "false"
     diarize_method: str = "spectral"

@@ -57,6 +57,10 @@ class World:
         dist.all_gather_object(values, value, self.control)
         return values
 
+    def told(self, value: Any) -> Any:
+        """VALUE of the rank that leads, on every rank."""
+        return self.gather(value)[0]
+
     def collect_rows(self, rows: Tensor) -> Tensor | None:
         """ROWS of every rank, one rank after the other, on the CPU of the one that leads; None on the others."""
         counts = self.gather(len(rows))

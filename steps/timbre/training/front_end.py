@@ -12,7 +12,6 @@ from torch import Tensor
 from timbre.egs.batch_effects import make_changes
 from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_reader import Batch
-from timbre.feats.cmvn import windows
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
@@ -60,21 +59,28 @@ def normalize_batch(feats: Tensor, options: NormalizeOptions) -> Tensor:
     number = feats.shape[1]
     if options.cmn == "none" or not number:
         return feats
-    sliding = options.cmn == "sliding" and number > options.window
-    mean = _means(feats, options.window if sliding else number)
+    windows = None
+    if options.cmn == "sliding" and number > options.window:
+        windows = _windows(number, options.window, feats.device)
+    mean = _means(feats, windows)
     centered = feats - mean
     if options.norm_vars:
-        square = _means(feats.square(), options.window if sliding else number)
+        square = _means(feats.square(), windows)
         centered = centered * (square - mean.square()).clamp(min=1e-10).rsqrt()
     return centered.float()
 
 
-def _means(values: Tensor, window: int) -> Tensor:
-    """Means over the windows of sliding CMN, float64: (B, T, F), or (B, 1, F) where all are the whole."""
-    number = values.shape[1]
-    if window >= number:
+def _windows(number: int, window: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(start, end), (NUMBER,) each, of `timbre.feats.cmvn.windows`, made on DEVICE: a copy would wait for it."""
+    start = (torch.arange(number, device=device) - window // 2).clamp(0, number - window)
+    return start, start + window
+
+
+def _means(values: Tensor, windows: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Means over WINDOWS, float64: (B, T, F); without any, over the whole: (B, 1, F)."""
+    if windows is None:
         return values.mean(1, keepdim=True, dtype=torch.float64)
-    start, end = (torch.from_numpy(side).to(values.device) for side in windows(number, window))
+    start, end = windows
     sums = torch.nn.functional.pad(values.cumsum(1, dtype=torch.float64), (0, 0, 1, 0))
     return (sums[:, end] - sums[:, start]) / (end - start)[:, None]
 

@@ -17,12 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from timbre.egs.crop_effects import Augmentation, Augmenter
 from timbre.egs.egs_format import Manifest
-from timbre.egs.egs_reader import Batch, EgsReader, Position, check_egs
+from timbre.egs.egs_reader import Batch, EgsReader, Position
 from timbre.nnet import checkpoint
 from timbre.nnet.network import SpeakerNetwork, build_network
 from timbre.nnet.objectives import Objective, WeightedSum, build_objective
 from timbre.nnet.scheduled import Scheduled
 from timbre.training.distributed import World, gather_rows, join_world
+from timbre.training.egs_check import check_together
 from timbre.training.front_end import FrontEnd
 from timbre.training.interrupt import Interrupt
 from timbre.training.options import TrainOptions
@@ -107,14 +108,14 @@ class Trainer:
         _set_up_torch(options, world)
         self.egs_dir, self.model_dir, self.world = egs_dir, model_dir, world
         self.manifest = Manifest.read(egs_dir)
-        if world.leads:
-            check_egs(egs_dir, self.manifest, options.verify)
+        check_together(egs_dir, self.manifest, world, options.verify)
         self.network = build_network(network, self.manifest.feat_dim)
         self.objective = build_objective(
             objective, self.network.embedding_dim, self.manifest.num_speakers, options.utts_per_speaker
         )
         self.options = options = options.for_objective(self.objective.batches)
-        options.batch_options.check_parts(options.batch_size, world.size * options.accumulation)
+        batches = options.batches_on(world.device.type)
+        batches.check_parts(options.batch_size, world.size * options.accumulation)
         longest = max((ark.frames for ark in self.manifest.train), default=1)
         values = options.batch_size // world.size * longest * self.manifest.train_dim
         check_memory(f"a batch of {options.batch_size:,} examples of {longest} x {self.manifest.train_dim}", 4 * values)
@@ -156,7 +157,7 @@ class Trainer:
             rank=world.rank,
             world_size=world.size,
             threads=options.reader_threads,
-            batches=options.batch_options,
+            batches=batches,
             spec_augment=options.spec_augment,
             augmenter=augmenter,
             augment_jobs=options.augment_jobs,
@@ -189,7 +190,8 @@ class Trainer:
         options, world = self.options, self.world
         validation = None
         if world.leads:
-            validation = Validation(self.egs_dir, self.manifest, options.batch_size, self.network.min_frames)
+            size = options.batch_size // (world.size * options.accumulation)  # no more than a step takes on one device
+            validation = Validation(self.egs_dir, self.manifest, size, self.network.min_frames)
         module = self._wrapped()
         module.train()
         train_log.start_clock(self.step, self.reader.waited)
@@ -308,10 +310,13 @@ class Trainer:
         checkpoint.prune(self.model_dir, self.options.keep, self.options.checkpoint_interval)
 
     def _resume(self) -> None:
-        """Takes up the newest checkpoint, if there is one."""
-        state = checkpoint.load_newest(self.model_dir)
-        if state is None:
+        """Takes up the newest checkpoint that the rank that leads sees, if there is one."""
+        state = checkpoint.load_newest(self.model_dir) if self.world.leads else None
+        step = self.world.told(None if state is None else state["step"])
+        if step is None:
             return
+        if state is None:
+            state = checkpoint.load_step(self.model_dir, step)
         self.network.load_state_dict(state["network"])
         load_whole_states(self.objective, self.optimizer, state["objective"], state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

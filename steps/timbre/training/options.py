@@ -25,13 +25,16 @@ INCIDENTAL = frozenset(
 )
 
 
+GPU_LENGTH_STEP = 16  # frames: a dozen lengths between the 2 and 4 s of common chunks, as many as egs have
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """How a network is trained. Everything is counted in steps (updates), never in seconds.
 
     Args:
         batch_size: examples an update, over all ranks; split further by `accumulation`
-        batches: which examples make a batch. shuffled: any of one ark of the egs. speakers, for metric losses: as many
+        batches: which examples make a batch. shuffled: any, of about one length. speakers, for metric losses: as many
             speakers as fit, all different, with utts_per_speaker examples of each, from different utterances wherever
             a speaker has that many. pairs: two by two, as many of one speaker (from different utterances wherever it
             has two) as of two speakers, so batch_size is a multiple of 4. In an epoch no example comes twice. Of
@@ -42,6 +45,8 @@ class TrainOptions:
         min_frames: a batch is cut to a random length, each example at a random place: the least; 0: as the egs are.
             Batches of speakers or pairs are of all arks, and so never longer than the shortest examples in them
         max_frames: the largest such length, as far as the examples have it
+        length_step: such lengths are min_frames, and multiples of so many frames above it: a GPU, which searches for
+            the fastest kernels at each new length, has soon seen them all; 0: 16 on a GPU; 1, all lengths, on a CPU
         num_steps: updates; 0: as many as num_epochs makes
         num_epochs: passes over the egs, where num_steps is 0
         optimizer: the update rule
@@ -87,6 +92,7 @@ class TrainOptions:
     max_utts_per_speaker: int = 0
     min_frames: int = 0
     max_frames: int = 0
+    length_step: int = 0
     num_steps: int = 0
     num_epochs: float = 10.0
     optimizer: Literal["sgd", "adam", "adamw", "radam"] = "adamw"
@@ -135,6 +141,8 @@ class TrainOptions:
             raise DataError("train: an exponential schedule never reaches final_lr 0")
         if min(self.reader_threads, self.augment_jobs) < 1:
             raise DataError("train: reader_threads and augment_jobs must be at least 1")
+        if self.length_step < 0:
+            raise DataError(f"train: length_step is {self.length_step}; it must not be below 0")
         if self.seed < 0:
             raise DataError(f"train: seed is {self.seed}; it must not be below 0")
         self.batch_options.check_parts(self.batch_size, self.accumulation)
@@ -145,6 +153,11 @@ class TrainOptions:
         kind = "shuffled" if self.batches == "auto" else self.batches
         most = 0 if self.batches == "auto" else self.max_utts_per_speaker
         return BatchOptions(kind, self.utts_per_speaker, most, self.min_frames, self.max_frames)
+
+    def batches_on(self, device_type: str) -> BatchOptions:
+        """The options of the batches on "cpu" or "cuda"."""
+        searches = device_type == "cuda" and not self.deterministic
+        return replace(self.batch_options, length_step=self.length_step or (GPU_LENGTH_STEP if searches else 1))
 
     def for_objective(self, needed: Literal["any", "speakers", "pairs"]) -> Self:
         """With `batches` as an objective needs them.

@@ -18,7 +18,7 @@ from timbre.nnet.network import SpeakerNetwork
 from timbre.nnet.objectives import Objective, WeightedSum
 from timbre.utils.errors import DataError
 
-MAX_FRAMES = 20_000  # in a padded batch of whole utterances
+MAX_FRAMES = 20_000  # in a padded batch of whole utterances, however large the batches of training are
 MAX_TRIALS = 8192  # that an objective scores at a time
 
 
@@ -36,7 +36,8 @@ class Validation:
     Args:
         egs_dir: with valid.N.ark and, if speakers were held out, valid_utts.ark and valid_trials
         manifest: of the egs
-        batch_size: examples at a time
+        batch_size: examples at a time on the device, those of one part of a training step; whole utterances are no more
+            frames at a time than these examples, and longer ones are cut
         min_frames: shorter utterances are repeated up to this length, the least that the network takes
     """
 
@@ -48,6 +49,8 @@ class Validation:
                 torch.split(ark.feats, batch_size), torch.split(ark.labels, batch_size), strict=True
             )
         ]
+        longest = manifest.num_feats(max((ark.frames for ark in manifest.train), default=0))
+        self._max_frames = max(min(MAX_FRAMES, batch_size * longest), min_frames)
         self._trials: Trials | None = None
         self._feats: dict[str, Tensor] = {}  # by length
         if manifest.valid_speakers:
@@ -58,7 +61,7 @@ class Validation:
                 raise DataError(f"no features of {min(missing)}, which valid_trials names", egs_dir / "valid_utts.ark")
             for utt in sorted(feats, key=lambda utt: len(feats[utt])):
                 shape = max(len(feats[utt]), min_frames), manifest.feat_dim
-                self._feats[utt] = torch.from_numpy(np.resize(feats[utt], shape))
+                self._feats[utt] = torch.from_numpy(np.resize(feats[utt], shape))[: self._max_frames]
 
     @torch.inference_mode()
     def __call__(
@@ -76,7 +79,10 @@ class Validation:
         network.eval()
         objective.eval()
         figures: dict[str, float] = {}
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        # lengths are of all kinds here: a search for the fastest kernels of each would never end
+        cudnn = torch.backends.cudnn
+        no_search = cudnn.flags(True, deterministic=cudnn.deterministic, allow_tf32=cudnn.allow_tf32)
+        with no_search, torch.autocast(device.type, dtype, enabled=dtype is not None):
             classifier = _classifier(objective)
             if self._examples and classifier is not None:
                 figures |= self._measure_accuracy(network, classifier, device)
@@ -129,7 +135,7 @@ class Validation:
         """Utterances of similar lengths together."""
         batches: list[list[str]] = [[]]
         for utt, feats in self._feats.items():
-            if batches[-1] and (len(batches[-1]) + 1) * len(feats) > MAX_FRAMES:
+            if batches[-1] and (len(batches[-1]) + 1) * len(feats) > self._max_frames:
                 batches.append([])
             batches[-1].append(utt)
         return batches

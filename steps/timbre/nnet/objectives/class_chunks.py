@@ -147,6 +147,6 @@ class _GatherRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         shard: Shard = ctx.shard  # type: ignore[attr-defined]
-        total = gradient.contiguous()
+        total = gradient.clone(memory_format=torch.contiguous_format)  # autograd may hand this gradient to others too
         dist.all_reduce(total)
         return shard.size * total.chunk(shard.size)[shard.rank], None

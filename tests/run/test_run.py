@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,42 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from stages_ran import ran
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PLAIN = {"statistics", "cosine", "cosine_asnorm", "plda", "plda_asnorm"}
 BACKENDS = PLAIN | {"cosine_llr", "plda_llr", "fusion"}
-
-
-@pytest.fixture(scope="module")
-def place(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like a clone's, whose data/ and exp/ are its own."""
-    place = tmp_path_factory.mktemp("clone with a space")
-    for name in ("run.sh", "path.sh", "pyproject.toml", ".venv", "steps", "local", "conf"):
-        (place / name).symlink_to(root / name)
-    return place
-
-
-@pytest.fixture(scope="module")
-def run(place: Path) -> Run:
-    def call(*args: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        command = ["./run.sh", "--config", "conf/run/smoke.conf", "--nj", "2", *args]
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=500)
-        assert not ok or done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def finished(run: Run, place: Path) -> Path:
-    """exp/smoke after a whole run."""
-    run()
-    return place / "exp" / "smoke"
-
-
-def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """The stages that ran."""
-    return [line.split()[3].rstrip(":") for line in done.stdout.splitlines() if ": running" in line]
 
 
 def test_results_are_those_of_a_recogniser(finished: Path) -> None:
@@ -221,106 +188,6 @@ def test_conversations_are_diarized(finished: Path, run: Run, place: Path) -> No
     assert (finished / "diarization" / "tuned" / "vbx.yaml").is_file()
     assert 0 < score["all"]["der"] < 0.9
     assert (finished / "diarization" / "eval" / "rttm").read_text().count("SPEAKER") > 4
-
-
-@pytest.fixture
-def other_corpus(finished: Path, place: Path) -> Path:
-    """A corpus of Kaldi data directories without a training set."""
-    source, target = place / "data" / "synth_smoke" / "eval", place / "other" / "data" / "eval_calls"
-    shutil.copytree(source, target, dirs_exist_ok=True)
-    (target / "wav.scp").write_text((target / "wav.scp").read_text().replace(" data/", f" {place}/data/"))
-    (target / "trials_all").unlink()
-    return place / "other"
-
-
-def test_other_corpora_are_tested_beside_with_one_back_end_and_identification(
-    finished: Path, run: Run, place: Path, other_corpus: Path
-) -> None:
-    run()
-    train = {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()}
-    options = ["--name", "beside", "--eval-corpora", f"kaldi='{other_corpus}'", "--model", "exp/smoke/model"]
-    options += ["--backend-conf", "conf/backend/cosine.yaml", "--identify"]
-    stages = ran(run(*options))
-    assert stages[:2] == ["data_kaldi", "features_kaldi"] and not {"egs", "train"} & set(stages)
-    records = json.loads((place / "exp" / "beside" / "results.json").read_text())
-    eers = {(record["trials"], record["backend"]): record["eer"] for record in records}
-    systems = ("statistics", "cosine", "cosine_asnorm", "cosine_llr")
-    assert set(eers) == {(name, system) for name in ("eval", "eval_all", "eval_calls") for system in systems}
-    assert all(eers["eval", system] == eers["eval_calls", system] for system in systems), "they are the same speech"
-    scores = "scores/eval.cosine_asnorm"
-    assert (place / "exp" / "beside" / scores).read_bytes() == (finished / scores).read_bytes()
-    for name in ("eval", "eval_calls"):
-        found = json.loads((place / "exp" / "beside" / "identification" / name / "identification.json").read_text())
-        assert found["gallery"] > 0
-    assert {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()} == train
-    assert ran(run(*options)) == [] and ran(run()) == [], "the other run is untouched"
-
-
-def test_a_corpus_without_training_set_is_tested_with_a_model_that_exists(
-    finished: Path, run: Run, place: Path, other_corpus: Path
-) -> None:
-    run()
-    options = ["--name", "only", "--corpus", "kaldi", "--corpus-conf", "", "--corpus-dir", str(other_corpus)]
-    options += ["--calibrate", "false"]
-    assert "no train set to train on; --model DIR" in run(*options, ok=False).stderr
-    done = run(*options, "--model", "exp/smoke/model", "--stop-stage", "8")
-    assert ran(done) == ["data", "features", "embed", "score"], "the data are made again: the corpus was copied anew"
-    assert "cosine alone, without mean, AS-norm or calibration" in done.stdout
-    scores = place / "exp" / "only" / "scores"
-    assert {path.name for path in scores.iterdir() if path.is_file()} == {"eval_calls.cosine"}
-    assert len((scores / "eval_calls.cosine").read_text().splitlines()) == 2112
-
-
-def test_a_corpus_of_features_keeps_them(finished: Path, run: Run, place: Path) -> None:
-    for name in ("train", "eval"):
-        source, target = place / "data" / "synth_smoke" / "fbank80" / name, place / "bare" / "data" / name
-        target.mkdir(parents=True)
-        for table in ("utt2spk", "spk2utt", "utt2num_frames", "feats.scp"):
-            (target / table).write_text((source / table).read_text().replace(" data/", f" {place}/data/"))
-    shutil.copy(place / "data" / "synth_smoke" / "eval" / "trials", place / "bare" / "data" / "eval")
-    options = ["--name", "bare", "--corpus", "kaldi", "--corpus-conf", "", "--corpus-dir", str(place / "bare")]
-    done = run(*options, "--audio-conf", "conf/audio/telephone.yaml", "--stop-stage", "3")
-    assert ran(done) == ["data", "given", "egs"] and "brings its own features, and no audio" in done.stdout
-    given = place / "data" / "kaldi_bare" / "given"
-    assert (given / "train" / "feats.scp").read_text() == (place / "bare" / "data" / "train" / "feats.scp").read_text()
-    assert not json.loads((given / "egs_cpu_no_vad" / "manifest.json").read_text())["normalize"]["vad"]
-
-
-def test_normalisation_and_compression_reach_the_steps(finished: Path, run: Run, place: Path) -> None:
-    options = ["--name", "small", "--normalize-conf", "conf/normalize/utterance_no_vad.yaml", "--stop-stage", "3"]
-    options += ["--compression", "CM2", "--egs-compression", "none", "--feats-conf", "conf/feats/fbank40.yaml"]
-    assert ran(run(*options)) == ["features", "egs"]
-    feats = place / "data" / "synth_smoke" / "fbank40"
-    manifest = json.loads((feats / "egs_cpu_utterance_no_vad" / "manifest.json").read_text())
-    assert (manifest["normalize"]["cmn"], manifest["normalize"]["vad"]) == ("utterance", False)
-    assert manifest["options"]["compression"] == "none"
-    ark = Path(str(place / (feats / "eval" / "feats.scp").read_text().split()[1].rpartition(":")[0]))
-    assert b" BCM2 " in ark.read_bytes()[:60].replace(b"\x00", b" ")
-
-
-def test_features_follow_the_network(run: Run) -> None:
-    plan = run("--name", "own", "--network", "conf/network/resnet_se34v2.yaml", "--plan").stdout
-    assert "/fbank64/" in plan
-    plan = run("--name", "own", "--network", "conf/network/convmixer.yaml", "--plan").stdout
-    assert "warning: conf/network/convmixer.yaml is for features of 128" in plan and "gets conf/feats/fbank80" in plan
-
-
-def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
-    for spk in "abcd":
-        (place / "voices" / spk).mkdir(parents=True)
-        for part in "12":
-            soundfile.write(place / "voices" / spk / f"{part}.wav", np.zeros(160), 16000)
-    (place / "archives").mkdir()
-    with tarfile.open(place / "archives" / "voices.tar.gz", "w:gz") as archive:
-        for spk in "abcd":
-            archive.add(place / "voices" / spk, spk)
-    options = ["--corpus", "folder", "--corpus-conf", "", "--corpus-dir", "unpacked", "--stop-stage", "0"]
-    options += ["--calibrate", "false"]
-    assert ran(run(*options, "--name", "archived", "--download-dir", "archives")) == ["data"]
-    assert ran(run(*options, "--name", "archived", "--download-dir", "archives")) == []
-    assert (place / "data" / "folder_unpacked" / "train" / "wav.scp").read_text().count("unpacked/") == 4
-    assert "has no archives" in run("--download-dir", "archives", ok=False).stderr
-    assert "nowhere: no such directory" in run(*options, "--download-dir", "nowhere", ok=False).stderr
 
 
 def test_killed_training_goes_on_to_the_same_model(finished: Path, run: Run, place: Path) -> None:

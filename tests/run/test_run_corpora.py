@@ -1,0 +1,151 @@
+"""run.sh with other corpora than the one that it makes, with damaged ones, and with what follows the network."""
+
+import json
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from stages_ran import ran
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def other_corpus(finished: Path, place: Path) -> Path:
+    """A corpus of Kaldi data directories without a training set."""
+    source, target = place / "data" / "synth_smoke" / "eval", place / "other" / "data" / "eval_calls"
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    (target / "wav.scp").write_text((target / "wav.scp").read_text().replace(" data/", f" {place}/data/"))
+    (target / "trials_all").unlink()
+    return place / "other"
+
+
+def test_other_corpora_are_tested_beside_with_one_back_end_and_identification(
+    finished: Path, run: Run, place: Path, other_corpus: Path
+) -> None:
+    run()
+    train = {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()}
+    options = ["--name", "beside", "--eval-corpora", f"kaldi='{other_corpus}'", "--model", "exp/smoke/model"]
+    options += ["--backend-conf", "conf/backend/cosine.yaml", "--identify"]
+    stages = ran(run(*options))
+    assert stages[:2] == ["data_kaldi", "features_kaldi"] and not {"egs", "train"} & set(stages)
+    records = json.loads((place / "exp" / "beside" / "results.json").read_text())
+    eers = {(record["trials"], record["backend"]): record["eer"] for record in records}
+    systems = ("statistics", "cosine", "cosine_asnorm", "cosine_llr")
+    assert set(eers) == {(name, system) for name in ("eval", "eval_all", "eval_calls") for system in systems}
+    assert all(eers["eval", system] == eers["eval_calls", system] for system in systems), "they are the same speech"
+    scores = "scores/eval.cosine_asnorm"
+    assert (place / "exp" / "beside" / scores).read_bytes() == (finished / scores).read_bytes()
+    for name in ("eval", "eval_calls"):
+        found = json.loads((place / "exp" / "beside" / "identification" / name / "identification.json").read_text())
+        assert found["gallery"] > 0
+    assert {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()} == train
+    assert ran(run(*options)) == [] and ran(run()) == [], "the other run is untouched"
+
+
+def test_a_corpus_without_training_set_is_tested_with_a_model_that_exists(
+    finished: Path, run: Run, place: Path, other_corpus: Path
+) -> None:
+    run()
+    options = ["--name", "only", "--corpus", "kaldi", "--corpus-conf", "", "--corpus-dir", str(other_corpus)]
+    options += ["--calibrate", "false"]
+    assert "no train set to train on; --model DIR" in run(*options, ok=False).stderr
+    done = run(*options, "--model", "exp/smoke/model", "--stop-stage", "8")
+    assert ran(done) == ["data", "features", "embed", "score"], "the data are made again: the corpus was copied anew"
+    assert "cosine alone, without mean, AS-norm or calibration" in done.stdout
+    scores = place / "exp" / "only" / "scores"
+    assert {path.name for path in scores.iterdir() if path.is_file()} == {"eval_calls.cosine"}
+    assert len((scores / "eval_calls.cosine").read_text().splitlines()) == 2112
+
+
+def test_a_corpus_of_features_keeps_them(finished: Path, run: Run, place: Path) -> None:
+    for name in ("train", "eval"):
+        source, target = place / "data" / "synth_smoke" / "fbank80" / name, place / "bare" / "data" / name
+        target.mkdir(parents=True)
+        for table in ("utt2spk", "spk2utt", "utt2num_frames", "feats.scp"):
+            (target / table).write_text((source / table).read_text().replace(" data/", f" {place}/data/"))
+    shutil.copy(place / "data" / "synth_smoke" / "eval" / "trials", place / "bare" / "data" / "eval")
+    options = ["--name", "bare", "--corpus", "kaldi", "--corpus-conf", "", "--corpus-dir", str(place / "bare")]
+    done = run(*options, "--audio-conf", "conf/audio/telephone.yaml", "--stop-stage", "3")
+    assert ran(done) == ["data", "given", "egs"] and "brings its own features, and no audio" in done.stdout
+    given = place / "data" / "kaldi_bare" / "given"
+    assert (given / "train" / "feats.scp").read_text() == (place / "bare" / "data" / "train" / "feats.scp").read_text()
+    assert not json.loads((given / "egs_cpu_no_vad" / "manifest.json").read_text())["normalize"]["vad"]
+
+
+def test_normalisation_and_compression_reach_the_steps(finished: Path, run: Run, place: Path) -> None:
+    options = ["--name", "small", "--normalize-conf", "conf/normalize/utterance_no_vad.yaml", "--stop-stage", "3"]
+    options += ["--compression", "CM2", "--egs-compression", "none", "--feats-conf", "conf/feats/fbank40.yaml"]
+    assert ran(run(*options)) == ["features", "egs"]
+    feats = place / "data" / "synth_smoke" / "fbank40"
+    manifest = json.loads((feats / "egs_cpu_utterance_no_vad" / "manifest.json").read_text())
+    assert (manifest["normalize"]["cmn"], manifest["normalize"]["vad"]) == ("utterance", False)
+    assert manifest["options"]["compression"] == "none"
+    ark = Path(str(place / (feats / "eval" / "feats.scp").read_text().split()[1].rpartition(":")[0]))
+    assert b" BCM2 " in ark.read_bytes()[:60].replace(b"\x00", b" ")
+
+
+def test_features_follow_the_network(run: Run) -> None:
+    plan = run("--name", "own", "--network", "conf/network/resnet_se34v2.yaml", "--plan").stdout
+    assert "/fbank64/" in plan
+    plan = run("--name", "own", "--network", "conf/network/convmixer.yaml", "--plan").stdout
+    assert "warning: conf/network/convmixer.yaml is for features of 128" in plan and "gets conf/feats/fbank80" in plan
+
+
+def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
+    for spk in "abcd":
+        (place / "voices" / spk).mkdir(parents=True)
+        for part in "12":
+            soundfile.write(place / "voices" / spk / f"{part}.wav", np.zeros(160), 16000)
+    (place / "archives").mkdir()
+    with tarfile.open(place / "archives" / "voices.tar.gz", "w:gz") as archive:
+        for spk in "abcd":
+            archive.add(place / "voices" / spk, spk)
+    options = ["--corpus", "folder", "--corpus-conf", "", "--corpus-dir", "unpacked", "--stop-stage", "0"]
+    options += ["--calibrate", "false"]
+    assert ran(run(*options, "--name", "archived", "--download-dir", "archives")) == ["data"]
+    assert ran(run(*options, "--name", "archived", "--download-dir", "archives")) == []
+    assert (place / "data" / "folder_unpacked" / "train" / "wav.scp").read_text().count("unpacked/") == 4
+    assert "has no archives" in run("--download-dir", "archives", ok=False).stderr
+    assert "nowhere: no such directory" in run(*options, "--download-dir", "nowhere", ok=False).stderr
+
+
+def test_damaged_recordings_stop_a_run_or_are_left_out_of_all_of_it(run: Run, place: Path) -> None:
+    """One recording is empty, one is not there, one is none: by number or share that may be so."""
+    shutil.copy(place / "conf" / "synth" / "smoke.yaml", place / "damaged.yaml")
+    options = ["--name", "damaged", "--corpus-conf", "damaged.yaml"]
+    run(*options, "--stop-stage", "0")
+    data = place / "data" / "synth_damaged"
+    sounds = {line.split()[0]: place / line.split()[1] for line in (data / "eval" / "wav.scp").read_text().splitlines()}
+    empty, absent, broken = list(sounds)[1:4]
+    sounds[empty].write_bytes(b"")
+    sounds[absent].unlink()
+    sounds[broken].write_bytes(b"fLaC, it says")
+    (train, *_) = (line.split()[1] for line in (data / "train" / "wav.scp").read_text().splitlines())
+    (place / train).write_bytes(b"")
+
+    stopped = run(*options, "--stage", "1", ok=False)
+    assert "1 of 288 utterances have no features" in stopped.stderr and "--allow-missing 1" in stopped.stderr
+    stopped = run(*options, "--stage", "1", "--allow-missing", "2", ok=False)
+    assert "3 of 96 utterances have no features" in stopped.stderr
+
+    done = run(*options, "--stage", "1", "--allow-missing", "4%", "--identify")
+    exp = place / "exp" / "damaged"
+    assert (
+        "what is said of utterances without an embedding is left out: exp/damaged/embedded has the rest" in done.stdout
+    )
+    missing = {empty, absent, broken}
+    for name in ("trials", "trials_all"):
+        before = [line.split() for line in (data / "eval" / name).read_text().splitlines()]
+        left = [line for line in before if not missing & set(line)]
+        assert 0 < len(left) < len(before)
+        scored = (exp / "scores" / f"eval{name.removeprefix('trials')}.fusion").read_text().splitlines()
+        assert [line.split()[:2] for line in scored] == [line[:2] for line in left]
+    assert "without utterances that lack an embedding (--allow-missing 4%)" in (exp / "RESULTS.md").read_text()
+    assert (exp / "decision" / "pack.yaml").is_file() and (exp / "identification" / "eval").is_dir()
+    assert ran(run(*options, "--stage", "1", "--allow-missing", "4%", "--identify")) == []
