@@ -19,7 +19,7 @@ rm -f @status@
 trap 'requeue=true; scancel --signal=TERM "$SLURM_JOB_ID.0"' USR1
 trap : TERM
 
-# In a container: srun --container-image=IMAGE --container-mounts="$PWD" ... (pyxis), or srun apptainer exec --nv IMAGE ...
+# In a container: srun --container-image=IMAGE --container-mounts="$PWD" (pyxis), or srun apptainer exec --nv IMAGE
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 # else a node that comes back waits for what is not said again
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --kill-on-bad-exit=1 torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node=@procs@ \
