@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -170,8 +171,8 @@ def _mentions(text: str, option: str) -> bool:
 
 def _faults_of_step(command: Command) -> Iterator[str]:
     parser, takes_list = parser_of(command.script)
-    options, positional, elided = options_of(command.script), 0, False
-    words = iter([*command.words, ""])
+    options, positional, elided = options_of(command.script), 0, "--" in command.words
+    words = iter([*takewhile(lambda word: word != "--", command.words), ""])  # after it, another command
     word = next(words)
     while word:
         after = next(words, "")

@@ -66,6 +66,7 @@ start_cluster() { # once, before the first unit that runs
   )
   cluster_server=$!
   read -r TIMBRE_CLUSTER < "$told/address" || die "the cluster did not start: $(tail -n 1 "$told/server.log")"
+  rm "$told/address"
   export TIMBRE_CLUSTER
 }
 

@@ -59,6 +59,7 @@ def start_now(job: str) -> None:
     """Slurm has what was requeued wait for two minutes."""
     while subprocess.run(["squeue", "-h", "-o", "%T", "-j", job], capture_output=True, text=True).stdout != "PENDING\n":
         time.sleep(0.2)
+    time.sleep(5)  # it must have ended on its node
     call("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_folder, atomic_path, atomic_write
+from timbre.utils.files import atomic_folder, atomic_path, atomic_write, remove_temporaries
 
 
 def test_written_whole_with_lf(tmp_path: Path) -> None:
@@ -132,3 +132,13 @@ def test_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     finally:
         time.sleep(0.05)
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_workers_of_other_machines_left_is_removed_by_one_who_is_alone_there(tmp_path: Path) -> None:
+    left, own = tmp_path / ".x.tmp1-00000000", tmp_path / f".y.tmp{os.getpid()}"
+    left.mkdir()
+    own.touch()
+    remove_temporaries(tmp_path)
+    assert left.exists()
+    remove_temporaries(tmp_path, of_others=True)
+    assert not left.exists() and own.exists()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Slurm: what run.sh --batch submits for training and for extraction, by torchrun on --nodes nodes with --ngpu GPUs each.
+# Slurm: what run.sh --batch submits for training and extraction: torchrun on --nodes nodes with --ngpu GPUs each.
 # Number of nodes, GPUs, name and log are given to sbatch by steps/launch.py; words such as @procs@ are filled in there.
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=8
@@ -19,8 +19,8 @@ rm -f @status@
 trap 'requeue=true; scancel --signal=TERM "$SLURM_JOB_ID.0"' USR1
 trap : TERM
 
-# In a container: srun --container-image=IMAGE --container-mounts="$PWD" ... (pyxis), or srun apptainer exec --nv IMAGE ...
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 # else a node that comes back waits for what the others do not say again
+# In a container: srun --container-image=IMAGE --container-mounts="$PWD" (pyxis), or srun apptainer exec --nv IMAGE
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 # else a node that comes back waits for what is not said again
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --kill-on-bad-exit=1 torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node=@procs@ \
   --max-restarts=@max_restarts@ --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}" \

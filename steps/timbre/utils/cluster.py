@@ -100,14 +100,14 @@ def _connected(address: str) -> Iterator[Client]:
 
 def _end(client: Client, futures: list[Any], name: str) -> None:
     """Cancels FUTURES, and waits until no worker runs a job whose key begins with NAME."""
-    deadline = time.monotonic() + _END
+    deadline, quiet = time.monotonic() + _END, 0
     with suppress(Exception):
         client.cancel(futures, force=True)
-        while time.monotonic() < deadline:
+    while quiet < 2 and time.monotonic() < deadline and client.status == "running":
+        with suppress(Exception):  # a worker that is ending
             answers = client.sync(client._run, _runs, name, on_error="ignore", callback_timeout=_END)
-            if True not in answers.values():
-                break
-            time.sleep(_LOOK)
+            quiet = 0 if True in answers.values() else quiet + 1  # twice: one may have been on its way to a worker
+        time.sleep(_LOOK)
 
 
 def _runs(name: str, dask_worker: Worker) -> bool:

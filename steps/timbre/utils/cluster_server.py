@@ -5,6 +5,8 @@
 prints the scheduler's address, asks for workers as there are jobs, and ends with them when its standard input does.
 """
 
+import os
+import random
 import select
 import shlex
 import signal
@@ -22,10 +24,11 @@ from timbre.utils.errors import DataError
 
 _LOOK = 1.0  # seconds between looks at how many jobs there are
 _ALIVE = 30.0  # seconds between questions whether a batch job that has no worker is still there
+_MOST_ASKED = 20  # of them at a time
 _MOST_DEAD = 5  # batch jobs that may end before their worker has come, one after the other
 
 # is batch job ID queued or running? A line that says so, or none
-_STATUS = {"slurm": "squeue -h -j", "pbs": "qstat", "sge": "qstat -j", "lsf": "bjobs -noheader"}
+_STATUS = {"slurm": "squeue -h -j", "pbs": "qstat", "sge": "qstat -j", "lsf": "bjobs -noheader -p -r"}
 _CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
 
 
@@ -62,6 +65,11 @@ class ClusterOptions:
         return options
 
 
+def _was_refused(worker: Any) -> bool:
+    """Whether it is a batch job that could not be submitted."""
+    return getattr(worker, "job_id", "") is None
+
+
 class Served:
     """A dask cluster of at most NJ workers of one thread each, whose logs go to FOLDER."""
 
@@ -69,6 +77,8 @@ class Served:
         self.options, self.nj = options, nj
         self.per_job = int(options.options.get("processes", 1))
         self._cluster = self._open(folder)
+        # A job waits in the scheduler until a worker is free, and not with a worker that is busy.
+        self._cluster.scheduler.is_rootish = lambda task: True
         self._busy = self._asked = time.monotonic()
         self._dead = 0
 
@@ -92,7 +102,9 @@ class Served:
         if self.options.kind == "local":
             from distributed import LocalCluster
 
-            return LocalCluster(0, 1, memory_limit=0, host="127.0.0.1", dashboard_address=None)
+            return LocalCluster(
+                n_workers=0, threads_per_worker=1, memory_limit=0, host="127.0.0.1", dashboard_address=None
+            )
         import dask_jobqueue
 
         given = dict(self.options.options)
@@ -136,24 +148,21 @@ class Served:
     def _forget_dead(self, now: float) -> None:
         """Workers that did not start, and batch jobs that are gone and have none: others take their place."""
         here = {str(worker.name) for worker in list(self._cluster.scheduler.workers.values())}
-        asks, self._asked = (True, now) if now - self._asked > _ALIVE else (False, self._asked)
-        for name, worker in list(self._cluster.workers.items()):
-            unborn = worker.status.name == "failed" or getattr(worker, "job_id", "") is None  # sbatch failed, say
-            if unborn or (asks and self._has_ended(str(name), worker, here)):
-                print(f"worker {name} is gone before it had begun", file=sys.stderr, flush=True)
-                del self._cluster.workers[name]
-                self._dead += 1
-        self._dead *= not here
+        here |= {name.rpartition("-")[0] for name in here}  # one of several processes of a job
+        unborn = {name: one for name, one in self._cluster.workers.items() if str(name) not in here}
+        dead = [name for name, one in unborn.items() if one.status.name == "failed" or _was_refused(one)]
+        if self.options.kind != "local" and now - self._asked > _ALIVE:
+            self._asked = now
+            some = random.sample(sorted(unborn.keys() - {*dead}), min(_MOST_ASKED, len(unborn) - len(dead)))
+            dead += [name for name in some if self._is_gone(unborn[name].job_id)]
+        for name in dead:
+            print(f"worker {name} is gone before it had begun", file=sys.stderr, flush=True)
+            del self._cluster.workers[name]
+        self._dead = 0 if here else self._dead + len(dead)
         if self._dead >= _MOST_DEAD:
             raise DataError(
                 f"{_MOST_DEAD} workers or more ended before they had begun; what they say is in this log and beside it"
             )
-
-    def _has_ended(self, name: str, worker: Any, here: set[str]) -> bool:
-        """Whether a batch job is gone, and none of its processes is HERE."""
-        if self.options.kind == "local" or any(one == name or one.startswith(f"{name}-") for one in here):
-            return False
-        return self._is_gone(worker.job_id)
 
     def _is_gone(self, job_id: str) -> bool:
         command = [*shlex.split(_STATUS[self.options.kind]), str(job_id)]
@@ -192,7 +201,8 @@ def main() -> None:
         finally:
             served.close()
     except DataError as error:
-        sys.exit(f"{conf}: {error}")
+        print(f"{conf}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # dask would wait for workers that were never born
 
 
 if __name__ == "__main__":
