@@ -124,7 +124,7 @@ def result(eer: float, spread: float = 0.03) -> Result:
     fields = dict.fromkeys(Record.__dataclass_fields__)
     fields |= {"trials": "x", "backend": "y", "num_target": 9, "num_nontarget": 9, "num_speakers": 5, "eer": eer}
     record = Record(**(fields | {"eer_ci": (eer - spread, eer + spread)}))  # type: ignore[arg-type]
-    return Result(record, None, Draws(np.empty(0), {}), np.empty(0), np.empty(0))  # type: ignore[arg-type]
+    return Result(record, b"", None, Draws(np.empty(0), {}), np.empty(0), np.empty(0))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
