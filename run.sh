@@ -56,5 +56,5 @@ main() { # ARGS OF run.sh
 recipe data audio features egs train embed back_end score results diarize
 parse_options "$@"
 check_files
-[ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); }
+[ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); exit 1; }
 supervise main "$@"

@@ -42,3 +42,16 @@ def test_a_copied_environment_of_another_clone_is_refused(
     (clone / ".venv" / ".complete").write_text(checksum + "\n")
     done = enter(clone)
     assert done.returncode == 1 and f".venv runs the code in {other}" in done.stderr
+
+
+def test_a_set_up_that_fails_is_said_and_tried_again(clone: Path) -> None:
+    programs = clone / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (clone / ".venv" / ".complete").write_text("of another pyproject.toml\n")
+    (programs / "uv").write_text("#!/bin/sh\necho 'no such index' >&2\nexit 2\n")
+    (programs / "uv").chmod(0o755)
+    (programs / "activate").write_text("")
+    done = enter(clone)
+    assert done.returncode == 1 and not done.stdout
+    assert "no such index\npath.sh: setting up .venv failed; mend what is said above and run this again" in done.stderr
+    assert not (clone / ".venv" / ".complete").exists()
