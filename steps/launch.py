@@ -29,7 +29,6 @@ def launch(
     """
     from timbre.utils.batch import run_batch_job
 
-    log.parent.mkdir(parents=True, exist_ok=True)
     run_batch_job(template, command, log, nodes, ngpu, max_restarts)
 
 

@@ -28,7 +28,7 @@ stage_features() {
     vad=(in "$feats_conf" "$vad_conf" out "{output}/vad.scp")
     [[ $name != given* ]] || vad=()
     if unit "$name" "$(folder_of "$name")" in "{from}" "${vad[@]}" out "{output}/feats.scp" \
-      with ${compression:+"compression $compression"} "${where[@]}"; then
+      with ${compression:+"compression $compression"} "${where[@]}" ${missing[0]:+"${missing[*]}"}; then
       while next_row; do
         steps/copy_data_dir.py "$data_dir" "$output"
         [ "$kind" != given ] || continue

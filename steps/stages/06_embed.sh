@@ -12,7 +12,8 @@ stage_embed() {
   for name in $(units 6); do
     if [ "$name" = embedded ]; then
       leave_out_missing
-    elif unit "$name" "$embeddings" in "$model/final.pt" "{data}/feats.scp" out "{output}.scp"; then
+    elif unit "$name" "$embeddings" in "$model/final.pt" "{data}/feats.scp" out "{output}.scp" \
+      with ${missing[0]:+"${missing[*]}"}; then
       while next_row; do
         if [ "$task" = statistics ]; then
           steps/extract_statistics.py "$data_dir" "$output" ${normalize:+--normalize "$normalize"} "${missing[@]}" --nj "$nj"

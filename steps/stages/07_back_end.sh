@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 7, back-end: transforms and PLDA of the training embeddings, and the trials that scores are calibrated on.
 # Reads exp/NAME/embeddings/train; makes exp/NAME/backend/{backend.yaml,mean.vec,transform.mat,plda}, the same of cosine
-# and of the baseline (--baseline) in cosine/ and statistics/ below it, and exp/NAME/calibration/{trials,others.scp}: a list of the
+# and of the baseline in cosine/ and statistics/ below it, and exp/NAME/calibration/{trials,others.scp}: a list of the
 # speakers that training held out, and the embeddings of all others, which alone the back-end and the cohort are made of.
 
 option backend-conf conf/backend/plda.yaml "file: YAML of the back-end beside cosine: transforms, and a kind of PLDA (or cosine alone)"

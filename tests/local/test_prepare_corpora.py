@@ -393,9 +393,8 @@ def test_hw4_runs_no_code_from_a_feature_file(miniature: Miniature, tmp_path: Pa
 )
 def test_the_language_is_told(miniature: Miniature, tmp_path: Path) -> None:
     miniature.prepare(tmp_path / "corpus", tmp_path / "out")
-    language = (
-        "en" if miniature.front.__name__.rpartition("_")[2] in ("chime5", "ami", "librispeech", "timit") else "zh"
-    )
+    front = miniature.front.__name__.rpartition("_")[2]
+    language = "en" if front in ("chime5", "ami", "librispeech", "timit") else "zh"
     for path in (tmp_path / "out").iterdir():
         utts = read_table(path / "utt2spk")
         assert read_table(path / "utt2lang") == dict.fromkeys(utts, language)

@@ -266,6 +266,13 @@ def test_where_some_may_be_missing_lists_are_scored_of_those_that_are_there(make
         list(plan(**{"allow-missing": "1"}).rows())
 
 
+@pytest.mark.parametrize("text", ["kind: slum\n", "", "kind: address\n", "kind: slurm\nwalltim: 1\n"])
+def test_clusters_that_make_no_sense_are_refused_before_anything_runs(place: Path, text: str) -> None:
+    (place / "cluster.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"^cluster.yaml: "):
+        plan(cluster="cluster.yaml")
+
+
 def test_the_baseline_is_left_out_of_large_corpora(make_set: MakeSet) -> None:
     train = make_set("synth/train")
     make_set("synth/eval", trials=("trials",))

@@ -149,3 +149,5 @@ def test_damaged_recordings_stop_a_run_or_are_left_out_of_all_of_it(run: Run, pl
     assert "without utterances that lack an embedding (--allow-missing 4%)" in (exp / "RESULTS.md").read_text()
     assert (exp / "decision" / "pack.yaml").is_file() and (exp / "identification" / "eval").is_dir()
     assert ran(run(*options, "--stage", "1", "--allow-missing", "4%", "--identify")) == []
+    stopped = run(*options, "--stage", "1", ok=False)
+    assert "1 of 288 utterances have no features" in stopped.stderr, "what was allowed is so no more"

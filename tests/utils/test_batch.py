@@ -90,10 +90,13 @@ def test_what_cannot_be_submitted_is_told(slurm: Path, monkeypatch: pytest.Monke
     (slurm / "refused").touch()
     with pytest.raises(DataError, match="sbatch: error: no partition"):
         run(slurm, ":")
+    (slurm / "template.sh").write_text("")
+    with pytest.raises(DataError, match=r"template.sh: it has no @command@ and no @status@, so it would not run"):
+        run(slurm, ":")
     (slurm / "template.sh").write_text("echo @nonsense@\n")
     with pytest.raises(DataError, match="@nonsense@ stands for nothing"):
         run(slurm, ":")
-    (slurm / "template.sh").write_text(TEMPLATE)
+    (slurm / "template.sh").write_text(TEMPLATE + "@status@")
     monkeypatch.setenv("PATH", str(slurm / "nowhere"))
     with pytest.raises(DataError, match="there is no squeue here"):
         run(slurm, ":")

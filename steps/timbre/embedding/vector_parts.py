@@ -25,10 +25,7 @@ from timbre.utils.missing import Allowed, check_missing, count_allowed
 from timbre.utils.parts import ItemT, Part, Result, kept_parts, list_parts, make_parts
 
 if TYPE_CHECKING:
-    import torch
-
     from timbre.embedding.extract import Extraction, ExtractOptions, Read
-    from timbre.training.distributed import World
 
 _VERSION = 1  # of what is computed: another makes everything anew
 _MEAN_SIZE = 2048  # utterances in a part
@@ -96,77 +93,51 @@ def dump_vectors(
     Raises:
         DataError: more than ALLOW_MISSING have none: OUT_STEM.missing lists them
     """
-    from timbre.embedding.extract import device_named
+    import torch
+
+    from timbre.embedding.extract import device_named, extract_parts
+    from timbre.nnet.model import load_model
     from timbre.training.distributed import join_world
 
+    model = sha256((model_dir / "config.yaml").read_bytes() + (model_dir / "final.pt").read_bytes()).hexdigest()
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     with join_world(device if ranks > 1 else "cpu") as world:
         where = world.device if ranks > 1 else device_named(device)
-        _dump_vectors(
-            model_dir,
-            list_items,
-            read,
-            out_stem,
-            options,
-            world,
-            where,
-            recipe,
-            allow_missing,
-            num_pieces,
-            lengths,
-            kind,
-        )
+        network, normalization = load_model(model_dir, where)
+        items = list_items(normalization)
+        count_allowed(allow_missing, len(items))
+
+        def again(items: Sequence[ItemT], folder: Path) -> Result:
+            return _write(next(extract_parts(network, [read(items)], options)), folder)
+
+        recipe = f"{recipe} {options} {model} {where.type} {torch.__version__}"
+        given = _folder(out_stem), items, recipe, _MEAN_SIZE
+        with kept_parts(*given) if world.leads else nullcontext(list_parts(*given)) as parts:
+            world.wait()  # until the one that leads has tidied up there
+            share = deal_by_length(parts, world.size, lengths)[world.rank]
+            left = [part for part in share if not part.is_made(again)]
+            readers = (read(part.items) for part in left)
+            total = sum(len(part.items) for part in left) * num_pieces
+            for part, extraction in zip(left, extract_parts(network, readers, options, total), strict=True):
+                told: Result = {}
+                with part.writing(told) as folder:
+                    told |= _write(extraction, folder)
+            world.wait()
+            if world.leads:
+                results = [result for part in parts if (result := part.result()) is not None]
+                _log_lengths(results, network.min_frames, options)
+                _collect(parts, results, out_stem, len(items), allow_missing, "embedding", kind)
 
 
-def _dump_vectors(
-    model_dir: Path,
-    list_items: Callable[[NormalizeOptions], Sequence[ItemT]],
-    read: "Callable[[Sequence[ItemT]], Iterator[Read]]",
-    out_stem: Path,
-    options: "ExtractOptions",
-    world: "World",
-    where: "torch.device",
-    recipe: str,
-    allow_missing: Allowed,
-    num_pieces: int,
-    lengths: Mapping[str, float],
-    kind: str,
-) -> None:
-    import torch
+def _log_lengths(results: Sequence[Result], min_frames: int, options: "ExtractOptions") -> None:
+    """Says which items were shorter or longer than the network takes."""
+    from timbre.embedding.extract import Extraction
 
-    from timbre.embedding.extract import Extraction, extract_parts
-    from timbre.nnet.model import load_model
-
-    network, normalization = load_model(model_dir, where)
-    items = list_items(normalization)
-    count_allowed(allow_missing, len(items))
-    model = sha256((model_dir / "config.yaml").read_bytes() + (model_dir / "final.pt").read_bytes()).hexdigest()
-    recipe = f"{recipe} {options} {model} {where.type} {torch.__version__}"
-
-    def again(items: Sequence[ItemT], folder: Path) -> Result:
-        return _write(next(extract_parts(network, [read(items)], options)), folder)
-
-    given = _folder(out_stem), items, recipe, _MEAN_SIZE
-    with kept_parts(*given) if world.leads else nullcontext(list_parts(*given)) as parts:
-        world.wait()  # until the one that leads has tidied up there
-        share = deal_by_length(parts, world.size, lengths)[world.rank]
-        left = [part for part in share if not part.is_made(again)]
-        total = sum(len(part.items) for part in left) * num_pieces
-        readers = (read(part.items) for part in left)
-        for part, extraction in zip(left, extract_parts(network, readers, options, total), strict=True):
-            told: Result = {}
-            with part.writing(told) as folder:
-                told |= _write(extraction, folder)
-        world.wait()
-        if not world.leads:
-            return
-        results = [result for part in parts if (result := part.result()) is not None]
-        all_ = Extraction()
-        for result in results:
-            all_.repeated += result["repeated"]
-            all_.windowed += result["windowed"]
-        all_.log_lengths(network.min_frames, options.max_frames)
-        _collect(parts, results, out_stem, len(items), allow_missing, "embedding", kind)
+    all_parts = Extraction()
+    for result in results:
+        all_parts.repeated += result["repeated"]
+        all_parts.windowed += result["windowed"]
+    all_parts.log_lengths(min_frames, options.max_frames)
 
 
 def deal_by_length(parts: Sequence[Part[ItemT]], number: int, lengths: Mapping[str, float]) -> list[list[Part[ItemT]]]:

@@ -41,6 +41,7 @@ class Settings:
     egs_conf: str = ""
     network: str = ""
     model: str = ""
+    cluster: str = ""
     backend_conf: str = ""
     calibrate: str = "auto"
     baseline: str = "auto"
@@ -75,6 +76,10 @@ class Settings:
             raise DataError(f"--corpus {self.corpus} needs --corpus-dir DIR")
         if self.corpus_dir and not self.download_dir and not Path(self.corpus_dir).is_dir():
             raise DataError(f"--corpus-dir {self.corpus_dir}: no such directory")
+        if self.cluster:
+            from timbre.utils.cluster_server import ClusterOptions  # jsonargparse: a tenth of a second
+
+            ClusterOptions.read(Path(self.cluster))
         if self.features and self.features not in KINDS:
             raise DataError(f"--features {self.features}: not fbank, mfcc or spectrogram")
         if "/" in self.name or self.name.startswith("."):

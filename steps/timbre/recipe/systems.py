@@ -84,8 +84,7 @@ def _has_baseline(layout: Layout, said: list[str]) -> bool:
     table = layout.main.data / "train" / "utt2spk"
     if asked != "auto" or not table.is_file():
         return asked != "false"
-    with table.open("rb") as lines:
-        num_utts = sum(1 for _ in lines)
+    num_utts = _count_lines(table)
     if num_utts > MANY:
         said.append(f"no baseline of statistics: {num_utts:,} training utterances (--baseline makes it)")
     return num_utts <= MANY
@@ -99,8 +98,7 @@ def _calibrates(layout: Layout, said: list[str]) -> bool:
         return False
     if not table.is_file():
         return True  # stage 0 will tell
-    with table.open(encoding="utf-8", errors="replace") as lines:
-        num_speakers = sum(1 for _ in lines)
+    num_speakers = _count_lines(table)
     held = _egs_options(layout.settings.egs_conf).num_held_out(num_speakers)
     if asked == "true" and held < 2:
         text = f"{num_speakers} training speakers of which {held} are held out; it needs 2, of 20 speakers or more"
@@ -110,6 +108,11 @@ def _calibrates(layout: Layout, said: list[str]) -> bool:
         said.append(f"no calibration: {text} (--calibrate makes it with 2)")
         return False
     return True
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def _egs_options(path: str) -> EgsOptions:

@@ -49,6 +49,8 @@ def run_batch_job(
     text = template.read_text(encoding="utf-8")
     if unknown := set(re.findall(r"@(\w+)@", text)) - filled.keys():
         raise DataError(f"@{min(unknown)}@ stands for nothing; there are @{'@, @'.join(filled)}@", template)
+    if missing := [f"@{key}@" for key in ("command", "status") if f"@{key}@" not in text]:
+        raise DataError(f"it has no {' and no '.join(missing)}, so it would not run the command", template)
     for job in _slurm("squeue", "-h", "-o", "%i", "-n", name).split():
         log.info("batch job %s, which was left, is cancelled", job)
         _cancel(job)
@@ -104,5 +106,5 @@ def _slurm(*command: str) -> str:
     except FileNotFoundError as error:
         raise DataError(f"there is no {command[0]} here: is this machine part of a Slurm cluster?") from error
     if done.returncode:
-        raise DataError(f"{command[0]}: {done.stderr.strip()}")
+        raise DataError(f"{command[0]}: {' / '.join(done.stderr.split(chr(10))).strip(' /')}")
     return done.stdout

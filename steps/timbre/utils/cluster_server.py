@@ -60,7 +60,11 @@ class ClusterOptions:
     @classmethod
     def read(cls, path: Path) -> "ClusterOptions":
         """From a YAML file."""
-        options = check(cls, read_config(path), set())()
+        content = read_config(path)
+        try:
+            options = check(cls, content, set())()
+        except DataError as error:
+            raise DataError(str(error), path) from error
         assert isinstance(options, cls)
         return options
 
@@ -201,7 +205,7 @@ def main() -> None:
         finally:
             served.close()
     except DataError as error:
-        print(f"{conf}: {error}", file=sys.stderr, flush=True)
+        print(f"{conf}: {error.message}", file=sys.stderr, flush=True)
         os._exit(1)  # dask would wait for workers that were never born
 
 

@@ -161,7 +161,8 @@ def _find_leftovers(folder: Path, of_others: bool = False) -> dict[str, list[Pat
         for entry in entries:
             if not entry.name.startswith(".") or not (match := _LEFTOVER.fullmatch(entry.name)):
                 continue
-            if of_others if match["host"] not in (None, _HOST) else not _is_alive(int(match["pid"])):
+            is_ours = match["host"] in (None, _HOST)
+            if not _is_alive(int(match["pid"])) if is_ours else of_others:
                 found.setdefault(match["name"], []).append(Path(entry.path))
     return found
 
