@@ -92,6 +92,7 @@ def test_what_is_read_was_fetched_before(egs: Path, kind: str, monkeypatch: pyte
         fetched.update((file._path, place) for place in range(offset, offset + size))
 
     monkeypatch.setattr(egs_files._File, "expect", expect)
+    monkeypatch.setattr(egs_files._File, "seems_cached", lambda file, offset, size: False)
     reader = _reader(egs, batches=KINDS[kind], rank=1, world_size=4, position=Position(0, 3))
     ahead = ThreadPoolExecutor(1)
     planned = [plan for plan in itertools.islice(reader._planned(ahead), 60) if plan.epoch == 0]
@@ -108,6 +109,17 @@ def test_what_is_read_was_fetched_before(egs: Path, kind: str, monkeypatch: pyte
         reader._files.read(plan.examples, plan.starts, out)
     assert read <= fetched
     assert len(fetched) < 0.8 * 2 * sum(ark.num_bytes for ark in Manifest.read(egs).train)  # of two epochs begun
+
+
+def test_what_is_in_the_page_cache_is_not_fetched_again(egs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arks = list(egs.rglob("*.ark"))
+    assert all(path.read_bytes() for path in arks)
+    expected: list[int] = []
+    monkeypatch.setattr(egs_files._File, "expect", lambda file, offset, size: expected.append(offset))
+    _take(_reader(egs), 5)
+    assert not expected
+    file, size = egs_files._File(arks[0]), arks[0].stat().st_size
+    assert file.seems_cached(0, size) and not file.seems_cached(size, 10)
 
 
 def test_epochs_differ_and_the_seed_decides(egs: Path) -> None:
