@@ -43,7 +43,7 @@ def show_network(
     from timbre.nnet import summary
     from timbre.nnet.network import build_network
     from timbre.nnet.network_file import own_feat_dim
-    from timbre.training.loop import autocast_dtype
+    from timbre.training.numerics import autocast_dtype
     from timbre.utils.environment import describe_environment
     from timbre.utils.errors import DataError
 

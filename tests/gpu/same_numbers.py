@@ -33,9 +33,10 @@ from timbre.nnet.objectives import build_objective
 from timbre.training.distributed import World, gather_rows
 from timbre.training.front_end import FrontEnd
 from timbre.training.interrupt import Interrupt
-from timbre.training.loop import Trainer, TrainingModule
+from timbre.training.loop import Trainer
 from timbre.training.options import TrainOptions
 from timbre.training.train_log import read_log
+from timbre.training.training_module import TrainingModule
 
 Found = dict[str, Any]
 EXTRACTED = ("xvector", "ecapa512", "resnet34", "campplus", "redimnet_b2", "eres2netv2", "mfa_conformer", "lstm")

@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from timbre.nnet.network import build_network
 from timbre.nnet.network_file import own_feat_dim
 from timbre.nnet.objectives import build_objective
-from timbre.training.loop import TrainingModule
 from timbre.training.options import TrainOptions
 from timbre.training.schedule import build_optimizer
 from timbre.training.train_log import read_log
+from timbre.training.training_module import TrainingModule
 
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALL = ("xvector_smoke", "resnet34_small")

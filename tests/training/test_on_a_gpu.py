@@ -30,8 +30,9 @@ from timbre.nnet.objectives import build_objective
 from timbre.training.distributed import World
 from timbre.training.front_end import FrontEnd, mask, normalize_batch
 from timbre.training.interrupt import Interrupt
-from timbre.training.loop import Trainer, TrainingModule
+from timbre.training.loop import Trainer
 from timbre.training.options import TrainOptions
+from timbre.training.training_module import TrainingModule
 from timbre.utils.configure import read_config
 from wave_corpus import write_noise, write_wave_egs
 

@@ -19,18 +19,20 @@ from timbre.egs.crop_effects import Augmentation, Augmenter
 from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_reader import Batch, EgsReader, Position
 from timbre.nnet import checkpoint
-from timbre.nnet.network import SpeakerNetwork, build_network
-from timbre.nnet.objectives import Objective, WeightedSum, build_objective
+from timbre.nnet.network import build_network
+from timbre.nnet.objectives import build_objective
 from timbre.nnet.scheduled import Scheduled
-from timbre.training.distributed import World, gather_rows, join_world, ranks_here
+from timbre.training.distributed import World, join_world, ranks_here
 from timbre.training.egs_check import check_together
 from timbre.training.front_end import FrontEnd
 from timbre.training.interrupt import Interrupt
+from timbre.training.numerics import autocast_dtype, set_up_torch
 from timbre.training.options import TrainOptions
 from timbre.training.resume import make_config, open_model_dir, rng_state, set_rng_state
 from timbre.training.schedule import build_optimizer, learning_rate
 from timbre.training.shards import clip_gradients, load_whole_states, whole_states
 from timbre.training.train_log import TrainLog
+from timbre.training.training_module import TrainingModule
 from timbre.training.validation import Validation
 from timbre.utils.errors import DataError
 from timbre.utils.memory import check_memory
@@ -64,34 +66,6 @@ def train(
         Trainer(egs_dir, model_dir, network, objective, options, world, augmentation).run(interrupt)
 
 
-class TrainingModule(nn.Module):
-    """Network and objective as one module, so that DistributedDataParallel and torch.compile see both.
-
-    Args:
-        network: makes the embeddings
-        objective: judges them
-        gathers: the embeddings of all ranks are judged together, as if there were one
-    """
-
-    def __init__(self, network: SpeakerNetwork, objective: Objective, gathers: bool = False) -> None:
-        super().__init__()
-        self.network, self.objective, self.gathers = network, objective, gathers
-        terms = [module for module in objective.modules() if isinstance(module, Objective)]
-        comparing = [term for term in terms if not term.classifies and not isinstance(term, WeightedSum)]
-        self._comparing = [parameter for term in comparing for parameter in term.parameters()]
-
-    def forward(self, feats: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the share of the examples (or pairs) that the objective finds right; NaN if it does not say."""
-        embeddings = self.network(feats)
-        if self.gathers:
-            embeddings, labels = gather_rows(embeddings), gather_rows(labels)
-        loss, correct = self.objective(embeddings, labels)
-        # What compares examples may find none to compare, on one rank alone; but DistributedDataParallel waits for
-        # every gradient of every rank. A classifier, with its many weights, has them anyway.
-        loss = loss + 0 * sum((parameter.sum() for parameter in self._comparing), embeddings.sum())
-        return loss, loss.new_full((), torch.nan) if correct is None else correct.float().mean()
-
-
 class Trainer:
     """A run of training, and everything that it carries from step to step."""
 
@@ -105,7 +79,7 @@ class Trainer:
         world: World,
         augmentation: Augmentation | None = None,
     ) -> None:
-        _set_up_torch(options, world)
+        set_up_torch(options, world)
         self.egs_dir, self.model_dir, self.world = egs_dir, model_dir, world
         self.manifest = Manifest.read(egs_dir)
         check_together(egs_dir, self.manifest, world, options.verify)
@@ -364,27 +338,3 @@ class Trainer:
             f"{reader.left_out} of {manifest.num_examples} examples fill no batch), {self.world.size} x "
             f"{self.world.device.type} in {precision}"
         )
-
-
-def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
-    """The type of mixed precision, None for float32 alone; "auto" is bfloat16 where the hardware computes in it."""
-    if amp == "auto":
-        if device.type == "cuda":
-            able = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return torch.bfloat16 if able else None
-    return {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
-
-
-def _set_up_torch(options: TrainOptions, world: World) -> None:
-    """Seeds, threads and numerics of this process."""
-    torch.manual_seed(options.seed)
-    if options.num_threads:
-        torch.set_num_threads(options.num_threads)
-    if world.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
-        torch.backends.cudnn.benchmark = not options.deterministic
-    if options.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
