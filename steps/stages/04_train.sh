@@ -8,7 +8,7 @@ option objective conf/objective/aam.yaml "file: YAML of the objective"
 option train-conf conf/train/cpu.yaml "file: YAML with the options of training"
 option batch "" "file: batch script that training and extraction are submitted as, such as conf/cluster/batch/slurm.sh (default: they run here)"
 option nodes 1 "number: nodes that --batch asks for, with --ngpu GPUs each"
-option max-restarts 3 "number: how often a job of --batch starts its processes again when one fails"
+option max-restarts "" "number: how often training or extraction on several GPUs begins again, with what is done, when a process fails (default: 1; 3 in a job of --batch)"
 option stage-egs-to "" "path: folder on a disk of the node itself, to which the egs are copied before training"
 option model "" "directory: of a trained model, exp/OTHER/model, to evaluate instead of training one"
 

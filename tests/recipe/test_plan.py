@@ -288,4 +288,24 @@ def test_the_baseline_is_left_out_of_large_corpora(make_set: MakeSet) -> None:
     assert has_baseline() and not has_baseline(baseline="false")
     (train / "utt2spk").write_text("u s\n" * 100_001)
     assert not has_baseline() and has_baseline(baseline="true")
-    assert said(plan()) == ["no baseline of statistics: 100,001 training utterances (--baseline makes it)"]
+    assert said(plan())[0] == "no baseline of statistics: 100,001 training utterances (--baseline makes it)"
+
+
+def test_large_corpora_are_compressed_unless_it_is_said_otherwise(make_set: MakeSet, place: Path) -> None:
+    train = make_set("synth/train")
+    (place / "egs.yaml").write_text("compression: CM3\n")
+
+    def compression(**options: str) -> tuple[str, str]:
+        chosen = variables(plan(**options))
+        return chosen["compression"], chosen["egs_compression"]
+
+    (train / "utt2spk").write_text("u s\n" * 100_000)
+    assert compression() == ("", "") and compression(compression="CM3") == ("CM3", "")
+    assert not any("bytes a value" in line for line in said(plan()))
+    (train / "utt2spk").write_text("u s\n" * 100_001)
+    assert compression() == ("CM2", "")  # conf/egs/cpu.yaml has it
+    default = {"egs-conf": "conf/egs/default.yaml"}
+    assert compression(**default) == ("CM2", "CM2") and any("two bytes a value (CM2)" in line for line in said(plan()))
+    assert compression(**{"egs-conf": "egs.yaml"}) == ("CM2", "")
+    none = default | {"compression": "none", "egs-compression": "none"}
+    assert compression(**none) == ("none", "none") and not any("bytes" in line for line in said(plan(**none)))

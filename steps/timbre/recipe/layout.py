@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from timbre.recipe.settings import GIVEN, Settings
 from timbre.utils.errors import DataError
+
+MANY = 100_000  # training utterances beyond which a corpus is large
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,17 @@ class Layout:
         """The corpus that is trained on."""
         return self.corpora[0]
 
+    @cached_property
+    def num_train_utts(self) -> int:
+        """Utterances of the training set, without the copies of augmentation; 0 where it is not there yet."""
+        table = self.main.data / "train" / "utt2spk"
+        return count_lines(table) if table.is_file() else 0
+
+    @property
+    def is_large(self) -> bool:
+        """There are so many training utterances that defaults are those of large corpora."""
+        return self.num_train_utts > MANY
+
     def eval_sets(self, corpus: Corpus) -> list[TestSet]:
         """The evaluation sets of CORPUS as they are."""
         data, audio, feats = corpus.data, corpus.audio, corpus.feats
@@ -141,6 +155,12 @@ class Layout:
     def embedded(self) -> Path | None:
         """The folder of data directories of the utterances with an embedding alone, where some may have none."""
         return self.exp / "embedded" if self.settings.allow_missing != "0" else None
+
+
+def count_lines(path: Path) -> int:
+    """Lines of a text file."""
+    with path.open("rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: str, trained_on: bool) -> Corpus:

@@ -14,7 +14,7 @@ from pathlib import Path
 from timbre.recipe.layout import Corpus, Layout
 from timbre.recipe.scoring_rows import Row, scoring_rows
 from timbre.recipe.settings import Settings
-from timbre.recipe.systems import Systems
+from timbre.recipe.systems import Systems, egs_options
 from timbre.utils.errors import DataError
 
 
@@ -50,7 +50,9 @@ class Plan:
             "feats": str(main.feats),
             "features": layout.kind,
             "feats_conf": layout.feats_conf,
+            "compression": self._compression,
             "normalize": normalize,
+            "egs_compression": self._egs_compression,
             "egs": str(main.feats / f"egs_{'_'.join(egs)}"),
             "model": str(layout.model),
             "embeddings": str(systems.embeddings),
@@ -72,12 +74,31 @@ class Plan:
             yield "root", str(corpus.data)
         for line in [*layout.said, *systems.said]:
             yield "say", line
+        if layout.is_large and (self._compression, self._egs_compression) != (
+            settings.compression,
+            settings.egs_compression,
+        ):
+            text = "features and egs take two bytes a value (CM2), not four"
+            yield "say", f"{text}: {layout.num_train_utts:,} training utterances (--compression, --egs-compression)"
         if layout.embedded:
             text = f"what is said of utterances without an embedding is left out: {layout.embedded} has the rest"
             yield "say", f"--allow-missing {settings.allow_missing}: {text}"
         if given:
             text = "brings its own features, and no audio: stage 1, VAD and decision pack are left out"
             yield "say", f"{main.data} {text}"
+
+    @property
+    def _compression(self) -> str:
+        """Of features: as asked for, else of large corpora two bytes a value."""
+        return self.layout.settings.compression or ("CM2" if self.layout.is_large else "")
+
+    @property
+    def _egs_compression(self) -> str:
+        """Of egs: as asked for, else as their conf says, which of large corpora is never none."""
+        settings = self.layout.settings
+        if settings.egs_compression or egs_options(settings.egs_conf).compression != "none":
+            return settings.egs_compression
+        return "CM2" if self.layout.is_large else ""
 
     @property
     def _has_trials(self) -> bool:
