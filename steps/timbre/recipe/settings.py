@@ -84,7 +84,7 @@ class Settings:
             ClusterOptions.read(Path(self.cluster))
         if self.features and self.features not in KINDS:
             raise DataError(f"--features {self.features}: not fbank, mfcc or spectrogram")
-        if "/" in self.name or self.name.startswith("."):
+        if not re.fullmatch(r"([^/.][^/]*(/[^/.][^/]*)?)?", self.name):  # STUDY/SYSTEM
             raise DataError(f"--name {self.name}: a name, not a path")
         for condition in self.conditions:
             if not re.fullmatch(r"[A-Za-z0-9_.-]+", condition.stem):
