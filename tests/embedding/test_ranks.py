@@ -30,7 +30,8 @@ made, write = [], vector_parts._write
 vector_parts._write = lambda extraction, folder: made.append(folder) or write(extraction, folder)
 model, data, out = map(Path, sys.argv[1:])
 data = DataDir.read(data, need_speakers=False)
-vector_parts.dump_embeddings(model, data, out, ExtractOptions(), "cpu", Protocol.named("full"), 1)
+stems = {Protocol.named("full"): out, Protocol.named("len0.3s_seen_whole"): out.with_name("short")}
+vector_parts.dump_embeddings(model, data, stems, ExtractOptions(), "cpu", 1)
 (out.parent / f"made{os.environ.get('RANK', '')}").write_text(str(len(made)))
 """
 
@@ -55,4 +56,5 @@ def test_two_ranks_write_what_one_process_writes(tmp_path: Path) -> None:
     subprocess.run([*torchrun, script, model, data, tmp_path / "two" / "x"], check=True)
     made = [int((tmp_path / "two" / f"made{rank}").read_text()) for rank in (0, 1)]
     assert min(made) > 0 and sum(made) == int((tmp_path / "one" / "made").read_text())
-    assert (tmp_path / "two" / "x.ark").read_bytes() == (tmp_path / "one" / "x.ark").read_bytes()
+    for name in ("x.ark", "short.ark"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
