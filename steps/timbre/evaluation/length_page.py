@@ -97,6 +97,8 @@ def _texts_table(grid: Grid, lines: Sequence[Line], texts: Texts) -> str:
 
 def _title(protocol: str) -> str:
     """Of the column of a cut."""
+    if "-" in protocol:  # one of each side
+        return protocol
     return protocol.removeprefix("len").replace("s", " s", 1).replace("_", ", ", 1).replace("_", " ")
 
 
