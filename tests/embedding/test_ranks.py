@@ -40,7 +40,8 @@ def counted(extraction, folder):
 vector_parts._write = counted
 model, data, out = map(Path, sys.argv[1:4])
 data = DataDir.read(data, need_speakers=False)
-vector_parts.dump_embeddings(model, data, out, ExtractOptions(), "cpu", Protocol.named("full"), 1)
+stems = {Protocol.named("full"): out, Protocol.named("len0.3s_seen_whole"): out.with_name("short")}
+vector_parts.dump_embeddings(model, data, stems, ExtractOptions(), "cpu", 1)
 (out.parent / f"made{os.environ.get('RANK', '')}").write_text(str(len(made)))
 """
 
@@ -83,7 +84,8 @@ def number_made(out: Path) -> list[int]:
 def test_two_ranks_write_what_one_process_writes(extract: Callable[..., Path]) -> None:
     one, two = extract("one"), extract("two", ["--max-restarts", "0"])
     assert min(number_made(two)) > 0 and sum(number_made(two)) == number_made(one)[0]
-    assert (two / "x.ark").read_bytes() == (one / "x.ark").read_bytes()
+    for name in ("x.ark", "short.ark"):
+        assert (two / name).read_bytes() == (one / name).read_bytes()
 
 
 def test_after_a_rank_is_lost_its_part_is_made_again_and_those_that_are_whole_stay(
@@ -91,4 +93,5 @@ def test_after_a_rank_is_lost_its_part_is_made_again_and_those_that_are_whole_st
 ) -> None:
     one, two = extract("whole"), extract("lost", ["--max-restarts", "1"], ["dies"])
     assert sum(number_made(two)) <= number_made(one)[0] - 2
-    assert (two / "x.ark").read_bytes() == (one / "x.ark").read_bytes()
+    for name in ("x.ark", "short.ark"):
+        assert (two / name).read_bytes() == (one / name).read_bytes()

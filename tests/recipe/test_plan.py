@@ -76,7 +76,9 @@ def test_every_list_is_scored_by_every_system_once(make_set: MakeSet) -> None:
     made = plan(protocols="len2s tta10x400")
     outputs = [row.output for row in rows(made, "score") if row.set == "eval"]
     systems = ["statistics", "cosine", "cosine_asnorm", "plda", "plda_asnorm", "cosine_llr", "plda_llr", "fusion"]
-    systems += ["cosine@len2s", "euclidean@tta10x400", "cosine@tta10x400"]
+    for protocol in ("len2s", "tta10x400"):
+        systems += [f"{system}@{protocol}" for system in ("cosine", "cosine_asnorm", "plda", "plda_asnorm")]
+    systems.append("euclidean@tta10x400")
     stem = "exp/synth_ecapa128/scores/eval"
     assert outputs == [f"{stem}{kind}.{system}" for kind in ("", "_all") for system in systems]
     made_before: set[str] = set()
@@ -87,6 +89,29 @@ def test_every_list_is_scored_by_every_system_once(make_set: MakeSet) -> None:
     vectors = {row.vectors for row in rows(made, "score")}
     assert vectors - {"-"} <= {f"{row.output}.scp" for row in made.rows() if row.stage == 6}
     assert variables(made)["llr"] == "cosine_llr,plda_llr,fusion,plda"
+    assert variables(made)["protocol_list"] == "len2s,tta10x400"
+    for row in rows(made, "score"):  # with the embeddings of the protocol on both sides, and the cohort's of the whole
+        assert row.output.partition("@")[2] in row.vectors
+
+
+@pytest.mark.parametrize(
+    ("protocols", "text"),
+    [
+        ("len2s len0s", "--protocols: protocol 'len0s': crops must be one or more"),
+        ("len-1s", "--protocols: protocol 'len-1s' is none of full, len2s"),
+        ("lenXs", "--protocols: protocol 'lenXs' is none of full, len2s"),
+        (
+            "len99999999999s",
+            "--protocols: protocol 'len99999999999s': at most 1,000 crops, of 3,600 s or 360,000 frames",
+        ),
+        ("len2s full", "--protocols: 'full' is always there"),
+        ("len2s tta2x50 len2s", "--protocols: 'len2s' comes twice"),
+    ],
+)
+def test_protocols_are_refused_before_anything_runs(protocols: str, text: str) -> None:
+    with pytest.raises(DataError) as info:
+        plan(protocols=protocols)
+    assert str(info.value).startswith(text)
 
 
 def test_conditions_and_other_corpora_have_units_of_their_own(make_set: MakeSet, place: Path) -> None:

@@ -153,12 +153,17 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
 
 def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> None:
     run()
-    options = ["--protocols", "len1s tta2x50"]
-    assert ran(run(*options)) == ["embed_len1s", "embed_tta2x50", "score", "results"]
+    options = ["--protocols", "len1s  tta2x50"]
+    assert ran(run(*options)) == ["embed_protocols", "score", "results"]
     records = json.loads((finished / "results.json").read_text())
     protocols = {record["backend"]: record["protocol"] for record in records if record["trials"] == "eval"}
-    assert set(protocols) == {*BACKENDS, "cosine@len1s", "euclidean@tta2x50", "cosine@tta2x50"}
-    assert protocols["cosine"] == "whole utterance" != protocols["cosine@len1s"]
+    scored = {f"{system}@{name}" for system in sorted(PLAIN - {"statistics"}) for name in ("len1s", "tta2x50")}
+    assert set(protocols) == {*BACKENDS, *scored, "euclidean@tta2x50"}
+    assert protocols["cosine"] == "whole utterance" != protocols["cosine@len1s"] == protocols["plda_asnorm@len1s"]
+    assert ran(run(*options)) == []
+    refused = run("--protocols", "len1s lenXs", ok=False)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1, refused.stderr
+    assert "run.sh: error: --protocols: protocol 'lenXs' is none of full" in refused.stderr
 
 
 def test_scores_are_calibrated_and_a_decision_is_made(finished: Path, run: Run, place: Path) -> None:

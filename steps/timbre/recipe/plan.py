@@ -66,6 +66,7 @@ class Plan:
             "has_trials": str(self._has_trials).lower(),
             "given": str(given).lower(),
             "llr": ",".join(systems.llrs),
+            "protocol_list": ",".join(settings.protocols.split()),
             "rir_dir": settings.rir_dir or (str(main.data / "rooms") if self._needs_rooms else ""),
             "speech_dir": settings.speech_dir or str(main.audio / "train"),
             "trial_dirs": ",".join(self._trial_dirs()),
@@ -152,9 +153,9 @@ class Plan:
             yield from self._embedding_rows("embed", [("train", layout.main.feats / "train")], "full")
         tested = list(layout.tested())
         yield from self._embedding_rows("embed", [(test.name, test.feats) for test in tested], "full")
-        for protocol in settings.protocols.split():
-            pairs = [(test.name, test.feats) for test in tested]
-            yield from self._embedding_rows(f"embed_{protocol}", pairs, protocol)
+        for test in tested:  # one pass over the features of a set gives all protocols
+            for protocol in settings.protocols.split():
+                yield from self._embedding_rows("embed_protocols", [(test.name, test.feats)], protocol)
         if layout.embedded:
             yield from self._embedded_rows(layout.embedded)
         yield from scoring_rows(layout, self.systems)

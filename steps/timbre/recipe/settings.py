@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from timbre.feats.protocols import WHOLE, Protocol
 from timbre.nnet.network_file import own_feat_dim
 from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
@@ -92,6 +93,7 @@ class Settings:
                 raise DataError(f"--test-conf {condition}: {text}")
         if TAKEN.fullmatch(self.backend) or (self.backend == "cosine" and not self.only_cosine):
             raise DataError(f"--backend-conf {self.backend_conf}: that name is taken; copy it to another")
+        self._check_protocols()
         if self.diarize_method not in ("ahc", "spectral", "vbx"):
             raise DataError(f"--diarize-method {self.diarize_method}: not ahc, spectral or vbx")
         for _, folder in self.test_corpora:
@@ -101,6 +103,17 @@ class Settings:
             raise DataError(f"--model {self.model}: no finished model, it has no final.pt")
         if self.model and self.train_augment:
             raise DataError("--train-augment is for training, and --model evaluates what has been trained")
+
+    def _check_protocols(self) -> None:
+        """Before anything is trained: a protocol that there is not would be told of at stage 6."""
+        names = self.protocols.split()
+        for name in names:
+            try:
+                Protocol.named(name)
+            except DataError as error:
+                raise DataError(f"--protocols: {error}") from error
+            if name == WHOLE or names.count(name) > 1:
+                raise DataError(f"--protocols: '{name}' {'is always there' if name == WHOLE else 'comes twice'}")
 
     @property
     def test_corpora(self) -> list[tuple[str, str]]:
