@@ -20,6 +20,7 @@ from timbre.nnet.model import read_config
 from timbre.nnet.network import SpeakerNetwork
 from timbre.nnet.objectives import Objective, build_objective
 from timbre.nnet.objectives.margin import CosineClasses
+from timbre.nnet.scheduled import Scheduled
 from timbre.training.classes import fill_centroids
 from timbre.training.freezing import freeze, scale_factors
 from timbre.training.options import StartOptions
@@ -255,6 +256,9 @@ def _carry_classes(objective: Objective, dim: int, model: InitialModel, speakers
             here[name][known] = there[name][rows]
         else:
             here[name].copy_(there[name])
+    for part in objective.modules():
+        if isinstance(part, Scheduled):
+            part.update(0, 1)  # schedules begin again
     return known
 
 
