@@ -57,7 +57,7 @@ main() { # ARGS OF run.sh
   [ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
 }
 
-recipe data audio features egs train embed back_end score results diarize
+recipe data audio features egs train fine_tune embed back_end score results diarize
 parse_options "$@"
 check_files
 [ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); exit 1; }

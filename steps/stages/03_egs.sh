@@ -7,7 +7,7 @@ option normalize-conf "" "file: YAML of CMN and VAD, such as conf/normalize/utte
 option egs-compression "" "of egs: none, CM2 or CM3 (default: as the egs-conf says, and not none beyond 100,000 training utterances)"
 
 stage_egs() {
-  [ "$has_train" = true ] && [ "$model" = "$exp/model" ] || return 0 # --model: nothing is trained
+  [ "$has_train" = true ] && [ -n "$trained" ] || return 0 # --model, --init-model: nothing is trained on them
   local vad=()
   [ "$given" = true ] || vad=("$feats/train/vad.scp")
   if unit egs "$egs" in "$feats/train/feats.scp" "${vad[@]}" "$egs_conf" ${normalize:+"$normalize"} \

@@ -13,28 +13,36 @@ option stage-egs-to "" "path: folder on a disk of the node itself, to which the 
 option model "" "directory: of a trained model, exp/OTHER/model, to evaluate instead of training one"
 
 gpus_to_use() { # as many of those there are as the batch of --train-conf can be shared evenly by
-  local number batch parts
+  local number batch parts conf
   number=$(visible_gpus)
-  batch=$(sed -n 's/^batch_size: *\([0-9]*\).*/\1/p' "$train_conf")
-  parts=$(sed -n 's/^accumulation: *\([0-9]*\).*/\1/p' "$train_conf")
-  while ((number > 1 && ${batch:-64} % (number * ${parts:-1}))); do number=$((number - 1)); done
+  for conf in "$train_conf" ${fine_tune_conf:+"$fine_tune_conf"}; do
+    batch=$(sed -n 's/^ *batch_size: *\([0-9]*\).*/\1/p' "$conf")
+    parts=$(sed -n 's/^ *accumulation: *\([0-9]*\).*/\1/p' "$conf")
+    while ((number > 1 && ${batch:-64} % (number * ${parts:-1}))); do number=$((number - 1)); done
+  done
   echo "$number"
 }
 
-stage_train() {
-  [ "$has_train" = true ] && [ "$model" = "$exp/model" ] || return 0
-  local inputs=("$egs/manifest.json" "$network" "$objective" "$train_conf") online=() ranks="ngpu $ngpu"
+find_training_sources() { # sets online and online_inputs, the options and inputs of --train-augment, and ranks
+  online=() online_inputs=() ranks="ngpu $ngpu"
   if [ -n "$train_augment" ]; then
     find_sources
     online=(--augment-conf "$train_augment" "${source_options[@]}")
-    inputs+=("$train_augment" "${source_inputs[@]}")
+    online_inputs=("$train_augment" "${source_inputs[@]}")
   fi
   [ "$nodes" = 1 ] || ranks="nodes $nodes $ranks"
-  if unit train "$model" in "${inputs[@]}" out "$model/final.pt" with "$ranks${online[*]:+ ${online[*]}}"; then
-    [ "$force" = false ] || rm -rf "$model"
+  [ -z "${online[*]}" ] || ranks+=" ${online[*]}"
+}
+
+stage_train() {
+  [ "$has_train" = true ] && [ -n "$trained" ] || return 0
+  find_training_sources
+  if unit train "$trained" in "$egs/manifest.json" "$network" "$objective" "$train_conf" "${online_inputs[@]}" \
+    out "$trained/final.pt" with "$ranks"; then
+    [ "$force" = false ] || rm -rf "$trained"
     python -m timbre.utils.environment "$exp/environment.json"
-    launch steps/train.py "$egs" "$model" --network "$network" --objective "$objective" --train "$train_conf" \
+    launch steps/train.py "$egs" "$trained" --network "$network" --objective "$objective" --train "$train_conf" \
       --train.device "$device" "${online[@]}" ${stage_egs_to:+--stage-egs-to "$stage_egs_to"}
-    steps/plot_training.py "$model"
+    steps/plot_training.py "$trained"
   fi
 }

@@ -73,7 +73,7 @@ class Layout:
     """The folders of a run.
 
     corpora: the one that is trained on first; train: its training set with the copies of augmentation, if any; exp:
-    exp/NAME; model: of the network
+    exp/NAME; model: of the network that is evaluated; trained: the one that stage 4 makes, if it makes one
     """
 
     settings: Settings
@@ -81,6 +81,7 @@ class Layout:
     train: Path
     exp: Path
     model: Path
+    trained: Path | None
     kind: str  # of features
     feats_conf: str
     said: list[str]
@@ -103,12 +104,18 @@ class Layout:
                 if name in owners:
                     raise DataError(f"{owners[name].data} and {corpus.data} both have a set {name}: rename one of them")
                 owners[name] = corpus
-        stem = Path(settings.model).resolve().parent.name if settings.model else Path(settings.network).stem
+        stem = Path(settings.network).stem
+        if begun := settings.model or settings.init_model:
+            conf = [Path(settings.fine_tune_conf).stem] if settings.init_model else []
+            stem = "_".join([Path(begun).resolve().parent.name, *conf])
         exp = Path("exp") / (settings.name or f"{settings.corpus}_{stem}")
         copies = [Path(settings.augment_conf).stem] if settings.augment_conf else []
         said = [warning] if warning and not main.brings_features("train") else []
-        model = Path(settings.model) if settings.model else exp / "model"
-        return cls(settings, corpora, main.audio.joinpath(*copies, "train"), exp, model, kind, feats_conf, said)
+        model = Path(settings.model) if settings.model else exp / ("fine_tuned" if settings.fine_tune_conf else "model")
+        trained = None if settings.model or settings.init_model else exp / "model"
+        return cls(
+            settings, corpora, main.audio.joinpath(*copies, "train"), exp, model, trained, kind, feats_conf, said
+        )
 
     @property
     def main(self) -> Corpus:

@@ -9,8 +9,10 @@ data/ that the run uses, and what a person should be told), then the table that 
 import sys
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
+from timbre.recipe.fine_tuning import FineTuneOptions, FineTuning
 from timbre.recipe.layout import Corpus, Layout
 from timbre.recipe.scoring_rows import Row, scoring_rows
 from timbre.recipe.settings import Settings
@@ -38,9 +40,7 @@ class Plan:
     def variables(self) -> Iterator[tuple[str, str]]:
         """What the stages know by name."""
         layout, systems, main = self.layout, self.systems, self.layout.main
-        settings, given = layout.settings, main.brings_features("train")
-        normalize = settings.normalize_conf or ("conf/normalize/no_vad.yaml" if given else "")
-        egs = [Path(settings.egs_conf).stem, *([Path(normalize).stem] if normalize else [])]
+        settings, given, normalize = layout.settings, main.brings_features("train"), self._normalize
         yield from {
             "name": layout.exp.name,
             "exp": str(layout.exp),
@@ -53,8 +53,11 @@ class Plan:
             "compression": self._compression,
             "normalize": normalize,
             "egs_compression": self._egs_compression,
-            "egs": str(main.feats / f"egs_{'_'.join(egs)}"),
+            "egs": str(self.egs),
             "model": str(layout.model),
+            "trained": str(layout.trained or ""),
+            "tuned_from": "",
+            "tuning_egs": "",
             "embeddings": str(systems.embeddings),
             "embedded": str(layout.embedded or ""),
             "backend": str(systems.backend),
@@ -71,6 +74,8 @@ class Plan:
             "speech_dir": settings.speech_dir or str(main.audio / "train"),
             "trial_dirs": ",".join(self._trial_dirs()),
         }.items()
+        if tuning := self.fine_tuning:
+            yield from tuning.variables()
         for corpus in layout.corpora:
             yield "root", str(corpus.data)
         for line in [*layout.said, *systems.said]:
@@ -100,6 +105,28 @@ class Plan:
         if settings.egs_compression or egs_options(settings.egs_conf).compression != "none":
             return settings.egs_compression
         return "CM2" if self.layout.is_large else ""
+
+    @property
+    def _normalize(self) -> str:
+        given = self.layout.main.brings_features("train")
+        return self.layout.settings.normalize_conf or ("conf/normalize/no_vad.yaml" if given else "")
+
+    @property
+    def egs(self) -> Path:
+        """Where stage 3 writes."""
+        egs = [Path(self.layout.settings.egs_conf).stem, *([Path(self._normalize).stem] if self._normalize else [])]
+        return self.layout.main.feats / f"egs_{'_'.join(egs)}"
+
+    @cached_property
+    def fine_tuning(self) -> FineTuning | None:
+        """Stage 5, if it is asked for."""
+        layout, settings = self.layout, self.layout.settings
+        if not settings.fine_tune_conf or not layout.main.has_train:
+            return None
+        conf, init = Path(settings.fine_tune_conf), layout.trained or Path(settings.init_model)
+        feats, options = layout.main.feats / "train", FineTuneOptions.read(conf)
+        places = layout.exp, feats, self.egs, settings.egs_conf, settings.mix_dir
+        return FineTuning(conf, options, init, *places, layout.trained is not None)
 
     @property
     def _has_trials(self) -> bool:
@@ -144,11 +171,13 @@ class Plan:
             copies = Row(1, "augment", "augment", "train", data=str(layout.main.audio / "train"))
             yield replace(copies, using=settings.augment_conf, output=str(layout.train))
         yield from self._feature_rows()
-        if layout.main.has_train and not settings.model:
-            egs = dict(self.variables())["egs"]
-            train = str(layout.main.feats / "train")
+        if layout.main.has_train and layout.trained:
+            egs, train = str(self.egs), str(layout.main.feats / "train")
             yield Row(3, "egs", "egs", "train", data=train, using=settings.egs_conf, output=egs)
-            yield Row(4, "train", "train", "train", source=egs, using=settings.network, output=str(layout.model))
+            yield Row(4, "train", "train", "train", source=egs, using=settings.network, output=str(layout.trained))
+        if tuning := self.fine_tuning:
+            row = Row(5, "fine-tune", "train", "train", data=str(tuning.data), source=str(tuning.own_egs))
+            yield replace(row, vectors=str(tuning.init), using=str(tuning.conf), output=str(layout.model))
         if layout.main.has_train:
             yield from self._embedding_rows("embed", [("train", layout.main.feats / "train")], "full")
         tested = list(layout.tested())

@@ -44,6 +44,9 @@ class Settings:
     egs_compression: str = ""
     network: str = ""
     model: str = ""
+    init_model: str = ""
+    fine_tune_conf: str = ""
+    mix_dir: str = ""
     cluster: str = ""
     backend_conf: str = ""
     calibrate: str = "auto"
@@ -103,6 +106,15 @@ class Settings:
             raise DataError(f"--model {self.model}: no finished model, it has no final.pt")
         if self.model and self.train_augment:
             raise DataError("--train-augment is for training, and --model evaluates what has been trained")
+        if self.model and self.fine_tune_conf:
+            raise DataError(
+                "--model evaluates a model as it is; --init-model is the one that --fine-tune-conf begins with"
+            )
+        if self.init_model and not (Path(self.init_model) / "final.pt").is_file():
+            raise DataError(f"--init-model {self.init_model}: no finished model, it has no final.pt")
+        for name, value in (("init-model", self.init_model), ("mix-dir", self.mix_dir)):
+            if value and not self.fine_tune_conf:
+                raise DataError(f"--{name} needs --fine-tune-conf, such as conf/fine_tune/large_margin.yaml")
 
     def _check_protocols(self) -> None:
         """Before anything is trained: a protocol that there is not would be told of at stage 6."""
@@ -159,8 +171,8 @@ class Settings:
     @property
     def feature_dim(self) -> int:
         """The feature dimension that the network is counted at, or the model was trained on."""
-        if self.model:
-            return int(_read_yaml(str(Path(self.model) / "config.yaml")).get("feat_dim", 0))
+        if given := self.model or self.init_model:
+            return int(_read_yaml(str(Path(given) / "config.yaml")).get("feat_dim", 0))
         return own_feat_dim(Path(self.network))
 
     def choose_features(self) -> tuple[str, str, str]:
@@ -177,9 +189,8 @@ class Settings:
                 return kind, str(path), ""
         kind = self.features or "fbank"
         path = Path(f"conf/feats/{KINDS[kind]}.yaml")
-        said = (
-            f"warning: {self.model or self.network} is for features of {self.feature_dim} dimensions, and there is no "
-        )
+        whose = self.model or self.init_model or self.network
+        said = f"warning: {whose} is for features of {self.feature_dim} dimensions, and there is no "
         said += f"conf/feats/{kind}{self.feature_dim}.yaml: it gets {path}, and another size than its own"
         return kind, str(path), said
 

@@ -18,7 +18,7 @@ from timbre.training.options import INCIDENTAL, TrainOptions
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_path, remove_temporaries
 
-_MADE = ("final.pt", "log.jsonl", "tensorboard/events.out.tfevents.*", "checkpoints/step-*.*")
+_MADE = ("final.pt", "log.jsonl", "tensorboard/events.out.tfevents.*", "checkpoints/step-*.*", "checkpoints/best-*.*")
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,9 @@ def make_config(
     options: TrainOptions,
     augmentation: dict[str, Any] | None,
     egs_sha256: str,
+    start: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """All that a model was made with, as plain values: what config.yaml holds."""
+    """All that a model was made with, as plain values: what config.yaml holds; START: none for one from nothing."""
     train = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
     return {
         "network": network,
@@ -44,7 +45,7 @@ def make_config(
         "train": train,
         "augment": augmentation,
         "egs_sha256": egs_sha256,
-    }
+    } | ({"start": start} if start else {})
 
 
 def open_model_dir(model_dir: Path, config: dict[str, Any], spk2int: Path) -> None:
@@ -61,7 +62,7 @@ def open_model_dir(model_dir: Path, config: dict[str, Any], spk2int: Path) -> No
             if (model_dir / "config.yaml").exists() or any(checkpoints.iterdir()):
                 raise DataError(f"not of a training, choose another folder for the model: {error}", model_dir) from None
             was = config  # of a run that was killed as it began
-        if changed := list(_differences(was, config)):
+        if changed := list(differences(was, config)):
             log.warning("%s: starting anew, since it was made otherwise: %s", model_dir, "; ".join(changed))
             for name in _MADE:
                 for path in model_dir.glob(name):
@@ -94,11 +95,12 @@ def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """ "name: old -> new" of every value in which two nested mappings differ."""
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """ "name old -> new" of every value in which two nested mappings differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            if name != "train" or key not in INCIDENTAL:
-                yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+            incidental = (name == "train" and key in INCIDENTAL) or (name, key) == ("start", "init_model")
+            if not incidental:
+                yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
     elif old != new:
         yield f"{name} {old} -> {new}"

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
-from timbre.utils.configure import NO_IMPORTS
+from timbre.utils.configure import set_up_parsing
 from timbre.utils.errors import DataError
 from timbre.utils.sensible import nonsense
 from timbre.utils.spelling import did_you_mean
@@ -42,7 +42,8 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     if log := os.environ.get("TIMBRE_LOG"):
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
-    set_parsing_settings(subclasses_disabled=[is_dataclass], **NO_IMPORTS)  # a dataclass is a group of options
+    set_up_parsing(step)
+    set_parsing_settings(subclasses_disabled=[is_dataclass])  # a dataclass is a group of options
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup

@@ -8,9 +8,9 @@ model must not name anything else: jsonargparse's own `Callable[[int], Trunk]` w
 import inspect
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
@@ -100,7 +100,7 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         raise DataError(f"{name}: settings must be `key: value`, not {arguments!r}")
     if odd := next((key for key in _keys(arguments) if not isinstance(key, str) or len(key) > MAX_KEY), None):
         raise DataError(f"{name}: {str(odd)[:100]!r} is no name of a setting")
-    set_parsing_settings(**NO_IMPORTS)
+    set_up_parsing(kind)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, skip=skip)
     try:
@@ -111,6 +111,26 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         raise DataError(f"{name}: {problem}")
     resolved = parse_yaml(parser.dump(parsed, skip_unset=False))
     return Configured(kind, dict(vars(parser.instantiate(parsed))), resolved or {})
+
+
+def set_up_parsing(kind: Callable[..., Any]) -> None:
+    """Settings for a parser of the arguments of KIND: no value may name what is to be imported.
+
+    Except the dataclasses that are written in the signature as one choice of several, as in `Options | None`, to which
+    jsonargparse gives their own names as if the value did.
+    """
+    allowed = [f"{options.__module__}.{options.__qualname__}" for options in _choices(kind)]
+    set_parsing_settings(**NO_IMPORTS, import_path_allowlist=allowed)
+
+
+def _choices(kind: Any) -> Iterator[type]:
+    """The dataclasses in the unions of the signature of KIND, and of those that they and it hold."""
+    for hint in get_type_hints(inspect.getattr_static(kind, "__init__") if isinstance(kind, type) else kind).values():
+        for one in get_args(hint) or [hint]:
+            if isinstance(one, type) and is_dataclass(one):
+                if one is not hint:
+                    yield one
+                yield from _choices(one)
 
 
 def _subclasses(base: type[T]) -> Iterator[type[T]]:
