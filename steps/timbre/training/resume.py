@@ -98,7 +98,8 @@ def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
     """ "name: old -> new" of every value in which two nested mappings differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            if name != "train" or key not in INCIDENTAL:
-                yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+            inner = f"{name}.{key}" if name else str(key)
+            if not inner.startswith("train.") or inner.removeprefix("train.") not in INCIDENTAL:
+                yield from _differences(old.get(key), new.get(key), inner)
     elif old != new:
         yield f"{name} {old} -> {new}"

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
-from timbre.utils.configure import NO_IMPORTS
+from timbre.utils.configure import NO_IMPORTS, option_groups
 from timbre.utils.errors import DataError
 from timbre.utils.sensible import nonsense
 from timbre.utils.spelling import did_you_mean
@@ -42,7 +42,9 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     if log := os.environ.get("TIMBRE_LOG"):
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
-    set_parsing_settings(subclasses_disabled=[is_dataclass], **NO_IMPORTS)  # a dataclass is a group of options
+    # a dataclass is a group of options
+    groups = [*option_groups(step)]
+    set_parsing_settings(subclasses_disabled=[is_dataclass], **NO_IMPORTS, import_path_allowlist=groups)
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
@@ -62,6 +64,10 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except UnicodeDecodeError as error:
         _fail(f"a configuration file is not UTF-8: {error}")
+    except ValueError as error:
+        if not isinstance(error.__cause__, DataError):
+            raise
+        _fail(str(error.__cause__))  # of a group of options that may also be null
     except RecursionError:
         _fail("a file or an option is nested too deep")
     except MemoryError:

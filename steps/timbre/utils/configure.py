@@ -8,9 +8,9 @@ model must not name anything else: jsonargparse's own `Callable[[int], Trunk]` w
 import inspect
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import yaml
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
@@ -100,7 +100,7 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         raise DataError(f"{name}: settings must be `key: value`, not {arguments!r}")
     if odd := next((key for key in _keys(arguments) if not isinstance(key, str) or len(key) > MAX_KEY), None):
         raise DataError(f"{name}: {str(odd)[:100]!r} is no name of a setting")
-    set_parsing_settings(**NO_IMPORTS)
+    set_parsing_settings(**NO_IMPORTS, import_path_allowlist=[*option_groups(kind)])
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, skip=skip)
     try:
@@ -111,6 +111,18 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         raise DataError(f"{name}: {problem}")
     resolved = parse_yaml(parser.dump(parsed, skip_unset=False))
     return Configured(kind, dict(vars(parser.instantiate(parsed))), resolved or {})
+
+
+def option_groups(kind: Callable[..., object]) -> Iterator[str]:
+    """The import path of every dataclass that an argument of KIND is, or may be, and of those inside it.
+
+    jsonargparse takes a group of options that may also be null for an import of its class, which must be allowed.
+    """
+    for parameter in inspect.signature(kind).parameters.values():
+        for part in (parameter.annotation, *get_args(parameter.annotation)):
+            if isinstance(part, type) and is_dataclass(part):
+                yield f"{part.__module__}.{part.__qualname__}"
+                yield from option_groups(part)
 
 
 def _subclasses(base: type[T]) -> Iterator[type[T]]:
