@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from egs_corpus import write_configs, write_small_egs
@@ -157,6 +158,22 @@ def test_interrupted_training_goes_on_exactly(home: Home, case: str) -> None:
     assert names == {"teacher": {"teacher_map"}, "segments": {"segment_objective"}}.get(
         case, {"teacher_map", "segment_objective"}
     )
+
+
+def test_compiled_and_in_bfloat16_it_learns_the_same(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda *args, **options: compile_module(*args, **options, backend="eager")
+    )
+    options = {
+        "segments": SegmentOptions(15, 18, "maps", heads=2),
+        "teacher": TeacherOptions(home.teacher, student_frames=19, level="both"),
+    }
+    plain = [line["loss"] for line in home.train("plain", **options)]
+    compiled = [line["loss"] for line in home.train("compiled", compile=True, **options)]
+    assert compiled == pytest.approx(plain, rel=1e-4)
+    bf16 = [line["loss"] for line in home.train("bf16", amp="bf16", **options)]
+    assert bf16 == pytest.approx(plain, rel=0.05) and bf16 != plain
 
 
 def test_another_teacher_starts_anew_and_the_same_one_elsewhere_does_not(

@@ -117,7 +117,8 @@ class Trainer:
         self.module = build_module(self.network, self.objective, num_speakers, options, gathers, teacher_dim)
         self.module.to(world.device)
         if world.device.type == "cuda" and options.channels_last:
-            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for module in [self.module] if self.teacher is None else [self.module, self.teacher.network]:
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scheduled = [module for module in self.module.modules() if isinstance(module, Scheduled)]
         self.optimizer = build_optimizer(self.module, options)
         self.dtype = autocast_dtype(options.amp, world.device)
@@ -320,6 +321,8 @@ class Trainer:
             # what is computed in float32 under autocast has its gradient in float32 too, as without compiling
             torch._functorch.config.backward_pass_autocast = "off"
             self.module.compile(dynamic=True)  # chunk lengths vary
+            if self.teacher is not None:
+                self.teacher.network.compile(dynamic=True)
         if self.world.size == 1:
             return self.module
         if self.objective.shard is not None:  # no other rank has these classes: nothing to average
