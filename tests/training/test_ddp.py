@@ -15,8 +15,9 @@ from torch import nn
 import train_objectives
 from egs_corpus import write_configs, write_small_egs
 from timbre.nnet import checkpoint
+from timbre.nnet.options import SegmentOptions
 from timbre.training.loop import train
-from timbre.training.options import StartOptions, TrainOptions
+from timbre.training.options import StartOptions, TeacherOptions, TrainOptions
 from timbre.training.train_log import read_log
 
 OPTIONS = TrainOptions(
@@ -53,6 +54,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {  # objective, options
     "schedule": ("class_path: Tempered", {"compile": True}),
     # each rank has half of the classes that a model begins with, and they stay
     "frozen": ("{class_path: AamSoftmax, init_args: {margin: 0.1}}", {"shard_classes": True}),
+    # what is drawn is drawn for both ranks; a head and a map of their own
+    "taught": (
+        "{class_path: AamSoftmax, init_args: {margin: 0.1}}",
+        {
+            "teacher": TeacherOptions(Path("teacher"), level="both", student_frames=19, map="always"),
+            "segments": SegmentOptions(15, 17, starts="random", heads=2, agg_ce=False),
+            "accumulation": 2,
+            "lr": 0.02,
+        },
+    ),
 }
 FROZEN = {"freeze": ("objective", "trunk"), "lr_scale": {"segment": 0.5}}  # of what "classes" has made
 OUT_OF_USE = {"out of use": ("class_path: Unopinionated", {})}
@@ -66,7 +77,8 @@ nn.Module.compile = functools.partialmethod(nn.Module.compile, backend="eager")
 from timbre.nnet import checkpoint
 from timbre.training.distributed import join_world
 from timbre.training.interrupt import Interrupt
-from timbre.training.options import StartOptions, TrainOptions
+from timbre.nnet.options import SegmentOptions
+from timbre.training.options import StartOptions, TeacherOptions, TrainOptions
 from timbre.training.loop import Trainer
 nn.BatchNorm1d = lambda *args, **kwargs: nn.Identity()
 directory, network = Path(sys.argv[1]), Path(sys.argv[2])
@@ -93,6 +105,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network, _ = write_configs(path / "conf")
     for name, (objective, _) in (CASES | OUT_OF_USE).items():
         (path / f"{name}.yaml").write_text(objective)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn, "BatchNorm1d", lambda *_, **__: nn.Identity())
+        train(path / "egs", path / "teacher", network, path / "classes.yaml", OPTIONS)
     runs = [
         (name, dataclasses.replace(OPTIONS, **options), _start(path, name))
         for name, (_, options) in (CASES | OUT_OF_USE).items()
@@ -103,7 +118,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "PYTHONPATH": os.pathsep.join((os.getcwd(), str(Path(train_objectives.__file__).parent)))
     }
     arguments = [str(path / "script.py"), str(path), str(network)]
-    subprocess.run([*command, *arguments], check=True, timeout=120, env=environment)
+    subprocess.run([*command, *arguments], check=True, timeout=120, env=environment, cwd=path)
     return path
 
 
@@ -111,6 +126,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_ranks_are_one(directory: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, options = CASES[case]
     monkeypatch.setattr(nn, "BatchNorm1d", lambda *_, **__: nn.Identity())
+    monkeypatch.chdir(directory)
     settings = dataclasses.replace(OPTIONS, **options | {"compile": False})
     arguments = directory / "conf" / "network.yaml", directory / f"{case}.yaml", settings
     train(directory / "egs", directory / "one" / case, *arguments, start=_start(directory, case))
@@ -121,7 +137,7 @@ def test_two_ranks_are_one(directory: Path, case: str, monkeypatch: pytest.Monke
     if "shard_classes" not in options:  # validation has one rank, which does not know all classes
         assert two[-1].get("valid_loss") == pytest.approx(one[-1].get("valid_loss"), abs=1e-3)
     states = [checkpoint.load(checkpoint.list_checkpoints(directory / name / case)[-1]) for name in ("one", "two")]
-    for part in ("network", "objective"):
+    for part in ("network", "objective", "extras"):
         for name, value in states[0][part].items():
             assert states[1][part][name].numpy() == pytest.approx(value.numpy(), abs=1e-4), name
     for one_of, other in zip(*(state["optimizer"]["state"].values() for state in states), strict=True):

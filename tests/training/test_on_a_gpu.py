@@ -27,11 +27,12 @@ from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet.network import build_network
 from timbre.nnet.network_file import own_feat_dim
 from timbre.nnet.objectives import build_objective
+from timbre.nnet.options import SegmentOptions
 from timbre.training.distributed import World
 from timbre.training.front_end import FrontEnd, mask, normalize_batch
 from timbre.training.interrupt import Interrupt
-from timbre.training.loop import Trainer
-from timbre.training.options import TrainOptions
+from timbre.training.loop import Trainer, train
+from timbre.training.options import TeacherOptions, TrainOptions
 from timbre.training.training_module import TrainingModule
 from timbre.utils.configure import read_config
 from wave_corpus import write_noise, write_wave_egs
@@ -99,7 +100,7 @@ def test_front_ends(path: Path, cmn: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert found.device.type == "cuda" and found.shape[2] == feats.dim and not mode.found
 
 
-@pytest.mark.parametrize("kind", ["features", "waveforms"])
+@pytest.mark.parametrize("kind", ["features", "waveforms", "taught"])
 def test_a_training_step_waits_for_nothing(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Front end, forward, backward, clipping, optimiser and schedules, of real numbers on the CPU."""
     network, objective = write_configs(tmp_path)
@@ -107,13 +108,18 @@ def test_a_training_step_waits_for_nothing(kind: str, tmp_path: Path, monkeypatc
         batch_size=16, num_steps=4, log_interval=4, valid_interval=4, tensorboard=False, amp="bf16", device="cpu"
     )
     augmentation = None
-    if kind == "features":
+    masks = SpecAugmentOptions(max_bins=4, max_frames=5)
+    if kind != "waveforms":
         write_small_egs(tmp_path / "egs")
-    else:
+    if kind == "taught":
+        train(tmp_path / "egs", tmp_path / "teacher", network, objective, options)
+        cut = SegmentOptions(15, 18, starts="random", heads=2, same_aug=False)
+        teacher = TeacherOptions(tmp_path / "teacher", level="both", student_frames=19, map="always")
+        options = dataclasses.replace(options, segments=cut, teacher=teacher, spec_augment=masks)
+    if kind == "waveforms":
         write_wave_egs(tmp_path / "egs", NormalizeOptions(window=15))
         noise = write_noise(tmp_path / "noise", 5)
         augmentation = Augmentation([{"class_path": "AddNoise"}], {"noise": (noise,)})
-        masks = SpecAugmentOptions(max_bins=4, max_frames=5)
         options = dataclasses.replace(
             options, optimizer="sgd", amp="fp16", augment_on="device", spec_augment=masks, accumulation=2
         )

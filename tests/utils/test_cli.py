@@ -32,6 +32,34 @@ if __name__ == "__main__":
     run_step(step)
 '''
 
+GROUPS = """
+from dataclasses import dataclass
+from timbre.utils.errors import DataError
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = 1
+    name: str = "a"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise DataError(f"size is {self.size}")
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner | None = None
+"""
+GROUPED = """
+from groups import Outer
+from timbre.utils.cli import run_step
+
+def step(outer: Outer = Outer()) -> None:
+    print(outer)
+
+if __name__ == "__main__":
+    run_step(step)
+"""
+
 
 def run(tmp_path: Path, *args: str) -> tuple[int, str, str]:
     script = tmp_path / "step.py"
@@ -117,3 +145,24 @@ def test_a_list_may_stand_anywhere(tmp_path: Path) -> None:
     assert answer("--quiet", "a") == "a\n"
     done = subprocess.run([sys.executable, script, "--some-option"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_a_group_of_options_may_be_null(tmp_path: Path) -> None:
+    """And is given as any other: value by value, in YAML, or both; what it does not take is one line."""
+    (tmp_path / "groups.py").write_text(GROUPS)
+    script, content = tmp_path / "grouped.py", tmp_path / "outer.yaml"
+    script.write_text(GROUPED)
+    content.write_text("inner: {size: 3}\n")
+
+    def call(*args: str) -> tuple[int, str, str]:
+        done = subprocess.run([sys.executable, script, *args], capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    assert call() == (0, "Outer(inner=None)\n", "")
+    assert call("--outer.inner.size", "4") == (0, "Outer(inner=Inner(size=4, name='a'))\n", "")
+    assert call("--outer", str(content), "--outer.inner.name=b") == (0, "Outer(inner=Inner(size=3, name='b'))\n", "")
+    assert call("--outer.inner.size", "0") == (1, "", "grouped.py: error: size is 0\n")
+    status, said, errors = call("--outer.inner.sise", "4")
+    assert (status, said, errors.count("\n")) == (2, "", 1) and "'sise' is not accepted" in errors
+    status, said, errors = call("--outer.inner", "{class_path: os.mkdir, init_args: {path: owned}}")
+    assert (status, said, errors.count("\n")) == (2, "", 1)

@@ -12,6 +12,8 @@ import yaml
 from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.network import SpeakerNetwork, build_network
+from timbre.nnet.options import SegmentOptions
+from timbre.utils.configure import check
 from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
@@ -38,6 +40,17 @@ def read_config(model_dir: Path) -> dict[str, Any]:
     return config
 
 
+def segments_of(config: dict[str, Any]) -> SegmentOptions | None:
+    """How a model with this CONFIG, as read_config gives it, cuts up utterances; None: it does not.
+
+    Raises:
+        DataError: the options are damaged
+    """
+    train = config.get("train")
+    options = train.get("segments") if isinstance(train, dict) else None
+    return None if options is None else check(SegmentOptions, options, set())()
+
+
 def load_model(model_dir: Path, device: torch.device | str = "cpu") -> tuple[SpeakerNetwork, NormalizeOptions]:
     """The trained network of MODEL_DIR in evaluation mode, and the normalisation of the features it was trained on.
 
@@ -51,6 +64,9 @@ def load_model(model_dir: Path, device: torch.device | str = "cpu") -> tuple[Spe
     try:
         normalization = NormalizeOptions(**config["normalize"])
         network = build_network(config["network"], config["feat_dim"])
+        network.segments = segments = segments_of(config)
+        if segments is not None and segments.test_length < network.min_frames:
+            raise DataError(f"segments of {segments.test_length} frames; the network needs {network.min_frames}")
     except (TypeError, DataError) as error:
         raise DataError(str(error), model_dir / "config.yaml") from error
     state = checkpoint.load(path)

@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from timbre.nnet.layers import normalize_instances
 from timbre.nnet.models import Trunk
+from timbre.nnet.models.trunk import Frames
+from timbre.nnet.options import SegmentOptions
 from timbre.nnet.pooling import Pooling
+from timbre.nnet.segments import embed_whole
 from timbre.utils.configure import check, choose, read_config
 from timbre.utils.errors import DataError
 from timbre.utils.memory import check_memory
@@ -39,6 +42,7 @@ class SpeakerNetwork(nn.Module):
         min_frames: shortest utterance taken
         receptive_field: frames of context of a frame that is pooled; None: all
         config: the settings it was built from, defaults included, as build_network takes them
+        segments: how utterances are cut up in evaluation mode; None: they are not
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class SpeakerNetwork(nn.Module):
         if not 0 <= embedding_dropout < 1:
             raise DataError(f"embedding_dropout is {embedding_dropout}; it must be from 0 to below 1")
         self.config: dict[str, Any] = {}
+        self.segments: SegmentOptions | None = None
         self.trunk = trunk(feat_dim)
         stage_dims = self.trunk.stage_dims
         if not 1 <= pooled_stages <= len(stage_dims):
@@ -109,16 +114,27 @@ class SpeakerNetwork(nn.Module):
         shortest = feats.shape[1] if lengths is None else int(lengths.min())
         if shortest < self.min_frames:
             raise ValueError(f"an utterance has {shortest} frames; the network takes {self.min_frames} or more")
+        segments = self.segments
+        if segments is not None and segments.at_test != "whole" and not self.training:
+            kind = segments.kind if segments.at_test == "aggregate" else "codes"
+            return embed_whole(self, feats, lengths, segments.test_length, kind)
+        return self.embed(self.frames(feats, lengths))
+
+    def frames(self, feats: Tensor, lengths: Tensor | None = None) -> list[Frames]:
+        """What is pooled of FEATS (B, T, feat_dim) with LENGTHS (B,): the trunk's output, or its last stages'."""
         lengths = None if lengths is None else lengths.to(feats.device)
         if self.instance_norm:
             feats = normalize_instances(feats, lengths)
         if len(self.poolings) == 1:
-            pooled = self.poolings[0](*self.trunk(feats, lengths))
-        else:
-            stages = self.trunk.stages(feats, lengths)[-len(self.poolings) :]
-            pooled = torch.cat([pool(*stage) for pool, stage in zip(self.poolings, stages, strict=True)], 1)
+            return [self.trunk(feats, lengths)]
+        return self.trunk.stages(feats, lengths)[-len(self.poolings) :]
+
+    def embed(self, stages: list[Frames]) -> Tensor:
+        """The embeddings (B, embedding_dim) float32 of what `frames` gave: pooling and all that comes after it."""
+        parts = [pool(*stage) for pool, stage in zip(self.poolings, stages, strict=True)]
+        pooled = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         # float32 also under autocast: it costs nothing beside the frames, and cosines near 1 need the digits
-        with torch.autocast(feats.device.type, enabled=False):
+        with torch.autocast(pooled.device.type, enabled=False):
             embeddings: Tensor = self.segment(pooled)
             if self.embedding_length:
                 embeddings = self.embedding_length * functional.normalize(embeddings)

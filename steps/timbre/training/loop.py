@@ -34,9 +34,11 @@ from timbre.training.resume import make_config, open_model_dir, rng_state, set_r
 from timbre.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from timbre.training.shards import clip_gradients, load_whole_states, whole_states
 from timbre.training.start import Start
+from timbre.training.teacher import load_teacher
 from timbre.training.train_log import TrainLog
-from timbre.training.training_module import TrainingModule
+from timbre.training.training_module import build_module
 from timbre.training.validation import Validation, measured
+from timbre.training.views import Views, check_lengths
 from timbre.utils.errors import DataError
 from timbre.utils.memory import check_memory
 
@@ -105,6 +107,8 @@ class Trainer:
         check_memory(f"a batch of {options.batch_size:,} examples of {longest} x {self.manifest.train_dim}", 4 * values)
         shortest = min((ark.frames for ark in self.manifest.train), default=0)
         shortest = self.manifest.num_feats(min(shortest, options.min_frames or shortest))
+        longest = self.manifest.num_feats(min(longest, options.max_frames or longest))
+        shortest = check_lengths(options, shortest, longest)
         if shortest < self.network.min_frames:
             raise DataError(f"examples of {shortest} frames; the network needs {self.network.min_frames}", egs_dir)
         self.start.begin(self.network, self.objective, egs_dir, self.manifest, world.device)
@@ -116,9 +120,16 @@ class Trainer:
                     "train: shard_classes does not go with fp16, with batches of speakers, nor with centres that follow"
                 )
             self.objective.shard_classes(world.rank, world.size)
-        self.module = TrainingModule(self.network, self.objective, gathers).to(world.device)
+        self.teacher, teacher_dim = None, None
+        if options.teacher is not None:
+            self.teacher = load_teacher(options.teacher, egs_dir, self.manifest, world.device)
+            teacher_dim = self.teacher.network.embedding_dim
+        num_speakers = self.manifest.num_speakers
+        self.module = build_module(self.network, self.objective, num_speakers, options, gathers, teacher_dim)
+        self.module.to(world.device)
         if world.device.type == "cuda" and options.channels_last:
-            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for module in [self.module] if self.teacher is None else [self.module, self.teacher.network]:
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scheduled = [module for module in self.module.modules() if isinstance(module, Scheduled)]
         factors = self.start.freeze(self.module)
         self.constrained = [part for part in self.scheduled if is_trained(part)]
@@ -135,7 +146,9 @@ class Trainer:
             scattered = options.batch_options.kind != "shuffled"
             defers = options.augment_on == "device"
             augmenter = Augmenter(egs_dir, self.manifest, augmentation, options.seed, scattered, defers)
-        self.front_end = FrontEnd(self.manifest, options.spec_augment, world.device)
+        masks = options.spec_augment if options.segments is None or options.segments.same_aug else None
+        self.front_end = FrontEnd(self.manifest, masks, world.device)
+        self.views = Views(options, world, self.teacher, self.dtype)
         self.reader = EgsReader(
             egs_dir,
             self.manifest,
@@ -146,7 +159,7 @@ class Trainer:
             world_size=world.size,
             threads=options.reader_threads,
             batches=batches,
-            spec_augment=options.spec_augment,
+            spec_augment=masks,
             augmenter=augmenter,
             augment_jobs=options.augment_jobs_of(len(os.sched_getaffinity(0)), ranks_here()),
         )
@@ -212,16 +225,14 @@ class Trainer:
         set_learning_rate(self.optimizer, self._learning_rate(self.step))
         for part in self.scheduled:
             part.update(self.step, self.num_steps)
-        parts = list(
-            zip(batch.feats.chunk(options.accumulation), batch.labels.chunk(options.accumulation), strict=True)
-        )
         losses, accuracies = [], []
-        for number, (feats, labels) in enumerate(parts, 1):
+        for number, given in enumerate(self.views(batch, self.step), 1):
             ddp = module if isinstance(module, DistributedDataParallel) else None
-            with ddp.no_sync() if ddp and number < len(parts) else nullcontext():  # ranks share the whole gradient once
+            last = number == options.accumulation  # ranks share the whole gradient once
+            with ddp.no_sync() if ddp and not last else nullcontext():
                 with torch.autocast(self.world.device.type, self.dtype, enabled=self.dtype is not None):
-                    loss, accuracy = module(feats, labels)
-                self.scaler.scale(loss / len(parts)).backward()
+                    loss, accuracy = module(*given)
+                self.scaler.scale(loss / options.accumulation).backward()
             losses.append(loss.detach())
             accuracies.append(accuracy)
         if options.grad_clip:
@@ -291,6 +302,7 @@ class Trainer:
             "position": (self.position.epoch, self.position.batch),
             "network": self.network.state_dict(),
             "objective": objective,
+            "extras": self.module.extras.state_dict(),
             "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "rng": rng_states,
@@ -311,6 +323,7 @@ class Trainer:
             state = checkpoint.load_step(self.model_dir, step)
         self.network.load_state_dict(state["network"])
         load_whole_states(self.objective, self.optimizer, state["objective"], state["optimizer"])
+        self.module.extras.load_state_dict(state.get("extras", {}))  # of before there were any
         self.scaler.load_state_dict(state["scaler"])
         if len(state["rng"]) == self.world.size:  # else dropout goes on from the seed
             set_rng_state(state["rng"][self.world.rank], self.world.device)
@@ -327,6 +340,8 @@ class Trainer:
             # what is computed in float32 under autocast has its gradient in float32 too, as without compiling
             torch._functorch.config.backward_pass_autocast = "off"
             self.module.compile(dynamic=True)  # chunk lengths vary
+            if self.teacher is not None:
+                self.teacher.network.compile(dynamic=True)
         if self.world.size == 1:
             return self.module
         if self.objective.shard is not None:  # no other rank has these classes: nothing to average
@@ -336,7 +351,7 @@ class Trainer:
 
     def _config(self) -> dict[str, Any]:
         manifest = self.manifest
-        return make_config(
+        config = make_config(
             self.network.config,
             self.objective.config,
             manifest.feat_dim,
@@ -347,6 +362,10 @@ class Trainer:
             hashlib.sha256((self.egs_dir / "manifest.json").read_bytes()).hexdigest(),
             self.start.config,
         )
+        if self.options.teacher is not None and self.teacher is not None:
+            config["train"]["teacher"]["model"] = str(self.options.teacher.model)
+            config["teacher_sha256"] = self.teacher.sha256
+        return config
 
     def _describe(self) -> str:
         millions = sum(parameter.numel() for parameter in self.network.parameters()) / 1e6

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from timbre.egs.options import BatchOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
+from timbre.nnet.options import SegmentOptions
 from timbre.utils.errors import DataError
 from timbre.utils.spelling import did_you_mean
 
@@ -25,12 +26,55 @@ INCIDENTAL = frozenset(
         "augment_jobs",
         "shard_classes",
         "verify",
+        "teacher.model",  # its content counts
+        "segments.at_test",
     }
 )
 
 
 PARTS = ("network", "objective")  # of a model, that training can begin with
 GPU_LENGTH_STEP = 16  # frames: a dozen lengths between the 2 and 4 s of common chunks, as many as egs have
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """What a network learns from another one that is trained already and does not change.
+
+    The loss is, of each embedding e of the student and t of the teacher, `kld` times the Kullback-Leibler divergence of
+    softmax(outputs / tau) from the teacher's, plus `cosine` times (1 - cos(e, t)), plus `ce` times that of the
+    objective. Outputs are the objectives' logits without margin.
+
+    Args:
+        model: directory of the teacher, trained to its end on the same features; for kld, on the same speakers, by an
+            objective that has a class for each, with the checkpoints that it was averaged of still there
+        kld: weight of the divergence of the outputs; 0: without
+        tau: temperature of both
+        cosine: weight of the distance of the embeddings; 0: without
+        ce: weight of the objective's own loss (with segments: of all of it); 0: its labels are not used
+        level: with segments, what is matched with the teacher's embedding of the crop: that of the utterance, those of
+            the segments (their losses are summed), or both ("dual")
+        student_frames: the student sees so many frames of the teacher's crop, from a random place on; 0: all of it
+        map: a linear map of the student's embedding, learned beside it and not part of the network, stands before the
+            cosine: auto: where teacher and student have embeddings of different sizes
+    """
+
+    model: Path
+    kld: float = 1.0
+    tau: float = 1.0
+    cosine: float = 2.0
+    ce: float = 1.0
+    level: Literal["utterance", "segment", "both"] = "utterance"
+    student_frames: int = 0
+    map: Literal["auto", "always", "never"] = "auto"
+
+    def __post_init__(self) -> None:
+        if min(self.kld, self.cosine, self.ce) < 0 or self.tau <= 0 or self.student_frames < 0:
+            raise DataError(
+                f"teacher: kld {self.kld}, cosine {self.cosine}, ce {self.ce} and student_frames {self.student_frames} "
+                f"must not be below 0, tau {self.tau} must be above 0"
+            )
+        if not self.kld and not self.cosine:
+            raise DataError("teacher: kld and cosine are both 0: it teaches nothing")
 
 
 @dataclass(frozen=True)
@@ -97,6 +141,8 @@ class TrainOptions:
             gain), for all of a batch at once on the device, for which the processes only read and draw; the same to
             the rounding
         verify: compare the sha256 of all egs with the manifest before the first step
+        teacher: a trained network whose outputs and embeddings are learned as well; none: without
+        segments: cut crops into segments and learn from these and from their aggregate; none: crops are whole
     """
 
     batch_size: int = 64
@@ -143,6 +189,8 @@ class TrainOptions:
     augment_jobs: int = 0
     augment_on: Literal["processes", "device"] = "processes"
     verify: bool = False
+    teacher: TeacherOptions | None = None
+    segments: SegmentOptions | None = None
 
     def __post_init__(self) -> None:
         if self.num_steps < 0 or not (self.num_steps or self.num_epochs > 0):
@@ -163,6 +211,10 @@ class TrainOptions:
             raise DataError(f"train: length_step is {self.length_step}; it must not be below 0")
         if self.seed < 0:
             raise DataError(f"train: seed is {self.seed}; it must not be below 0")
+        if self.teacher is not None and self.teacher.level != "utterance" and self.segments is None:
+            raise DataError(f"teacher: level is {self.teacher.level}, but crops are not cut into segments")
+        if self.segments is not None and not self.segments.same_aug and self.spec_augment is None:
+            raise DataError("segments: same_aug is false, but without spec_augment segments have no draw of their own")
         self.batch_options.check_parts(self.batch_size, self.accumulation)
 
     def _check_step(self) -> None:

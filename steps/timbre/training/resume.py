@@ -19,6 +19,7 @@ from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_path, remove_temporaries
 
 _MADE = ("final.pt", "log.jsonl", "tensorboard/events.out.tfevents.*", "checkpoints/step-*.*", "checkpoints/best-*.*")
+_INCIDENTAL = {"start.init_model", *(f"train.{name}" for name in INCIDENTAL)}
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +100,8 @@ def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
     """ "name old -> new" of every value in which two nested mappings differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            incidental = (name == "train" and key in INCIDENTAL) or (name, key) == ("start", "init_model")
-            if not incidental:
-                yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+            inner = f"{name}.{key}" if name else str(key)
+            if inner not in _INCIDENTAL:
+                yield from differences(old.get(key), new.get(key), inner)
     elif old != new:
         yield f"{name} {old} -> {new}"

@@ -63,6 +63,10 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except UnicodeDecodeError as error:
         _fail(f"a configuration file is not UTF-8: {error}")
+    except ValueError as error:
+        if not isinstance(error.__cause__, DataError):
+            raise
+        _fail(str(error.__cause__))  # of a group of options that may also be null
     except RecursionError:
         _fail("a file or an option is nested too deep")
     except MemoryError:

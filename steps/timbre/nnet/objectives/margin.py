@@ -99,6 +99,14 @@ class CosineClasses(Objective):
         cosines = functional.linear(embeddings, functional.normalize(rows, dim=-1).flatten(0, -2))
         return cosines if rows.dim() == 2 else torch.unflatten(cosines, 1, rows.shape[:2]).amax(2)
 
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Of all classes that this rank holds."""
+        return self.plain_logits(embeddings, self.class_cosines(functional.normalize(embeddings), self.weight))
+
+    @abstractmethod
+    def plain_logits(self, embeddings: Tensor, cosines: Tensor) -> Tensor:
+        """Logits (B, C) without margin of EMBEDDINGS (B, embedding_dim), whose COSINES with C classes are (B, C)."""
+
 
 class AngularSoftmax(CosineClasses):
     """Base of the softmax losses whose logits are cosines times a length, with a margin on that of the target.
@@ -142,6 +150,10 @@ class AngularSoftmax(CosineClasses):
         places, changes = self.changes(cosines, targets, floors)
         # added, where it could be put: then the gradient need not be copied
         return (lengths * cosines).scatter_add_(1, places, lengths * changes), cosines
+
+    def plain_logits(self, embeddings: Tensor, cosines: Tensor) -> Tensor:
+        """The cosines times their length."""
+        return self.lengths(embeddings) * cosines
 
     def changes(self, cosines: Tensor, targets: Tensor, floors: Tensor | None) -> tuple[Tensor, Tensor]:
         """Where the margin changes COSINES (B, C), and what it adds there: two of (B, N); here, N = 1, the target."""

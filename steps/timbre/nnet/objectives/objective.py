@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from timbre.nnet.objectives.class_chunks import Shard
 from timbre.nnet.scheduled import Scheduled
@@ -25,12 +26,14 @@ class Objective(nn.Module, Scheduled, ABC):
         utts_per_speaker: the M of such batches
         shard: which classes this rank has, if ranks share them out
         gathers: it must see the examples of all ranks together, whatever the batches are
+        input_length: Euclidean length that embeddings are scaled to before it sees them; 0: as they are
     """
 
     classifies: bool = False
     batches: Batches = "any"
     shard: Shard | None = None
     gathers: bool = False
+    input_length: float = 0.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,11 +52,28 @@ class Objective(nn.Module, Scheduled, ABC):
             recognised, the own centroid is the nearest, the pair is decided rightly; None where it has no opinion
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self.loss(embeddings.float(), labels)
+            return self.loss(self._scaled(embeddings), labels)
+
+    def outputs(self, embeddings: Tensor) -> Tensor:
+        """Logits (B, num_speakers) float32 of EMBEDDINGS (B, embedding_dim), without any margin.
+
+        Raises:
+            DataError: this objective has none
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.logits(self._scaled(embeddings))
 
     @abstractmethod
     def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """As forward, on float32 EMBEDDINGS with autocast off."""
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """As outputs, on float32 EMBEDDINGS with autocast off."""
+        raise DataError(f"{type(self).__name__}: it has no outputs, one for each speaker")
+
+    def _scaled(self, embeddings: Tensor) -> Tensor:
+        embeddings = embeddings.float()
+        return self.input_length * functional.normalize(embeddings) if self.input_length else embeddings
 
     def shard_classes(self, rank: int, size: int) -> None:
         """Keeps the weights of the classes of RANK of SIZE alone.

@@ -28,5 +28,10 @@ class Softmax(Objective):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy, and whether the speaker is recognised."""
-        logits = self.layers(embeddings)
+        logits = self.logits(embeddings)
         return functional.cross_entropy(logits, labels), logits.detach().argmax(1) == labels
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """The affine map, with the layers before it."""
+        logits: Tensor = self.layers(embeddings)
+        return logits

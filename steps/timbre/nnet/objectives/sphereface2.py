@@ -65,6 +65,10 @@ class SphereFace2(WarmMargin, CosineClasses):
         losses = losses + (1 - self.positive_weight) * functional.softplus(others).sum(1)
         return losses.mean(), cosines.detach().argmax(1) == labels
 
+    def plain_logits(self, embeddings: Tensor, cosines: Tensor) -> Tensor:
+        """Those of the binary classifiers."""
+        return self.scale * (2 * ((cosines + 1) / 2).pow(self.exponent) - 1) + self.bias
+
     def binary_logits(self, cosines: Tensor, sign: Literal[1, -1]) -> Tensor:
         """Logits of COSINES (B, N), with the margin of the own class (SIGN 1) or of other classes (-1)."""
         offset = self.bias - self.scale

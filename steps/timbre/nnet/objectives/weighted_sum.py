@@ -73,6 +73,11 @@ class WeightedSum(Objective):
                 right, decided = correct, term.classifies
         return total, right
 
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Those of the first term that classifies."""
+        term = next((term for term in self._objectives() if term.classifies), None)
+        return super().logits(embeddings) if term is None else term.outputs(embeddings)
+
     def _objectives(self) -> list[Objective]:
         return [term for term in self.terms if isinstance(term, Objective)]
 

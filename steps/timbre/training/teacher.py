@@ -1,0 +1,160 @@
+"""A trained network that another one learns from: loaded, checked against the egs, asked. Used by loop.py."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from timbre.datadir.tables import read_table
+from timbre.egs.egs_format import Manifest
+from timbre.nnet import checkpoint
+from timbre.nnet.model import load_model, read_config, segments_of
+from timbre.nnet.network import SpeakerNetwork
+from timbre.nnet.objectives import Objective, build_objective
+from timbre.training.options import TeacherOptions
+from timbre.training.training_module import Taught
+from timbre.utils.errors import DataError
+
+
+class Teacher:
+    """A network in evaluation mode, outside of the module that is trained: nothing changes it.
+
+    Args:
+        network: of the teacher
+        objective: that with its class weights, for the outputs; None: they are not asked for
+        order: (num_speakers,) int64, the teacher's class of each speaker of the student
+        tau: temperature of the outputs
+
+    Attributes:
+        network: see above
+        sha256: of all that its answers depend on
+    """
+
+    def __init__(
+        self, network: SpeakerNetwork, objective: Objective | None = None, order: Tensor | None = None, tau: float = 1.0
+    ) -> None:
+        self.network, self._objective, self._order, self._tau = network, objective, order, tau
+        for module in (network, objective):
+            if module is not None:
+                module.eval().requires_grad_(False)
+        self.sha256 = self._digest()
+
+    @torch.no_grad()
+    def __call__(self, feats: Tensor) -> Taught:
+        """Embeddings (B, D) of FEATS (B, T, F), and log probabilities (B, num_speakers) if they are asked for."""
+        embeddings = self.network(feats)
+        if self._objective is None or self._order is None:
+            return embeddings, None
+        outputs = self._objective.outputs(embeddings)[:, self._order]
+        return embeddings, functional.log_softmax(outputs / self._tau, 1)
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256(json.dumps(self.network.config, sort_keys=True).encode())
+        if self.network.segments is not None:
+            digest.update(json.dumps(asdict(self.network.segments), sort_keys=True).encode())
+        states: list[Mapping[str, Tensor]] = [self.network.state_dict()]
+        if self._objective is not None and self._order is not None:
+            digest.update(json.dumps(self._objective.config, sort_keys=True).encode())
+            states += [self._objective.state_dict(), {"order": self._order}]
+        for state in states:
+            for name, value in state.items():
+                digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+                digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, device: torch.device) -> Teacher:
+    """The teacher that OPTIONS name, on DEVICE.
+
+    Raises:
+        DataError: it was not trained to its end, is damaged, or does not fit the egs, and in what
+    """
+    config = read_config(options.model)
+    own = {"feat_dim": manifest.feat_dim, "normalize": asdict(manifest.normalize)}
+    if differing := list(_differences({name: config[name] for name in own}, own)):
+        text = f"a teacher must have the features of the egs, and differs in {'; '.join(differing)}"
+        raise DataError(text, options.model / "config.yaml")
+    network, _ = load_model(options.model, device)
+    shortest = manifest.num_feats(min((ark.frames for ark in manifest.train), default=0))
+    if shortest < network.min_frames:
+        raise DataError(f"the teacher needs {network.min_frames} frames, and examples have {shortest}", options.model)
+    if not options.kld:
+        return Teacher(network)
+    order = _match(options.model / "spk2int", egs_dir / "spk2int")
+    objective = _load_objective(options.model, config, network.embedding_dim, len(order)).to(device)
+    return Teacher(network, objective, torch.tensor(order, device=device), options.tau)
+
+
+def _differences(theirs: object, own: object, name: str = "") -> list[str]:
+    """ "name: theirs, egs: own" of all that is not the same."""
+    if isinstance(theirs, Mapping) and isinstance(own, Mapping):
+        keys = sorted({*map(str, theirs), *own})
+        return [
+            text
+            for key in keys
+            for text in _differences(theirs.get(key), own.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if theirs == own else [f"{name} (teacher {theirs}, egs {own})"]
+
+
+def _match(theirs: Path, own: Path) -> list[int]:
+    """The teacher's class of each speaker of the egs, by their names in two files spk2int.
+
+    Raises:
+        DataError: they are not the same speakers
+    """
+    classes, speakers = _read_classes(theirs), _read_classes(own)
+    if odd := sorted({*classes} ^ {*speakers}):
+        where = "the teacher does not know" if odd[0] in speakers else "the egs do not have"
+        raise DataError(
+            f"kld needs a teacher of the speakers of the egs; {len(odd)} are of one side only, and {where} {odd[0]}; "
+            "kld 0 leaves the embeddings",
+            theirs,
+        )
+    return [classes[name] for name in sorted(speakers, key=lambda name: speakers[name])]
+
+
+def _read_classes(path: Path) -> dict[str, int]:
+    try:
+        classes = {name: int(number) for name, number in read_table(path).items()}
+    except ValueError as error:
+        raise DataError(f"not a table of speakers and their numbers: {error}", path) from error
+    if sorted(classes.values()) != list(range(len(classes))):
+        raise DataError("speakers are not numbered from 0 on", path)
+    return classes
+
+
+def _load_objective(model_dir: Path, config: dict[str, Any], embedding_dim: int, num_speakers: int) -> Objective:
+    """The objective of MODEL_DIR with its class weights, averaged over the checkpoints that final.pt is the mean of.
+
+    Raises:
+        DataError: it has no outputs, or they cannot be read any more
+    """
+    try:
+        objective = build_objective(config.get("objective", {}), embedding_dim, num_speakers)
+    except DataError as error:
+        raise DataError(error.message, model_dir / "config.yaml") from error
+    if not objective.classifies:
+        name = objective.config["class_path"]
+        text = f"kld compares outputs, and the teacher's objective, {name}, has none; kld 0 leaves the embeddings"
+        raise DataError(text, model_dir / "config.yaml")
+    steps = checkpoint.load(model_dir / "final.pt").get("steps")
+    if not isinstance(steps, list) or not steps or not all(type(step) is int for step in steps):
+        raise DataError("does not say which checkpoints it is the mean of", model_dir / "final.pt")
+    paths = [checkpoint.checkpoint_path(model_dir, step) for step in steps]
+    for path in paths:
+        if not path.is_file():
+            raise DataError("no such file, and kld needs its class weights; kld 0 leaves the embeddings", path)
+    try:
+        objective.load_state_dict(checkpoint.average(paths, "objective"))
+    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"not the objective of config.yaml: {str(error).splitlines()[0]}", paths[-1]) from error
+    segments = segments_of(config)
+    objective.input_length = 0.0 if segments is None else segments.code_length
+    return objective
