@@ -7,10 +7,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -143,8 +144,13 @@ def parser_of(script: str) -> tuple[Any, bool]:
 
 
 def options_of(script: str) -> dict[str, Any]:
-    """Option -> its action."""
-    return {name: action for action in parser_of(script)[0]._actions for name in action.option_strings}
+    """Option -> its action, or what stands for it where it is one of a group that may be null."""
+    options = {name: action for action in parser_of(script)[0]._actions for name in action.option_strings}
+    for name, action in [*options.items()]:
+        for group in filter(is_dataclass, get_args(getattr(action, "_typehint", None))):
+            inner = {field.name: SimpleNamespace(nargs=None, _typehint=field.type) for field in fields(group)}
+            options |= {f"{name}.{field}": value for field, value in inner.items()}
+    return options
 
 
 def faults(command: Command) -> Iterator[str]:

@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,8 +44,8 @@ def write_random_egs(folder: Path) -> Path:
     return folder / "egs"
 
 
-def measure(egs: Path, model_dir: Path, network: Path, steps: int, device: str) -> dict[str, float]:
-    """examples_per_s, steps_per_s and waiting over STEPS steps after WARM ones."""
+def measure(egs: Path, model_dir: Path, network: Path, steps: int, device: str, **others: Any) -> dict[str, float]:
+    """examples_per_s, steps_per_s and waiting over STEPS steps after WARM ones, with OTHERS of the options."""
     options = TrainOptions(
         num_steps=WARM + steps,
         log_interval=WARM,
@@ -54,6 +55,7 @@ def measure(egs: Path, model_dir: Path, network: Path, steps: int, device: str) 
         average=1,
         tensorboard=False,
         device=device,
+        **others,
     )
     train(egs, model_dir, network, ROOT / "conf" / "objective" / "aam.yaml", options)
     lines = read_log(model_dir / "log.jsonl")[1:]

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import yaml
 from torch import Tensor
 
 from egs_corpus import DIM, NETWORK, write_configs, write_small_egs
+from timbre.egs.crop_effects import Augmentation
 from timbre.egs.egs_format import Manifest
-from timbre.egs.egs_reader import EgsReader
+from timbre.egs.egs_reader import Batch, EgsReader
+from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model
 from timbre.nnet.network import build_network
@@ -24,7 +27,9 @@ from timbre.training.options import TeacherOptions, TrainOptions
 from timbre.training.teacher import load_teacher
 from timbre.training.train_log import read_log
 from timbre.training.training_module import cosine_distance, divergence
+from timbre.training.views import Part, Views
 from timbre.utils.errors import DataError
+from wave_corpus import write_noise, write_wave_egs
 
 OPTIONS = TrainOptions(
     batch_size=32,
@@ -109,8 +114,10 @@ def test_the_loss_is_the_weighted_sum(home: Home) -> None:
     network, _ = load_model(home.teacher)
     objective = build_objective(home.objective, 16, trainer.manifest.num_speakers)
     objective.load_state_dict(checkpoint.average(checkpoint.list_checkpoints(home.teacher), "objective"))
+    trainer.module.requires_grad_(False)
+    objective.requires_grad_(False)
     student = trainer.network(feats)
-    wanted = network(feats)
+    wanted = network(feats).detach()
     # of AAM-softmax: the cosines with the class weights, times its scale of 30, without the margin
     unit = torch.nn.functional.normalize
     outputs = 30 * unit(student) @ unit(trainer.objective.weight).T
@@ -167,6 +174,8 @@ def test_a_small_student_has_a_map_to_a_large_teacher(home: Home) -> None:
     state = checkpoint.load(checkpoint.list_checkpoints(home.folder / "small")[-1])
     assert state["extras"]["teacher_map.weight"].shape == (16, 8)
     assert {*checkpoint.load(home.folder / "small" / "final.pt")["network"]} == {*build_small(home).state_dict()}
+    with pytest.raises(DataError, match=r"it has no model; --train\.teacher\.model DIR names it"):
+        home.train("nobody", SMALL, teacher=TeacherOptions())
     with pytest.raises(DataError, match="its embeddings have 16 dimensions, the student's 8, and map is never"):
         home.train("never", SMALL, teacher=TeacherOptions(home.teacher, map="never"))
     home.train("outputs", SMALL, teacher=TeacherOptions(home.teacher, cosine=0.0, map="never"))
@@ -287,3 +296,34 @@ def test_an_objective_without_classes_has_nothing_to_compare(home: Home) -> None
         home.train("triplet", objective="class_path: Triplet", teacher=TeacherOptions(home.teacher))
     lines = home.train("triplet", objective="class_path: Triplet", teacher=TeacherOptions(home.teacher, kld=0.0))
     assert len(lines) == OPTIONS.num_steps
+
+
+def test_a_teacher_hears_the_same_waveform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Effects, features and masks come before either of them sees anything; a teacher of feature egs is another."""
+    write_wave_egs(tmp_path / "egs")
+    network, objective = write_configs(tmp_path / "conf")
+    noise = Augmentation([{"class_path": "AddNoise"}], {"noise": (write_noise(tmp_path / "noise", 5),)})
+    settings = dataclasses.replace(OPTIONS, num_steps=4, batch_size=16, checkpoint_interval=4, keep=1, average=1)
+    train(tmp_path / "egs", tmp_path / "teacher", network, objective, settings, noise)
+    given = dataclasses.replace(
+        settings, teacher=TeacherOptions(tmp_path / "teacher", student_frames=20), spec_augment=SpecAugmentOptions()
+    )
+    seen = []
+    ask = Views.__call__
+
+    def asked(views: Views, batch: Batch, step: int) -> Iterator[Part]:
+        for feats, labels, taught in ask(views, batch, step):
+            seen.append((feats, batch.feats, taught))
+            yield feats, labels, taught
+
+    monkeypatch.setattr(Views, "__call__", asked)
+    train(tmp_path / "egs", tmp_path / "student", network, objective, given, noise)
+    teacher, normalization = load_model(tmp_path / "teacher")
+    assert len(seen) == 4 and normalization.voiced_first
+    for short, whole, (embeddings, _) in seen:
+        assert torch.equal(teacher(whole), embeddings)
+        places = [torch.isclose(whole[0, start : start + 20], short[0]).all() for start in range(whole.shape[1] - 19)]
+        assert short.shape[1] == 20 < whole.shape[1] and any(places)
+    write_wave_egs(tmp_path / "feats", kind="features")
+    with pytest.raises(DataError, match=r"differs in normalize\.voiced_first \(teacher True, egs False\)"):
+        load_teacher(TeacherOptions(tmp_path / "teacher"), tmp_path / "feats", Manifest.read(tmp_path / "feats"), CPU)

@@ -46,7 +46,8 @@ class TeacherOptions:
 
     Args:
         model: directory of the teacher, trained to its end on the same features; for kld, on the same speakers, by an
-            objective that has a class for each, with the checkpoints that it was averaged of still there
+            objective that has a class for each, with the checkpoints that it was averaged of still there. It must be
+            given, here or on the command line
         kld: weight of the divergence of the outputs; 0: without
         tau: temperature of both
         cosine: weight of the distance of the embeddings; 0: without
@@ -58,7 +59,7 @@ class TeacherOptions:
             cosine: auto: where teacher and student have embeddings of different sizes
     """
 
-    model: Path
+    model: Path | None = None
     kld: float = 1.0
     tau: float = 1.0
     cosine: float = 2.0

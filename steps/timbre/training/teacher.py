@@ -75,19 +75,22 @@ def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, dev
     Raises:
         DataError: it was not trained to its end, is damaged, or does not fit the egs, and in what
     """
-    config = read_config(options.model)
+    model = options.model
+    if model is None:
+        raise DataError("teacher: it has no model; --train.teacher.model DIR names it")
+    config = read_config(model)
     own = {"feat_dim": manifest.feat_dim, "normalize": asdict(manifest.normalize)}
     if differing := list(_differences({name: config[name] for name in own}, own)):
         text = f"a teacher must have the features of the egs, and differs in {'; '.join(differing)}"
-        raise DataError(text, options.model / "config.yaml")
-    network, _ = load_model(options.model, device)
+        raise DataError(text, model / "config.yaml")
+    network, _ = load_model(model, device)
     shortest = manifest.num_feats(min((ark.frames for ark in manifest.train), default=0))
     if shortest < network.min_frames:
-        raise DataError(f"the teacher needs {network.min_frames} frames, and examples have {shortest}", options.model)
+        raise DataError(f"the teacher needs {network.min_frames} frames, and examples have {shortest}", model)
     if not options.kld:
         return Teacher(network)
-    order = _match(options.model / "spk2int", egs_dir / "spk2int")
-    objective = _load_objective(options.model, config, network.embedding_dim, len(order)).to(device)
+    order = _match(model / "spk2int", egs_dir / "spk2int")
+    objective = _load_objective(model, config, network.embedding_dim, len(order)).to(device)
     return Teacher(network, objective, torch.tensor(order, device=device), options.tau)
 
 
