@@ -89,8 +89,7 @@ def _texts_table(grid: Grid, lines: Sequence[Line], texts: Texts) -> str:
         key = line.run, line.backend
         cells = [texts.get((*key, name), NOTHING) for name in grid.lengths]
         whole = texts.get((*key, WHOLE), NOTHING)
-        of_crops = [texts.get((*key, name)) for name in grid.crops]
-        cells += [f"{whole} ({crops})" if crops else whole for crops in of_crops] or [whole]
+        cells += [f"{whole} ({texts.get((*key, name), NOTHING)})" for name in grid.crops] or [whole]
         rows.append([escaped(f"{line.run}, {line.backend}"), *cells])
     return table(columns, rows)
 
