@@ -10,6 +10,7 @@ option batch "" "file: batch script that training and extraction are submitted a
 option nodes 1 "number: nodes that --batch asks for, with --ngpu GPUs each"
 option max-restarts "" "number: how often training or extraction on several GPUs begins again, with what is done, when a process fails (default: 1; 3 in a job of --batch)"
 option stage-egs-to "" "path: folder on a disk of the node itself, to which the egs are copied before training"
+option teacher "" "directory: of a trained model that training and fine-tuning learn from, where the options of training have a teacher (conf/train/teacher.yaml)"
 option model "" "directory: of a trained model, exp/OTHER/model, to evaluate instead of training one"
 
 gpus_to_use() { # as many of those there are as the batch of --train-conf can be shared evenly by
@@ -23,12 +24,15 @@ gpus_to_use() { # as many of those there are as the batch of --train-conf can be
   echo "$number"
 }
 
-find_training_sources() { # sets online and online_inputs, the options and inputs of --train-augment, and ranks
+find_training_sources() { # sets online and online_inputs, the options and inputs of --train-augment and --teacher, and ranks
   online=() online_inputs=() ranks="ngpu $ngpu"
   if [ -n "$train_augment" ]; then
     find_sources
     online=(--augment-conf "$train_augment" "${source_options[@]}")
     online_inputs=("$train_augment" "${source_inputs[@]}")
+  fi
+  if [ -n "$teacher" ]; then
+    online+=(--train.teacher.model "$teacher") online_inputs+=("$teacher/final.pt")
   fi
   [ "$nodes" = 1 ] || ranks="nodes $nodes $ranks"
   [ -z "${online[*]}" ] || ranks+=" ${online[*]}"
