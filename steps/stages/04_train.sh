@@ -10,7 +10,7 @@ option batch "" "file: batch script that training and extraction are submitted a
 option nodes 1 "number: nodes that --batch asks for, with --ngpu GPUs each"
 option max-restarts 3 "number: how often a job of --batch starts its processes again when one fails"
 option stage-egs-to "" "path: folder on a disk of the node itself, to which the egs are copied before training"
-option model "" "directory: of a trained model, exp/OTHER/model, to evaluate instead of training one"
+option model "" "directory: of a trained model, exp/OTHER/model or what steps/import_model.py wrote, to evaluate instead of training one"
 
 gpus_to_use() { # as many of those there are as the batch of --train-conf can be shared evenly by
   local number batch parts

@@ -6,6 +6,8 @@
 option identify false "true/false: identification as well: half of the speakers of each evaluation set are a gallery, the others strangers"
 
 stage_results() {
+  local made_by="network $network, objective $objective" trained=", egs $egs_conf, training $train_conf"
+  [ "$model" = "$exp/model" ] || made_by="model $model" trained=""
   local left_out=${embedded:+, without utterances that lack an embedding (--allow-missing $allow_missing)}
   [ "$has_trials" = true ] || return 0
   if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html"; then
@@ -14,7 +16,7 @@ stage_results() {
       [ "$task" != analyze ] || steps/analyze_trials.py "$trials" "$from" "$output" --data-dir "$data_dir" --nj "$nj"
     done 9< <(rows results)
     steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
-      --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf$left_out"
+      --settings "$made_by, features $feats_conf$trained$left_out"
     while next_row; do
       [ "$task" != map ] || steps/plot_embeddings.py "$vectors" "$output" --labels "$data_dir" --max-labels 18
     done 9< <(rows results)

@@ -217,7 +217,7 @@ def test_a_corpus_without_training_set_needs_a_model(make_set: MakeSet, place: P
         ({"corpus": "kaldi"}, "--corpus kaldi needs --corpus-dir DIR"),
         ({"corpus": "kaldi", "corpus-dir": "absent"}, "--corpus-dir absent: no such directory"),
         ({"download-dir": "."}, "the corpus synth has no archives"),
-        ({"features": "plp"}, "not fbank, mfcc or spectrogram"),
+        ({"features": "plp"}, "not fbank, mfcc, spectrogram or melspec"),
         ({"name": "../x"}, "--name ../x: a name, not a path"),
         ({"test-conf": "a,b.yaml"}, "its name is to be part of others"),
         ({"model": "data"}, "--model data: no finished model"),

@@ -1,6 +1,7 @@
 """The network: trunk, pooling and embedding layer, built from conf/network/*.yaml by the trainer and by load_model."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,12 +9,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from timbre.nnet.layers import normalize_instances
+from timbre.nnet.layers import frame_mask, normalize_instances, zero_padding
 from timbre.nnet.models import Trunk
 from timbre.nnet.pooling import Pooling
 from timbre.utils.configure import check, choose, read_config
 from timbre.utils.errors import DataError
 from timbre.utils.memory import check_memory
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of an utterance whose embeddings are averaged.
+
+    Args:
+        length: frames in a window; where it goes past the end of the utterance it has zeros
+        shift: frames from one window to the next
+        least: fewest frames of a window that lie in the utterance, but of the first one
+    """
+
+    length: int
+    shift: int
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.shift <= self.length and 1 <= self.least <= self.length):
+            sizes = f"length {self.length}, shift {self.shift}, least {self.least}"
+            raise DataError(f"windows: of {sizes}, all must be at least 1 and none longer than the length")
+
+    def number(self, num_frames: int) -> int:
+        """Windows of an utterance of NUM_FRAMES frames."""
+        return 1 + max(0, num_frames - self.least) // self.shift
 
 
 class SpeakerNetwork(nn.Module):
@@ -34,6 +59,8 @@ class SpeakerNetwork(nn.Module):
         pooled_stages: so many of the trunk's last stages are pooled, each by a pooling of its own, and concatenated
             (multi-scale statistics); more than 1 needs a trunk that has them
         instance_norm: each feature is brought to mean 0 and variance 1 over the utterance first (voxceleb_trainer)
+        windows: (length, shift, least) of Windows of the utterance: the embedding is the mean of theirs, scaled to
+            embedding_length again; None: it is that of the whole
 
     Attributes:
         min_frames: shortest utterance taken
@@ -56,6 +83,7 @@ class SpeakerNetwork(nn.Module):
         embedding_length: float = 0.0,
         pooled_stages: int = 1,
         instance_norm: bool = False,
+        windows: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         if min((1 if embedding_dim is None else embedding_dim, *hidden_dims)) < 1 or embedding_length < 0:
@@ -73,6 +101,7 @@ class SpeakerNetwork(nn.Module):
         self.min_frames, self.receptive_field = self.trunk.min_frames, self.trunk.receptive_field
         self.poolings = nn.ModuleList(pooling(dim) for dim in stage_dims[-pooled_stages:])
         self.instance_norm, self.embedding_length = instance_norm, embedding_length
+        self.windows = None if windows is None else Windows(*windows)
         pooled_dim = sum(pool.output_dim for pool in self.poolings if isinstance(pool, Pooling))
         self.feat_dim = feat_dim
         self.embedding_dim = embedding_dim or (pooled_dim, *hidden_dims)[-1]
@@ -112,6 +141,22 @@ class SpeakerNetwork(nn.Module):
         lengths = None if lengths is None else lengths.to(feats.device)
         if self.instance_norm:
             feats = normalize_instances(feats, lengths)
+        return self._embed(feats, lengths) if self.windows is None else self._average(feats, lengths, self.windows)
+
+    def _average(self, feats: Tensor, lengths: Tensor | None, windows: Windows) -> Tensor:
+        """Embeddings (B, embedding_dim) of FEATS (B, T, feat_dim), averaged over WINDOWS."""
+        batch, size, _ = feats.shape
+        sizes = [size] * batch if lengths is None else lengths.tolist()
+        numbers = [windows.number(int(number)) for number in sizes]
+        feats = zero_padding(feats.transpose(1, 2), frame_mask(lengths, size)).transpose(1, 2)
+        feats = functional.pad(feats, (0, 0, 0, max(0, (max(numbers) - 1) * windows.shift + windows.length - size)))
+        pieces = feats.unfold(1, windows.length, windows.shift).transpose(2, 3)  # (B, N, length, feat_dim)
+        parts = self._embed(torch.cat([piece[:number] for piece, number in zip(pieces, numbers, strict=True)]), None)
+        means = torch.stack([part.mean(0) for part in torch.split(parts, numbers)])
+        return self.embedding_length * functional.normalize(means) if self.embedding_length else means
+
+    def _embed(self, feats: Tensor, lengths: Tensor | None) -> Tensor:
+        """Embeddings (B, embedding_dim) of normalised FEATS (B, T, feat_dim)."""
         if len(self.poolings) == 1:
             pooled = self.poolings[0](*self.trunk(feats, lengths))
         else:

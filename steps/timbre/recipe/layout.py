@@ -100,7 +100,7 @@ class Layout:
                 if name in owners:
                     raise DataError(f"{owners[name].data} and {corpus.data} both have a set {name}: rename one of them")
                 owners[name] = corpus
-        stem = Path(settings.model).resolve().parent.name if settings.model else Path(settings.network).stem
+        stem = _name_of_model(settings.model) if settings.model else Path(settings.network).stem
         exp = Path("exp") / (settings.name or f"{settings.corpus}_{stem}")
         copies = [Path(settings.augment_conf).stem] if settings.augment_conf else []
         said = [warning] if warning and not main.brings_features("train") else []
@@ -141,6 +141,12 @@ class Layout:
     def embedded(self) -> Path | None:
         """The folder of data directories of the utterances with an embedding alone, where some may have none."""
         return self.exp / "embedded" if self.settings.allow_missing != "0" else None
+
+
+def _name_of_model(model: str) -> str:
+    """OTHER of exp/OTHER/model, and of exp/OTHER."""
+    path = Path(model).resolve()
+    return path.parent.name if path.name == "model" else path.name
 
 
 def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: str, trained_on: bool) -> Corpus:
