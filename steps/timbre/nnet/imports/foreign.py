@@ -4,7 +4,7 @@ Modules of toolkits use Weights and Foreign; into_state brings the weights under
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,15 @@ from timbre.utils.errors import DataError
 _HOLDERS = ("model_state", "state_dict", "model", "network", "net", "embedding_model")  # keys that weights lie under
 _WRAPPERS = ("module.", "__S__.", "_orig_mod.")  # what names begin with after data-parallel or compiled training
 _SHOWN = 8  # names in a message
+
+
+Change = Callable[[Tensor], Tensor]
+Rule = tuple[str, str] | tuple[str, str, Change]
+
+
+def as_it_is(weight: Tensor) -> Tensor:
+    """WEIGHT: the Change that is none."""
+    return weight
 
 
 class Weights(Mapping[str, Tensor]):
@@ -88,7 +97,8 @@ class Foreign:
         feats: the features that it was trained on
         feats_name: name of their YAML file, such as melspec40_resemblyzer; it begins with the kind
         normalize: their normalisation
-        rules: (pattern, replacement), as of re.sub, for whole names of weights: the first that matches gives our name
+        rules: (pattern, replacement), as of re.sub, for whole names of weights: the first that matches gives our name;
+            with a third part, what is done to the weight
         unused: patterns of whole names that are of no use after training: classifiers, counters of the loss
         changed: weights that are more than renamed, under our names; their sources are among `unused`
     """
@@ -98,7 +108,7 @@ class Foreign:
     feats: FrameOptions
     feats_name: str
     normalize: NormalizeOptions
-    rules: Sequence[tuple[str, str]]
+    rules: Sequence[Rule]
     unused: Sequence[str] = ()
     changed: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -139,7 +149,9 @@ def _renamed(weights: Weights, foreign: Foreign) -> Iterator[tuple[str, str, Ten
     for name, value in weights.items():
         if any(re.fullmatch(pattern, name) for pattern in foreign.unused):
             continue
-        rule = next(((old, new) for old, new in foreign.rules if re.fullmatch(old, name)), None)
+        rule = next((rule for rule in foreign.rules if re.fullmatch(rule[0], name)), None)
+        for change in rule[2:] if rule else ():
+            value = change(value)
         yield name, re.sub(rule[0], rule[1], name) if rule else "", value
     for name, value in foreign.changed.items():
         yield name, name, value
