@@ -51,9 +51,11 @@ class Weights(Mapping[str, Tensor]):
         state: Any = checkpoint.load(path)
         while (holder := next((name for name in _HOLDERS if isinstance(state.get(name), dict)), None)) is not None:
             state = state[holder]
-        tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
         if not tensors:
             raise DataError("holds no weights: a checkpoint is a table of names and tensors", path)
+        if bad := [name for name, value in tensors.items() if value.nbytes > value.untyped_storage().nbytes()]:
+            raise DataError(f"weights of more numbers than the file holds: {listed(bad)}", path)
         if bad := [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
             raise DataError(f"weights that are not finite: {listed(bad)}", path)
         while prefix := next((one for one in _WRAPPERS if any(name.startswith(one) for name in tensors)), None):
