@@ -121,6 +121,20 @@ def scalars(state: State) -> State:
     return dict.fromkeys(state, torch.tensor(1.0))
 
 
+def flat(state: State) -> State:
+    return state | {"blocks.2.tdnn2.conv.conv.weight": torch.ones(256)}
+
+
+def sparse(state: State) -> State:
+    return state | {"fc.conv.bias": torch.ones(20).to_sparse()}
+
+
+def in_itself(state: State) -> State:
+    table: State = {}
+    table["state_dict"] = table
+    return table
+
+
 def too_wide(state: State) -> State:
     empty = torch.zeros(1).expand(1 << 20, 1 << 14, 5)
     return state | {"blocks.0.conv.conv.weight": empty}
@@ -136,6 +150,12 @@ CHANGES: list[tuple[Callable[[State], Any], str]] = [
     (with_more, "2 unknown: extra.weight, more.bias"),
     (of_another_width, r"1 of another shape: blocks.2.tdnn1.conv.conv.weight \(18, 16, 1\) instead of \(16, 16, 1\)"),
     (of_other_features, r"asp_bn.norm.weight \(60,\) instead of \(48,\)"),
+    (flat, r"blocks.2.tdnn2.conv.conv.weight \(256,\) instead of \(16, 16, 1\)"),
+    (sparse, "not plain tables of numbers: fc.conv.bias"),
+    (lambda state: state | {"blocks.1.res2net_block.blocks.0.conv.conv.weight": torch.ones(0, 4)}, "not plain tables"),
+    (lambda state: state | {"fc.conv.weight": torch.empty(20, 48, 1, device="meta")}, "fc.conv.weight"),
+    (lambda state: state | {"module.fc.conv.bias": torch.ones(20)}, "with and without 'module.'"),
+    (in_itself, "holds no weights"),
     (not_finite, "not finite: fc.conv.bias"),
     (scalars, "not that of the toolkit"),
     (lambda state: {"lstm.weight_ih_l0": torch.ones(4, 4)}, "has no 'blocks.0.conv.conv.weight'"),
