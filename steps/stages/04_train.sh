@@ -11,7 +11,7 @@ option nodes 1 "number: nodes that --batch asks for, with --ngpu GPUs each"
 option max-restarts "" "number: how often training or extraction on several GPUs begins again, with what is done, when a process fails (default: 1; 3 in a job of --batch)"
 option stage-egs-to "" "path: folder on a disk of the node itself, to which the egs are copied before training"
 option teacher "" "directory: of a trained model that training and fine-tuning learn from, where the options of training have a teacher (conf/train/teacher.yaml)"
-option model "" "directory: of a trained model, exp/OTHER/model, to evaluate instead of training one"
+option model "" "directory: of a trained model, exp/OTHER/model or what steps/import_model.py wrote, to evaluate instead of training one"
 
 gpus_to_use() { # as many of those there are as the batch of --train-conf can be shared evenly by
   local number batch parts conf

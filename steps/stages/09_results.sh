@@ -8,6 +8,7 @@ option identify false "true/false: identification as well: half of the speakers 
 stage_results() {
   local left_out=${embedded:+, without utterances that lack an embedding (--allow-missing $allow_missing)}
   local made="network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
+  [ -n "$trained$tuned_from" ] || made="model $model, features $feats_conf"
   [ -z "$tuned_from" ] || made+=", fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ -z "$init_model" ] || made="features $feats_conf, fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ "$has_trials" = true ] || return 0

@@ -105,14 +105,15 @@ class Layout:
                     raise DataError(f"{owners[name].data} and {corpus.data} both have a set {name}: rename one of them")
                 owners[name] = corpus
         stem = Path(settings.network).stem
-        if begun := settings.model or settings.init_model:
+        if begun := settings.trained_model:
             conf = [Path(settings.fine_tune_conf).stem] if settings.init_model else []
-            stem = "_".join([Path(begun).resolve().parent.name, *conf])
+            stem = "_".join([_name_of_model(begun), *conf])
         exp = Path("exp") / (settings.name or f"{settings.corpus}_{stem}")
         copies = [Path(settings.augment_conf).stem] if settings.augment_conf else []
         said = [warning] if warning and not main.brings_features("train") else []
+        said += [settings.terms] if settings.terms else []
         model = Path(settings.model) if settings.model else exp / ("fine_tuned" if settings.fine_tune_conf else "model")
-        trained = None if settings.model or settings.init_model else exp / "model"
+        trained = None if settings.trained_model else exp / "model"
         return cls(
             settings, corpora, main.audio.joinpath(*copies, "train"), exp, model, trained, kind, feats_conf, said
         )
@@ -168,6 +169,12 @@ def count_lines(path: Path) -> int:
     """Lines of a text file."""
     with path.open("rb") as lines:
         return sum(1 for _ in lines)
+
+
+def _name_of_model(model: str) -> str:
+    """OTHER of exp/OTHER/model and exp/OTHER/fine_tuned, and of exp/OTHER."""
+    path = Path(model).resolve()
+    return path.parent.name if path.name in ("model", "fine_tuned") else path.name
 
 
 def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: str, trained_on: bool) -> Corpus:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import keyword
 import logging
 import math
 import os
@@ -130,9 +131,13 @@ def _plain_types(text: str) -> str:
 
 
 def _underscored(word: str) -> str:
-    """--some-option=a-b as --some_option=a-b: options may be written Kaldi's way too."""
+    """--some-option=a-b as --some_option=a-b: options may be written Kaldi's way too. What Python keeps for itself is a
+    parameter with _ behind it: --from."""
     name, equals, value = word.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+    if not word.startswith("--"):
+        return word
+    name = name.replace("-", "_").replace("__", "--", 1)
+    return name + "_" * keyword.iskeyword(name[2:]) + equals + value
 
 
 def _located(word: str) -> str:
