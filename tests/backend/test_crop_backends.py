@@ -124,6 +124,32 @@ def test_equal_crops_score_as_the_whole_and_one_side_may_be_whole(backend: Backe
         assert np.abs(np.array(other) - found[0]).max() < 1e-4
 
 
+@pytest.mark.parametrize("backend", backends(), ids=["cosine", "plda"])
+def test_crops_on_one_side_alone_are_normalised_as_one_utterance(backend: Backend, folder: Path) -> None:
+    """Whole utterances enrolled, crops tested: the cohort is compared with either as what it is."""
+    (folder / "backend").mkdir()
+    backend.write(folder / "backend")
+    table, rng = crops(1, False), np.random.default_rng(2)
+    whole = {utt: rng.normal(size=DIM).astype(np.float32) for utt in UTTS}
+    sides = write(folder / "whole", whole), write(folder / "crops", table)
+    trials, given = folder / "trials", {"backend_dir": folder / "backend", "nj": 1}
+    score_trials(trials, *sides, folder / "raw", **given)
+    normalize_scores(trials, folder / "raw", *sides, folder / "cohort.scp", folder / "norm", top_n=TOP, **given)
+    found = read_scores(folder / "norm", read_trials(trials))
+    cohort = np.random.default_rng(5).normal(size=(COHORT, DIM)).astype(np.float32)
+
+    def mean(left: list[np.ndarray], right: list[np.ndarray]) -> float:
+        return float(np.mean([one(backend, a, b) for a, b in product(left, right)]))
+
+    for (a, b), score in list(zip(PAIRS, found, strict=True))[::4]:
+        left, right = [whole[a]], [table[f"{b}#{number:02d}"] for number in range(CROPS)]
+        normalized = []
+        for side in (left, right):
+            against = sorted(mean(side, [member]) for member in cohort)[-TOP:]
+            normalized.append((mean(left, right) - np.mean(against)) / np.std(against))
+        assert score == pytest.approx(np.mean(normalized), abs=2e-4), (a, b)
+
+
 def test_what_does_not_fit_is_told_in_one_line(folder: Path) -> None:
     some = crops(1, True)
     del some["b-1#full"]

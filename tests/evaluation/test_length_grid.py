@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from steps.compare_runs import compare_runs
-from steps.make_results import make_results
 from timbre.evaluation.compare import Measured, differences, system_of
 from timbre.evaluation.length_grid import read_grid
 from timbre.evaluation.plots_lengths import plot_lengths
+from timbre.evaluation.results import Evaluation, write_json
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
 
@@ -48,7 +48,8 @@ def write_run(
                 f"{line.rpartition(' ')[0]} {score:.6f}\n" for line, score in zip(lines, scores, strict=True)
             )
             (exp / "scores" / f"eval.{system.rstrip('.')}{ending}").write_text(text)
-    make_results(exp, data, draws=30, nj=1)
+    evaluations = [Evaluation(data / "trials", path, num_draws=30) for path in sorted((exp / "scores").iterdir())]
+    write_json(exp / "results.json", [evaluation.run().record.as_json() for evaluation in evaluations])
     return exp
 
 
