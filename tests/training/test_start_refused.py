@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
-from initial_model import OPTIONS, Place
+from initial_model import Place
 from timbre.nnet import checkpoint
-from timbre.training.options import StartOptions, TrainOptions, read_factors
+from timbre.training.options import StartOptions, read_factors
 from timbre.utils.errors import DataError
 
 
