@@ -209,20 +209,21 @@ def read_scores(path: Path | str, trials: Trials) -> np.ndarray:
     """
     if trial_arrays.is_scores(path):
         return _read_array(path, trials)
-    enroll_names = Names(name.encode() for name in trials.enroll_ids)
-    test_names = Names(name.encode() for name in trials.test_ids)
+    sides = [Names(name.encode() for name in ids) for ids in (trials.enroll_ids, trials.test_ids)]
     values = np.empty(len(trials))  # of the first lines, as long as they are in the order of the trials
     count = 0
     rest: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for lines in read_lines(path):
-        enroll, test = enroll_names.find(lines.words(0)), test_names.find(lines.words(1))
+        names = lines.words(0), lines.words(1)
         scores = lines.floats(2, path)
         rows = slice(count, count + len(scores))
-        if rest or not (np.array_equal(enroll, trials.enroll[rows]) and np.array_equal(test, trials.test[rows])):
-            rest.append((enroll, test, scores))
-        else:
+        expected = trials.enroll[rows], trials.test[rows]
+        if not rest and len(expected[0]) == len(scores) and all(map(Names.are, sides, names, expected)):
             values[rows] = scores
             count = rows.stop
+        else:
+            enroll, test = map(Names.find, sides, names)
+            rest.append((enroll, test, scores))
     if not count and not rest:
         raise DataError("no scores in it", path)
     if count == len(trials) and not rest:
