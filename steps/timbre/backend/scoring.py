@@ -132,7 +132,7 @@ def matrix_blocks(factors: Factors, nj: int = 1, start: int = 0) -> Iterator[Vec
 def map_products(factors: Factors, function: Callable[[slice, Vectors], None], nj: int = 1) -> None:
     """FUNCTION(rows, left[rows] @ right.T) for all rows, by blocks, on at most NJ threads; it may overwrite a block."""
     num_left, num_right = len(factors.left), len(factors.right)
-    height = min(num_left, max(64, _BLOCK // num_right))
+    height = min(num_left, block_height(factors))
     buffers = threading.local()
 
     def multiply(begin: int) -> None:
@@ -144,6 +144,11 @@ def map_products(factors: Factors, function: Callable[[slice, Vectors], None], n
         function(rows, block)
 
     _on_threads(multiply, range(0, num_left, height), nj)
+
+
+def block_height(factors: Factors) -> int:
+    """Rows of the blocks of `map_products`, but for the last."""
+    return max(64, _BLOCK // len(factors.right))
 
 
 def _gathered_dot(factors: Factors, enroll: Integers, test: Integers) -> Vectors:

@@ -39,8 +39,8 @@ def _marks(places: int, sign: bytes) -> bytes:
     return bytes(text)
 
 
-# of a number with so many places, its digits in 16 bytes: those before the point (once moved to make room for it), those
-# after it, the marks between them (negative numbers last); and what is left without so many bytes at the end
+# of a number with so many places, its digits in 16 bytes: those before the point (once moved to make room for it),
+# those after it, the marks between them (negative numbers last); and what is left without so many bytes at the end
 _MOVED = _pairs(_mask(15 - places - max(_DIGITS - places, 1), 15 - places) for places in range(_PLACES + 1))
 _KEPT = _pairs(_mask(16 - places, 16) for places in range(_PLACES + 1))
 _MARKS = _pairs(_marks(places, sign) for sign in (b"\0", b"-") for places in range(_PLACES + 1))

@@ -213,7 +213,7 @@ class Names:
         width = words.shape[1]
         known = self._rows.view(f"V{8 * self._rows.shape[1]}").ravel().take(numbers, mode="clip")
         rows: Words = known.view(np.uint64).reshape(len(words), self._rows.shape[1])
-        equal = rows[:, 0] == words[:, 0]
+        equal: npt.NDArray[np.bool_] = rows[:, 0] == words[:, 0]
         for index in range(1, max(width, rows.shape[1])):
             ours = rows[:, index] if index < rows.shape[1] else np.uint64(0)
             equal &= ours == (words[:, index] if index < width else np.uint64(0))

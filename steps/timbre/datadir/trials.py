@@ -88,6 +88,10 @@ class Trials:
         """24 bytes that tell the pairs of ids and their labels from any others, in whatever order they stand."""
         return trial_arrays.unordered_digest(self._arrays)
 
+    def write_as_numbered(self, path: Path) -> None:
+        """Writes PATH in binary form; who reads it has the ids in the same order."""
+        trial_arrays.write_numbered_list(path, self._arrays)
+
     @cached_property
     def _digest(self) -> bytes:
         return trial_arrays.digest(self._arrays)
