@@ -6,10 +6,10 @@ from pathlib import Path
 
 from timbre.backend.backends import PldaOverrides, backend_of
 from timbre.backend.crop_scores import CropBackend
-from timbre.backend.list_parts import normalize_in_parts, num_parts_of
-from timbre.backend.score_norm import Method, normalize_trials, read_cohort
+from timbre.backend.list_parts import normalize_list
+from timbre.backend.score_norm import Method, read_cohort
 from timbre.backend.vectors import MultiEnroll, read_sides
-from timbre.datadir.trials import read_scores, read_trials, write_scores
+from timbre.datadir.trials import read_scores, read_trials
 from timbre.evaluation.speakers import trial_speakers
 from timbre.utils.cli import run_step
 
@@ -68,12 +68,7 @@ def normalize_scores(
     speakers = trial_speakers(trials, trial_list, utt2spk)
     cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*sides[0].ids, *sides[1].ids})
     backend = CropBackend.around(backend, sides)
-    work = backend, sides, cohort, method, top_n, nj
-    wanted = 1 if method == "as-norm2" and num_parts is None else num_parts
-    if (parts := num_parts_of(len(raw), nj, wanted)) > 1:
-        normalize_in_parts(out, trials, trial_list, raw, *work, parts)
-    else:
-        write_scores(out, trial_list, normalize_trials(raw, trial_list.enroll, trial_list.test, *work))
+    normalize_list(out, trials, trial_list, raw, backend, sides, cohort, method, top_n, nj, num_parts)
     size = min(top_n, len(cohort.ids)) if method.startswith("as-norm") else len(cohort.ids)
     logging.info("%s: %s, %d of a cohort of %d", out, method, size, len(cohort.ids))
 

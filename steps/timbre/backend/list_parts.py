@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from timbre.backend.backends import Backend
-from timbre.backend.score_norm import CohortStats, Method, cohort_stats, normalized_blocks, side_stats
+from timbre.backend.score_norm import CohortStats, Method, cohort_stats, normalize_trials, normalized_blocks, side_stats
 from timbre.backend.scoring import BLOCK, Factors, block_height, score_blocks
 from timbre.backend.vectors import Floats, Side
 from timbre.datadir import trial_arrays
-from timbre.datadir.trials import ScoreBytes, Trials, read_trials
+from timbre.datadir.trials import ScoreBytes, Trials, read_trials, write_scores
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write, temporary_folder
 from timbre.utils.jobs import on_cluster, run_jobs
@@ -85,7 +85,7 @@ def score_in_parts(path: Path, list_path: Path, trials: Trials, factors: Factors
         _merge(path, list_path, trials, folder, _score, nj, num_parts)
 
 
-def normalize_in_parts(
+def normalize_list(
     path: Path,
     list_path: Path,
     trials: Trials,
@@ -96,15 +96,20 @@ def normalize_in_parts(
     method: Method,
     top_n: int,
     nj: int,
-    num_parts: int,
+    wanted: int | None = None,
 ) -> None:
-    """Writes what `normalize_trials` makes of SCORES to PATH: statistics by jobs of utterances, then scores by jobs.
+    """Writes what `normalize_trials` makes of SCORES to PATH; in parts, statistics by jobs of utterances come first.
 
     Raises:
-        DataError: METHOD is as-norm2, whose statistics are of trials, not of utterances; as `normalize_trials`
+        DataError: parts are WANTED of as-norm2, whose statistics are of trials, not of utterances
     """
-    if method == "as-norm2":
+    num_parts = num_parts_of(len(scores), nj, 1 if method == "as-norm2" and wanted is None else wanted)
+    if method == "as-norm2" and num_parts > 1:
         raise DataError("as-norm2 is not made in parts: give num_parts 1")
+    if num_parts <= 1:
+        work = backend, sides, cohort, method, top_n, nj
+        write_scores(path, trials, normalize_trials(scores, trials.enroll, trials.test, *work))
+        return
     with parts_folder(path) as folder:
         measure = partial(stats_in_parts, folder=folder, num_parts=num_parts)
         of_sides = side_stats(backend, *sides, cohort, top_n if method == "as-norm" else None, nj, measure)
