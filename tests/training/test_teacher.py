@@ -24,12 +24,12 @@ from timbre.nnet.objectives import build_objective
 from timbre.training.distributed import World
 from timbre.training.loop import Trainer, train
 from timbre.training.options import TeacherOptions, TrainOptions
-from timbre.training.teacher import load_teacher
+from timbre.training.teacher import features_of, load_teacher
 from timbre.training.train_log import read_log
 from timbre.training.training_module import cosine_distance, divergence
 from timbre.training.views import Part, Views
 from timbre.utils.errors import DataError
-from wave_corpus import write_noise, write_wave_egs
+from wave_corpus import FBANK, write_noise, write_wave_egs
 
 OPTIONS = TrainOptions(
     batch_size=32,
@@ -324,6 +324,18 @@ def test_a_teacher_hears_the_same_waveform(tmp_path: Path, monkeypatch: pytest.M
         assert torch.equal(teacher(whole), embeddings)
         places = [torch.isclose(whole[0, start : start + 20], short[0]).all() for start in range(whole.shape[1] - 19)]
         assert short.shape[1] == 20 < whole.shape[1] and any(places)
+    config = yaml.safe_load((tmp_path / "teacher" / "config.yaml").read_text())
+    config["features"]["class_path"] = "MfccOptions"
+    del config["features"]["init_args"]["use_log_fbank"]
+    config["features"]["init_args"]["channel"] = 1
+    (tmp_path / "teacher" / "config.yaml").write_text(yaml.safe_dump(config))
+    message = (
+        r"features\.class_path \(teacher MfccOptions, egs FbankOptions\); features\.init_args\.use_log_fbank [^;]*$"
+    )
+    with pytest.raises(DataError, match=message):
+        load_teacher(TeacherOptions(tmp_path / "teacher"), tmp_path / "egs", Manifest.read(tmp_path / "egs"), CPU)
     write_wave_egs(tmp_path / "feats", kind="features")
+    features = features_of(Manifest.read(tmp_path / "feats"))
+    assert features == {"class_path": "FbankOptions", "init_args": FBANK.to_dict()["init_args"]}
     with pytest.raises(DataError, match=r"differs in normalize\.voiced_first \(teacher True, egs False\)"):
         load_teacher(TeacherOptions(tmp_path / "teacher"), tmp_path / "feats", Manifest.read(tmp_path / "feats"), CPU)

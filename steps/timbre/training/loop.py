@@ -31,7 +31,7 @@ from timbre.training.options import TrainOptions
 from timbre.training.resume import make_config, open_model_dir, rng_state, set_rng_state
 from timbre.training.schedule import build_optimizer, learning_rate
 from timbre.training.shards import clip_gradients, load_whole_states, whole_states
-from timbre.training.teacher import load_teacher
+from timbre.training.teacher import features_of, load_teacher
 from timbre.training.train_log import TrainLog
 from timbre.training.training_module import build_module
 from timbre.training.validation import Validation
@@ -342,6 +342,7 @@ class Trainer:
             None if self.augmentation is None else self.augmentation.config,
             hashlib.sha256((self.egs_dir / "manifest.json").read_bytes()).hexdigest(),
         )
+        config["features"] = features_of(manifest)
         if self.options.teacher is not None and self.teacher is not None:
             config["train"]["teacher"]["model"] = str(self.options.teacher.model)
             config["teacher_sha256"] = self.teacher.sha256

@@ -99,7 +99,7 @@ def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
             inner = f"{name}.{key}" if name else str(key)
-            if not inner.startswith("train.") or inner.removeprefix("train.") not in INCIDENTAL:
+            if inner.removeprefix("train.") not in INCIDENTAL:
                 yield from _differences(old.get(key), new.get(key), inner)
     elif old != new:
         yield f"{name} {old} -> {new}"

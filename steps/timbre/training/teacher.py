@@ -13,13 +13,17 @@ from torch.nn import functional
 
 from timbre.datadir.tables import read_table
 from timbre.egs.egs_format import Manifest
+from timbre.feats.options import options_from
 from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model, read_config, segments_of
 from timbre.nnet.network import SpeakerNetwork
 from timbre.nnet.objectives import Objective, build_objective
 from timbre.training.options import TeacherOptions
 from timbre.training.training_module import Taught
+from timbre.utils.configure import read_config as read_settings
 from timbre.utils.errors import DataError
+
+READING = frozenset({"dither", "channel", "allow_downsample", "allow_upsample"})  # options of features
 
 
 class Teacher:
@@ -80,7 +84,10 @@ def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, dev
         raise DataError("teacher: it has no model; --train.teacher.model DIR names it")
     config = read_config(model)
     own = {"feat_dim": manifest.feat_dim, "normalize": asdict(manifest.normalize)}
-    if differing := list(_differences({name: config[name] for name in own}, own)):
+    features = features_of(manifest)
+    if features is not None and isinstance(config.get("features"), Mapping):  # else one of the two is not known
+        own["features"] = features
+    if differing := _differences({name: config[name] for name in own}, own):
         text = f"a teacher must have the features of the egs, and differs in {'; '.join(differing)}"
         raise DataError(text, model / "config.yaml")
     network, _ = load_model(model, device)
@@ -94,13 +101,28 @@ def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, dev
     return Teacher(network, objective, torch.tensor(order, device=device), options.tau)
 
 
+def features_of(manifest: Manifest) -> dict[str, Any] | None:
+    """The options of the features in egs with this MANIFEST: class_path and init_args; None if they are not known.
+
+    The manifest of egs of waveforms holds them; of others, the data directory that they were made of, if it is there.
+    """
+    features = manifest.waveform
+    if features is None:
+        try:
+            features = options_from(read_settings(Path(manifest.data_dir) / "conf" / "feats.yaml"))
+        except DataError:
+            return None
+    return features.to_dict() | {"class_path": type(features).__name__}
+
+
 def _differences(theirs: object, own: object, name: str = "") -> list[str]:
-    """ "name: theirs, egs: own" of all that is not the same."""
+    """All that differs, as "name (teacher theirs, egs own)", but for what says how audio is read."""
     if isinstance(theirs, Mapping) and isinstance(own, Mapping):
         keys = sorted({*map(str, theirs), *own})
         return [
             text
             for key in keys
+            if key not in READING
             for text in _differences(theirs.get(key), own.get(key), f"{name}.{key}" if name else key)
         ]
     return [] if theirs == own else [f"{name} (teacher {theirs}, egs {own})"]
