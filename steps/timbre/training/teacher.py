@@ -88,7 +88,8 @@ def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, dev
     if features is not None and isinstance(config.get("features"), Mapping):  # else one of the two is not known
         own["features"] = features
     if differing := _differences({name: config[name] for name in own}, own):
-        text = f"a teacher must have the features of the egs, and differs in {'; '.join(differing)}"
+        more = f"; {len(differing) - 4} more" if len(differing) > 4 else ""
+        text = f"a teacher must have the features of the egs, and differs in {'; '.join(differing[:4])}{more}"
         raise DataError(text, model / "config.yaml")
     network, _ = load_model(model, device)
     shortest = manifest.num_feats(min((ark.frames for ark in manifest.train), default=0))
@@ -125,7 +126,7 @@ def _differences(theirs: object, own: object, name: str = "") -> list[str]:
             if key not in READING
             for text in _differences(theirs.get(key), own.get(key), f"{name}.{key}" if name else key)
         ]
-    return [] if theirs == own else [f"{name} (teacher {theirs}, egs {own})"]
+    return [] if theirs == own else [f"{name[:60]} (teacher {str(theirs)[:60]}, egs {own})"]
 
 
 def _match(theirs: Path, own: Path) -> list[int]:
