@@ -114,6 +114,26 @@ def test_the_loss_is_that_of_the_definition(home: Home, case: str) -> None:
     assert loss == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("objective", ["AngularPrototypical", "Contrastive", "Triplet"])
+def test_objectives_that_compare_see_segments_of_one_place_together(home: Home, objective: str, tmp_path: Path) -> None:
+    """In the order of the batch, which some need: AngularPrototypical is of groups, Contrastive of pairs."""
+    path = tmp_path / "objective.yaml"
+    path.write_text(f"class_path: {objective}")
+    settings = dataclasses.replace(OPTIONS, segments=SegmentOptions(15, heads=2))
+    trainer = Trainer(home.egs, tmp_path / "model", home.network, path, settings, CPU)
+    trainer.module.eval()
+    batch = next(iter(trainer.reader))
+    with torch.no_grad():
+        loss = float(trainer.module(*next(trainer.views(batch, 0)))[0])
+        starts = grid_starts(batch.feats.shape[1], 15)
+        network, head = trainer.network, trainer.module.extras["segment_objective"]
+        network.segments = None
+        codes = [network(batch.feats[:, start : start + 15]) for start in starts]
+        expected = trainer.objective(torch.stack(codes).mean(0), batch.labels)[0]
+        expected = expected + sum(head(code, batch.labels)[0] for code in codes)
+    assert loss == pytest.approx(float(expected), rel=1e-4) and loss > 0
+
+
 def _stop(home: Home, name: str, step: int, **options: object) -> None:
     """As train, but the process gets SIGTERM in the middle of STEP."""
     update = Trainer._update

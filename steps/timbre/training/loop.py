@@ -351,10 +351,12 @@ class Trainer:
     def _describe(self) -> str:
         millions = sum(parameter.numel() for parameter in self.network.parameters()) / 1e6
         precision = str(self.dtype or torch.float32).removeprefix("torch.")
-        reader, manifest = self.reader, self.manifest
+        reader, manifest, options = self.reader, self.manifest, self.options
+        teacher = "" if options.teacher is None else f", from the teacher {options.teacher.model}"
+        segments = "" if options.segments is None else f", in segments of {options.segments.length} frames"
         return (
             f"{millions:.2f} M parameters, {manifest.num_speakers} speakers, {self.num_steps} steps of "
-            f"{self.options.batch_size} examples ({self.num_steps / reader.batches_per_epoch:.1f} epochs; in each "
+            f"{options.batch_size} examples ({self.num_steps / reader.batches_per_epoch:.1f} epochs; in each "
             f"{reader.left_out} of {manifest.num_examples} examples fill no batch), {self.world.size} x "
-            f"{self.world.device.type} in {precision}"
+            f"{self.world.device.type} in {precision}{teacher}{segments}"
         )

@@ -126,7 +126,11 @@ def _differences(theirs: object, own: object, name: str = "") -> list[str]:
             if key not in READING
             for text in _differences(theirs.get(key), own.get(key), f"{name}.{key}" if name else key)
         ]
-    return [] if theirs == own else [f"{name[:60]} (teacher {str(theirs)[:60]}, egs {own})"]
+    return [] if theirs == own else [f"{_short(name)} (teacher {_short(theirs)}, egs {own})"]
+
+
+def _short(value: object) -> str:
+    return " ".join(str(value).split())[:60]
 
 
 def _match(theirs: Path, own: Path) -> list[int]:
