@@ -12,15 +12,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from egs_corpus import write_configs, write_small_egs
+from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_reader import Batch
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model
+from timbre.nnet.objectives import build_objective
 from timbre.nnet.options import SegmentOptions
 from timbre.nnet.segments import aggregate, grid_starts
 from timbre.training.distributed import World
 from timbre.training.loop import Trainer, train
 from timbre.training.options import TeacherOptions, TrainOptions
+from timbre.training.teacher import load_teacher
 from timbre.training.train_log import read_log
 from timbre.training.training_module import cosine_distance, divergence
 from timbre.training.views import Views
@@ -255,6 +258,13 @@ def test_a_model_says_itself_how_its_utterances_are_cut(home: Home) -> None:
     feats = torch.randn(2, 60, 12)
     codes = [network(feats[:, start : start + 15]) for start in grid_starts(60, 15)]
     assert torch.allclose(network(feats), torch.stack(codes).mean(0), atol=1e-5)
+    # as a teacher it does so, too, and its head sees embeddings of length 10
+    manifest = Manifest.read(home.egs)
+    embeddings, log_probs = load_teacher(TeacherOptions(home.folder / "model"), home.egs, manifest, CPU.device)(feats)
+    head = build_objective(home.objective, 16, manifest.num_speakers)
+    head.load_state_dict(checkpoint.average(checkpoint.list_checkpoints(home.folder / "model"), "objective"))
+    expected = torch.log_softmax(head.outputs(10 * normalize(embeddings)), 1)
+    assert torch.equal(embeddings, network(feats)) and torch.allclose(log_probs, expected, atol=1e-5)
     path = home.folder / "model" / "config.yaml"
     config = yaml.safe_load(path.read_text())
     for damage, message in (

@@ -21,12 +21,13 @@ from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model
 from timbre.nnet.network import build_network
 from timbre.nnet.objectives import build_objective
+from timbre.nnet.options import SegmentOptions
 from timbre.training.distributed import World
 from timbre.training.loop import Trainer, train
 from timbre.training.options import TeacherOptions, TrainOptions
 from timbre.training.teacher import features_of, load_teacher
 from timbre.training.train_log import read_log
-from timbre.training.training_module import cosine_distance, divergence
+from timbre.training.training_module import build_module, cosine_distance, divergence
 from timbre.training.views import Part, Views
 from timbre.utils.errors import DataError
 from wave_corpus import FBANK, write_noise, write_wave_egs
@@ -289,6 +290,28 @@ def test_a_teacher_that_does_not_fit_is_refused(home: Home, what: str) -> None:
 def test_options_are_checked(home: Home, options: dict[str, float], message: str) -> None:
     with pytest.raises(DataError, match=message):
         home.train("refused", teacher=TeacherOptions(home.teacher, **options))
+
+
+def test_a_model_is_not_its_own_teacher(home: Home) -> None:
+    """It would be removed, as it was trained otherwise, by the training that learns from it."""
+    home.copy("own")
+    for path in (home.folder / "own", home.folder / "conf" / ".." / "own"):
+        with pytest.raises(DataError, match="it is the model that is to be trained; one of them"):
+            home.train("own", teacher=TeacherOptions(path))
+    assert (home.folder / "own" / "final.pt").is_file()
+
+
+def test_shares_of_the_classes_are_not_enough(home: Home) -> None:
+    """For outputs, nor is there a second head of which each rank would have a share."""
+    network = build_network(home.network, DIM)
+    for options, message in (
+        ({"teacher": TeacherOptions(home.teacher)}, "does not go with kld"),
+        ({"segments": SegmentOptions(heads=2)}, "does not go with segments that have a head of their own"),
+    ):
+        objective = build_objective(home.objective, 16, 18)
+        objective.shard_classes(0, 2)
+        with pytest.raises(DataError, match=message):
+            build_module(network, objective, 18, dataclasses.replace(OPTIONS, **options))
 
 
 def test_an_objective_without_classes_has_nothing_to_compare(home: Home) -> None:

@@ -111,7 +111,7 @@ class Trainer:
             self.objective.shard_classes(world.rank, world.size)
         self.teacher, teacher_dim = None, None
         if options.teacher is not None:
-            self.teacher = load_teacher(options.teacher, egs_dir, self.manifest, world.device)
+            self.teacher = load_teacher(options.teacher, egs_dir, self.manifest, world.device, model_dir)
             teacher_dim = self.teacher.network.embedding_dim
         num_speakers = self.manifest.num_speakers
         self.module = build_module(self.network, self.objective, num_speakers, options, gathers, teacher_dim)

@@ -73,8 +73,10 @@ class Teacher:
         return digest.hexdigest()
 
 
-def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, device: torch.device) -> Teacher:
-    """The teacher that OPTIONS name, on DEVICE.
+def load_teacher(
+    options: TeacherOptions, egs_dir: Path, manifest: Manifest, device: torch.device, student_dir: Path | None = None
+) -> Teacher:
+    """The teacher that OPTIONS name, on DEVICE, which must not be what is trained in STUDENT_DIR.
 
     Raises:
         DataError: it was not trained to its end, is damaged, or does not fit the egs, and in what
@@ -82,6 +84,10 @@ def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, dev
     model = options.model
     if model is None:
         raise DataError("teacher: it has no model; --train.teacher.model DIR names it")
+    if student_dir is not None and model.resolve() == student_dir.resolve():
+        raise DataError(
+            "teacher: it is the model that is to be trained; another folder is needed for one of them", model
+        )
     config = read_config(model)
     own = {"feat_dim": manifest.feat_dim, "normalize": asdict(manifest.normalize)}
     features = features_of(manifest)
