@@ -13,6 +13,8 @@ caller=$PWD # relative paths on the command line are from here
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=steps/stages/engine.sh
 . steps/stages/engine.sh
+# shellcheck source=steps/stages/study.sh
+. steps/stages/study.sh
 
 option name "" "name of the run, whose files go to exp/NAME (default: CORPUS_NETWORK)"
 option stage 0 "number: first stage to run"
@@ -21,6 +23,8 @@ option nj "$(nproc)" "number: jobs at once"
 option cluster "" "file: YAML of the cluster that the --nj jobs run on, such as conf/cluster/slurm.yaml (default: this machine)"
 option ngpu "" "number: GPUs to train on and extract embeddings with; 0: the CPU (default: all, as far as the batch can be shared)"
 option force false "true/false: run the stages even if they are up to date, and train from the start"
+option systems "" "names with commas: of a study (a --config with sections, conf/study/), those to run (default: all)"
+option system "" "name: one system of a study alone, as exp/NAME/SYSTEM, without the table"
 option plan false "true/false: only say what would run, and why"
 option test false "true/false: run the tests instead"
 
@@ -53,8 +57,9 @@ main() { # ARGS OF run.sh
   [ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
 }
 
-recipe data audio features egs train embed back_end score results diarize
+recipe data audio features egs train fine_tune embed back_end score results diarize
 parse_options "$@"
 check_files
 [ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); exit 1; }
+if [ ${#study_systems[@]} != 0 ] && [ -z "$system" ]; then supervise run_study "$@"; fi
 supervise main "$@"

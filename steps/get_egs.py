@@ -6,6 +6,7 @@ from pathlib import Path
 
 from timbre.datadir.datadir import DataDir
 from timbre.egs.egs_writer import write_egs
+from timbre.egs.held_out import unknown_speakers
 from timbre.egs.options import EgsOptions
 from timbre.feats.normalize import NormalizeOptions
 from timbre.utils.cli import run_step
@@ -18,6 +19,8 @@ def get_egs(
     normalize: NormalizeOptions = NormalizeOptions(),
     nj: int = 4,
     seed: int = 0,
+    unknown_to: Path | None = None,
+    held_from: Path | None = None,
 ) -> None:
     """Cut the features of DATA_DIR into shuffled training examples under OUT_DIR.
 
@@ -32,8 +35,13 @@ def get_egs(
         normalize: mean normalisation and VAD; the trained network keeps them for extraction
         nj: number of jobs; does not change the result
         seed: of everything random
+        unknown_to: directory of a model that will be trained further: only speakers that it does not know are held out
+        held_from: with unknown_to, the data directory that they are of, and that is counted: of several that DATA_DIR
+            is made of, the one that the new model is for
     """
-    manifest = write_egs(DataDir.read(data_dir), out_dir, egs, normalize, nj, seed)
+    data = DataDir.read(data_dir)
+    unknown = unknown_speakers(DataDir.read(held_from or data_dir), unknown_to) if unknown_to else None
+    manifest = write_egs(data, out_dir, egs, normalize, nj, seed, unknown)
     hours = manifest.num_frames / 360_000
     logging.info("%d examples (%.1f h) of %d speakers", manifest.num_examples, hours, manifest.num_speakers)
     logging.info(

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from timbre.backend.backends import PldaOverrides, backend_of
+from timbre.backend.crop_scores import CropBackend
 from timbre.backend.score_norm import Method, normalize_trials, read_cohort
 from timbre.backend.vectors import MultiEnroll, read_sides
 from timbre.datadir.trials import read_scores, read_trials, write_scores
@@ -59,9 +60,11 @@ def normalize_scores(
     backend = backend_of(backend_dir, plda, mean, transform)
     trial_list = read_trials(trials)
     raw = read_scores(scores, trial_list)
-    sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
+    paths = enroll_scp, test_scp, enroll_spk2utt
+    sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, *paths, multi_enroll, crops=True)
     speakers = trial_speakers(trials, trial_list, utt2spk)
     cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*sides[0].ids, *sides[1].ids})
+    backend = CropBackend.around(backend, sides)
     normalized = normalize_trials(raw, trial_list.enroll, trial_list.test, backend, sides, cohort, method, top_n, nj)
     write_scores(out, trial_list, normalized)
     size = min(top_n, len(cohort.ids)) if method.startswith("as-norm") else len(cohort.ids)

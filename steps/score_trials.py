@@ -24,6 +24,8 @@ def score_trials(
 ) -> None:
     """Write SCORES, "enroll test score" a line, in the order of TRIALS: cosines or log-likelihood ratios.
 
+    Of utterances with several vectors, crops named UTT#00, UTT#01, ..., it is the mean over all pairs of crops.
+
     Args:
         trials: trial list, "enroll test target|nontarget" or "1|0 enroll test", or a .npz of copy_trials.py
         enroll_scp: embeddings of the enrolment side (scp or ark)

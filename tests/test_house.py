@@ -29,6 +29,7 @@ from timbre.egs.crop_effects import Augmentation
 from timbre.egs.options import EgsOptions
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
+from timbre.recipe.fine_tuning import FineTuneOptions
 from timbre.training.options import TrainOptions
 from timbre.utils.cluster_server import ClusterOptions
 from timbre.utils.configure import check, read_config
@@ -200,6 +201,7 @@ LOADERS: dict[str, Loader] = {
     "corpus": read_corpus,
     "diar": read_options(WindowOptions),
     "egs": read_options(EgsOptions),
+    "fine_tune": lambda path, _: FineTuneOptions.read(path),
     "normalize": read_options(NormalizeOptions),
     "synth": read_options(SynthOptions),
     "train": read_options(TrainOptions),

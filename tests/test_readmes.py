@@ -138,7 +138,8 @@ def parser_of(script: str) -> tuple[Any, bool]:
     finally:
         cli.run_step, sys.path[:] = real, path
     [(step, takes_list)] = calls
-    set_parsing_settings(subclasses_disabled=[cli.is_dataclass], **cli.NO_IMPORTS)
+    cli.set_up_parsing(step)
+    set_parsing_settings(subclasses_disabled=[cli.is_dataclass])
     return capture_parser(lambda: auto_cli(step, args=[], parser_class=cli._Parser, allow_abbrev=False)), takes_list
 
 

@@ -8,33 +8,45 @@ option objective conf/objective/aam.yaml "file: YAML of the objective"
 option train-conf conf/train/cpu.yaml "file: YAML with the options of training"
 option batch "" "file: batch script that training and extraction are submitted as, such as conf/cluster/batch/slurm.sh (default: they run here)"
 option nodes 1 "number: nodes that --batch asks for, with --ngpu GPUs each"
-option max-restarts 3 "number: how often a job of --batch starts its processes again when one fails"
+option max-restarts "" "number: how often training or extraction on several GPUs begins again, with what is done, when a process fails (default: 1; 3 in a job of --batch)"
 option stage-egs-to "" "path: folder on a disk of the node itself, to which the egs are copied before training"
-option model "" "directory: of a trained model, exp/OTHER/model, to evaluate instead of training one"
+option teacher "" "directory: of a trained model that training and fine-tuning learn from, where the options of training have a teacher (conf/train/teacher.yaml)"
+option model "" "directory: of a trained model, exp/OTHER/model or what steps/import_model.py wrote, to evaluate instead of training one"
 
 gpus_to_use() { # as many of those there are as the batch of --train-conf can be shared evenly by
-  local number batch parts
+  local number batch parts conf
   number=$(visible_gpus)
-  batch=$(sed -n 's/^batch_size: *\([0-9]*\).*/\1/p' "$train_conf")
-  parts=$(sed -n 's/^accumulation: *\([0-9]*\).*/\1/p' "$train_conf")
-  while ((number > 1 && ${batch:-64} % (number * ${parts:-1}))); do number=$((number - 1)); done
+  for conf in "$train_conf" ${fine_tune_conf:+"$fine_tune_conf"}; do
+    batch=$(sed -n 's/^ *batch_size: *\([0-9]*\).*/\1/p' "$conf")
+    parts=$(sed -n 's/^ *accumulation: *\([0-9]*\).*/\1/p' "$conf")
+    while ((number > 1 && ${batch:-64} % (number * ${parts:-1}))); do number=$((number - 1)); done
+  done
   echo "$number"
 }
 
-stage_train() {
-  [ "$has_train" = true ] && [ "$model" = "$exp/model" ] || return 0
-  local inputs=("$egs/manifest.json" "$network" "$objective" "$train_conf") online=() ranks="ngpu $ngpu"
+find_training_sources() { # sets online and online_inputs, the options and inputs of --train-augment and --teacher, and ranks
+  online=() online_inputs=() ranks="ngpu $ngpu"
   if [ -n "$train_augment" ]; then
     find_sources
     online=(--augment-conf "$train_augment" "${source_options[@]}")
-    inputs+=("$train_augment" "${source_inputs[@]}")
+    online_inputs=("$train_augment" "${source_inputs[@]}")
+  fi
+  if [ -n "$teacher" ]; then
+    online+=(--train.teacher.model "$teacher") online_inputs+=("$teacher/final.pt")
   fi
   [ "$nodes" = 1 ] || ranks="nodes $nodes $ranks"
-  if unit train "$model" in "${inputs[@]}" out "$model/final.pt" with "$ranks${online[*]:+ ${online[*]}}"; then
-    [ "$force" = false ] || rm -rf "$model"
+  [ -z "${online[*]}" ] || ranks+=" ${online[*]}"
+}
+
+stage_train() {
+  [ "$has_train" = true ] && [ -n "$trained" ] || return 0
+  find_training_sources
+  if unit train "$trained" in "$egs/manifest.json" "$network" "$objective" "$train_conf" "${online_inputs[@]}" \
+    out "$trained/final.pt" with "$ranks"; then
+    [ "$force" = false ] || rm -rf "$trained"
     python -m timbre.utils.environment "$exp/environment.json"
-    launch steps/train.py "$egs" "$model" --network "$network" --objective "$objective" --train "$train_conf" \
+    launch steps/train.py "$egs" "$trained" --network "$network" --objective "$objective" --train "$train_conf" \
       --train.device "$device" "${online[@]}" ${stage_egs_to:+--stage-egs-to "$stage_egs_to"}
-    steps/plot_training.py "$model"
+    steps/plot_training.py "$trained"
   fi
 }

@@ -4,18 +4,27 @@
 # beside them (statistics.scp, the baseline), and <set>/<protocol>/xvector.scp for each of --protocols. With
 # --allow-missing, exp/NAME/embedded/<set>: the data directory and the trials of the utterances that have an embedding.
 
-option protocols "" "how else to test, several in quotes: len2s, tta10x400, tta5x3s+full (default: whole utterances)"
+option protocols "" "how else to test, several in quotes: len1s, len1.5s, tta10x400, tta5x3s+full (default: whole utterances)"
 
 stage_embed() {
-  local name
+  local name vad last
   find_missing
   for name in $(units 6); do
     if [ "$name" = embedded ]; then
       leave_out_missing
-    elif unit "$name" "$embeddings" in "$model/final.pt" "{data}/feats.scp" out "{output}.scp" \
+      continue
+    fi
+    vad=() last=""
+    [ "$name" != embed_protocols ] || vad=("$vad_conf")
+    if unit "$name" "$embeddings" in "$model/final.pt" "{data}/feats.scp" "${vad[@]}" out "{output}.scp" \
       with ${missing[0]:+"${missing[*]}"}; then
       while next_row; do
-        if [ "$task" = statistics ]; then
+        if [ "$name" = embed_protocols ]; then
+          [ "$set" != "$last" ] || continue # one pass for all of a set
+          last=$set
+          launch steps/extract_embeddings.py "$model" "$data_dir" "${output%/*/*}/xvector" --protocols "[$protocol_list]" \
+            --vad "$vad_conf" --device "$device" "${missing[@]}" --nj "$nj"
+        elif [ "$task" = statistics ]; then
           steps/extract_statistics.py "$data_dir" "$output" ${normalize:+--normalize "$normalize"} "${missing[@]}" --nj "$nj"
         else
           launch steps/extract_embeddings.py "$model" "$data_dir" "$output" --protocol "$kind" --device "$device" \

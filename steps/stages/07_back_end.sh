@@ -10,8 +10,8 @@ option baseline auto "true/false: score means and deviations of features beside 
 
 stage_back_end() {
   [ "$has_train" = true ] || return 0
-  local whose=(--egs-dir "$egs") manifest=$egs/manifest.json
-  [ "$model" = "$exp/model" ] || whose=(--model-dir "$model") manifest=$model/spk2int
+  local whose=(--egs-dir "${tuning_egs:-$egs}") manifest=${tuning_egs:-$egs}/manifest.json
+  [ -n "$trained$tuned_from" ] || whose=(--model-dir "$model") manifest=$model/spk2int
   if [ "$calibrate" = true ] && unit held-out "$calibration" in "$manifest" "{data}/utt2spk" \
     "$embeddings/train/xvector.scp" out "$calibration/trials" "$calibration/others.scp"; then
     steps/make_calibration_trials.py "${embedded:-$feats}/train" "$calibration" "${whose[@]}"

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 8, score: every trial list by every system, as exp/NAME/plan.tsv lists them.
 # Reads embeddings, back-ends and trials; makes exp/NAME/scores/<list>.<system>: cosine, plda (the name of the
-# back-end), each with AS-norm (_asnorm) and calibrated (_llr), their fusion, and the baseline (statistics).
+# back-end), each with AS-norm (_asnorm) and calibrated (_llr), their fusion, and the baseline (statistics); and of each
+# of --protocols <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances.
 
 option top-n 300 "number: cohort scores that AS-norm keeps"
 

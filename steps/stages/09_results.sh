@@ -7,6 +7,10 @@ option identify false "true/false: identification as well: half of the speakers 
 
 stage_results() {
   local left_out=${embedded:+, without utterances that lack an embedding (--allow-missing $allow_missing)}
+  local made="network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
+  [ -n "$trained$tuned_from" ] || made="model $model, features $feats_conf"
+  [ -z "$tuned_from" ] || made+=", fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
+  [ -z "$init_model" ] || made="features $feats_conf, fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ "$has_trials" = true ] || return 0
   if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html"; then
     rm -rf "$exp/analysis"
@@ -14,7 +18,7 @@ stage_results() {
       [ "$task" != analyze ] || steps/analyze_trials.py "$trials" "$from" "$output" --data-dir "$data_dir" --nj "$nj"
     done 9< <(rows results)
     steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
-      --settings "network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf$left_out"
+      --settings "$made$left_out"
     while next_row; do
       [ "$task" != map ] || steps/plot_embeddings.py "$vectors" "$output" --labels "$data_dir" --max-labels 18
     done 9< <(rows results)

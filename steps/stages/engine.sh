@@ -309,9 +309,10 @@ visible_gpus() { # how many GPUs there are, or CUDA_VISIBLE_DEVICES leaves of th
 launch() { # COMMAND ...: on every GPU of --ngpu; with --batch, as a batch job on --nodes nodes
   if [ -n "${batch:-}" ]; then
     steps/launch.py --template "$batch" --log "$exp/log/${running// /-}.job.log" --nodes "$nodes" --ngpu "$ngpu" \
-      --max-restarts "$max_restarts" -- "$@"
-  elif ((ngpu > 1)); then
-    torchrun --standalone --nproc_per_node "$ngpu" "$@"
+      --max-restarts "${max_restarts:-3}" -- "$@"
+  elif ((ngpu > 1)); then # when one process fails all begin again: training from its checkpoint, embeddings with the parts
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 \
+      torchrun --standalone --nproc_per_node "$ngpu" --max-restarts "${max_restarts:-1}" "$@"
   else
     "$@"
   fi

@@ -5,12 +5,14 @@
 # lines `some-name=value` (# comments, no code); the command line wins. HELP may begin with the kind of value, which is
 # checked: "true/false:", "number:", "some:" (a number, or 2%), "file:", "files:" (several in quotes), "directory:"; or
 # not here: "path:" (it may not be there yet), "corpora:" (NAME=DIR). On the command line, all these are relative to the
-# folder it was typed in, run.sh's $caller; elsewhere, to that of run.sh. Local names here begin with opt_, so that none
-# can hide an option.
+# folder it was typed in, run.sh's $caller; elsewhere, to that of run.sh. A FILE with sections [SYSTEM] is a study: what
+# comes before the first is for all systems (study.sh). Local names here begin with opt_, so that none can hide an option.
 
 declare -A opt_help=() opt_default=()
 opt_names=()     # in order, with a word like =data where the options of stage `data` begin
 stage_names=()   # in order; stage number N is the function stage_NAME of steps/stages/NN_NAME.sh
+study_systems=() # in order
+study_lines=()   # SYSTEM, FILE:LINE and some-option=value, with tabs between them
 declare -A stage_files=()
 
 recipe() { # NAME...: reads the files of these stages, which declare their options
@@ -112,9 +114,30 @@ read_config() { # FILE
     opt_line=${opt_line%%#*}
     opt_line=${opt_line%"${opt_line##*[![:space:]]}"}
     [ -n "$opt_line" ] || continue
+    if [[ $opt_line =~ ^\[([A-Za-z0-9_-]+)\]$ ]]; then
+      study_systems+=("${BASH_REMATCH[1]}")
+      continue
+    fi
     [[ $opt_line == *=* ]] || die "$1:$opt_number: expected some-option=value, found '$opt_line'"
-    set_option "${opt_line%%=*}" "${opt_line#*=}" "$1:$opt_number"
+    if [ ${#study_systems[@]} = 0 ]; then
+      set_option "${opt_line%%=*}" "${opt_line#*=}" "$1:$opt_number"
+    else
+      study_lines+=("${study_systems[-1]}"$'\t'"$1:$opt_number"$'\t'"$opt_line")
+    fi
   done < "$1"
+}
+
+choose_system() { # NAME: sets the options of a system of the study; {OTHER} in them stands for the run of another one
+  local opt_system opt_where opt_line opt_other
+  [ -n "$name" ] || die "a study needs a name: name=... in the file of --config"
+  [[ " ${study_systems[*]} " == *" $1 "* ]] ||
+    die "no system $1 in the --config files${study_systems[*]:+, which have ${study_systems[*]}}$(closest "$1" "${study_systems[@]}")"
+  for opt_line in "${study_lines[@]}"; do
+    IFS=$'\t' read -r opt_system opt_where opt_line <<< "$opt_line"
+    [ "$opt_system" = "$1" ] || continue
+    for opt_other in "${study_systems[@]}"; do opt_line=${opt_line//"{$opt_other}"/exp/$name/$opt_other}; done
+    set_option "${opt_line%%=*}" "${opt_line#*=}" "$opt_where"
+  done
 }
 
 parse_options() { # ARGS OF run.sh; a true/false option alone means true
@@ -129,7 +152,17 @@ parse_options() { # ARGS OF run.sh; a true/false option alone means true
     esac
     shift
   done
-  set -- "${opt_given[@]}"
+  set_given "${opt_given[@]}"
+  if [ -n "${system:-}" ]; then
+    choose_system "$system"
+    set_given "${opt_given[@]}"
+    name+=/$system
+  fi
+  given_settings=$(settings) # the plan fills in what was left open, in variables of the same names
+}
+
+set_given() { # ARGS: options of the command line
+  local opt_name
   while [ $# -gt 0 ]; do
     opt_name=${1#--}
     case "$1" in
@@ -152,7 +185,6 @@ parse_options() { # ARGS OF run.sh; a true/false option alone means true
     esac
     shift
   done
-  given_settings=$(settings) # the plan fills in what was left open, in variables of the same names
 }
 
 print_help() { # [STAGE, by name or number]: all options by stage, or what one stage does and its options
@@ -195,7 +227,7 @@ print_option() { # NAME
 settings() { # every option as it stands, readable with --config
   local opt_name opt_variable
   for opt_name in "${opt_names[@]}"; do
-    [[ $opt_name == @(=*|force|plan|test|stage|stop-stage) ]] && continue
+    [[ $opt_name == @(=*|force|plan|test|stage|stop-stage|system|systems) ]] && continue
     opt_variable=${opt_name//-/_}
     echo "$opt_name=${!opt_variable}"
   done

@@ -243,7 +243,7 @@ def test_bad_scores_are_told_in_one_line(tmp_path: Path, fails: Callable[..., st
     assert "operating point '2.0'" in fails(compute_metrics, trials, scores, "--priors", "[2]")
     odd = scores.with_name("eval.cosine@len")
     odd.write_text(scores.read_text())
-    assert "protocol 'len' is not full" in fails(compute_metrics, trials, odd)
+    assert "protocol 'len' is none of full" in fails(compute_metrics, trials, odd)
     assert "no trial lists in it" in fails(make_results, tmp_path, tmp_path / "nowhere")
     data = tmp_path / "data" / "dev"
     data.mkdir(parents=True)

@@ -202,16 +202,17 @@ def embeddings(folder: Path) -> Result:
     def read_pieces(items: Sequence[Any], *_: object) -> Sequence[Any]:
         return items
 
-    def extract_parts(network: object, readers: Iterator[Any], *_: object) -> Iterator[extract.Extraction]:
+    def extract_parts(network: object, readers: Iterator[Any], *_: object) -> Iterator[dict[str, extract.Extraction]]:
         rng = np.random.default_rng(0)
         for items in readers:
             rows = rng.standard_normal((len(items), EMBEDDING), np.float32)
-            yield extract.Extraction({item.utt: row for item, row in zip(items, rows, strict=True)})
+            vectors = {item.utt: row for item, row in zip(items, rows, strict=True)}
+            yield {"full": extract.Extraction(vectors)}
 
     def once() -> None:
         data, options = DataDir.read(folder / "data"), extract.ExtractOptions()
         stem = folder / "xvector"
-        vector_parts.dump_embeddings(folder / "model", data, stem, options, "cpu", Protocol(), 1)
+        vector_parts.dump_embeddings(folder / "model", data, {Protocol(): stem}, options, "cpu", 1)
 
     (folder / "model").mkdir()
     for name in ("config.yaml", "final.pt"):
@@ -221,7 +222,6 @@ def embeddings(folder: Path) -> Result:
     with (
         mock.patch.object(model, "load_model", lambda *_: (network, NormalizeOptions())),
         mock.patch.object(vector_parts, "read_pieces", read_pieces),
-        mock.patch.object(vector_parts, "frame_shift_of", lambda _: 0.01),
         mock.patch.object(extract, "extract_parts", extract_parts),
     ):
         result = {"work": "extract_embeddings", "dim": EMBEDDING, "seconds": seconds(once), "again": seconds(once)}

@@ -17,7 +17,7 @@ from timbre.datadir.tables import read_table, write_table
 from timbre.embedding import vector_parts
 from timbre.embedding.extract import ExtractOptions
 from timbre.embedding.extract import extract_embeddings as extract
-from timbre.feats import protocols
+from timbre.feats import pieces
 from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.utterances import Utterance
 from timbre.nnet import checkpoint
@@ -105,15 +105,17 @@ def test_each_utterance_gets_the_embedding_it_gets_alone(
     assert vectors.std(0).min() > 1e-4  # they do differ
 
 
+NAMES = ["full", "tta3x20+full", "len0.3s_seen_whole", "tta1x1000", "len0.3s"]
+
+
 def test_crops_get_the_embeddings_of_their_frames(
     data_dir: Path, make_model: Callable[[dict[str, Any]], Path], tmp_path: Path
 ) -> None:
     model = make_model(XVECTOR)
-    for name in ("full", "tta3x20+full", "len0.3s", "tta1x1000"):
-        extract_embeddings(model, data_dir, tmp_path / name / "xvector", protocol=name)
+    extract_embeddings(model, data_dir, tmp_path / "xvector", protocols=NAMES)
     found = {path.parent.name: dict(zip(*read_vectors(path), strict=True)) for path in tmp_path.glob("*/xvector.scp")}
     utts = sorted(read_table(data_dir / "feats.scp"))
-    assert sorted(found["full"]) == sorted(found["len0.3s"]) == utts
+    assert sorted(found["full"]) == sorted(found["len0.3s_seen_whole"]) == utts
     assert sorted(found["tta3x20+full"]) == [f"{utt}#{crop}" for utt in utts for crop in ("00", "01", "02", "full")]
     for utt in utts:
         assert np.abs(found["tta3x20+full"][f"{utt}#full"] - found["full"][utt]).max() <= 1e-5
@@ -127,11 +129,42 @@ def test_crops_get_the_embeddings_of_their_frames(
     middle = (len(frames) - 30) // 2
     for name, key, part in (
         ("tta3x20+full", "spk2-utt2#02", frames[-20:]),
-        ("len0.3s", "spk2-utt2", frames[middle : middle + 30]),
+        ("len0.3s_seen_whole", "spk2-utt2", frames[middle : middle + 30]),
         ("tta1x1000", "spk2-utt2", np.resize(frames, (1000, FEAT_DIM))),
     ):
         with torch.inference_mode():
             assert np.abs(network(torch.from_numpy(part)[None])[0].numpy() - found[name][key]).max() <= 1e-5
+
+
+def test_many_protocols_in_one_pass_are_the_bytes_of_each_alone(
+    data_dir: Path,
+    make_model: Callable[[dict[str, Any]], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features are read once for all that is missing; one protocol more does not make the others again."""
+    monkeypatch.setattr(vector_parts, "_MEAN_SIZE", 2)
+    read: list[tuple[str, list[str]]] = []
+
+    def reading(utterance: Utterance, protocols: list[pieces.Protocol], **kwargs: Any) -> object:
+        read.append((utterance.utt, [protocol.name for protocol in protocols]))
+        return original(utterance, protocols, **kwargs)
+
+    model = make_model(ECAPA)
+    for name in NAMES:
+        extract_embeddings(model, data_dir, tmp_path / "alone" / name / "x", protocol=name, batch_frames=20)
+    original = pieces._read
+    monkeypatch.setattr(pieces, "_read", reading)
+    extract_embeddings(model, data_dir, tmp_path / "together" / "x", protocols=NAMES[1:], batch_frames=20)
+    assert sorted(read) == [(utt, NAMES[1:]) for utt in sorted(read_table(data_dir / "feats.scp"))]
+    read.clear()
+    extract_embeddings(model, data_dir, tmp_path / "together" / "x", protocols=NAMES, batch_frames=20)
+    assert {tuple(names) for _, names in read} == {("full",)} and len(read) == len(NUM_FRAMES)
+    for name in NAMES:
+        alone, together = (tmp_path / way / name / "x.ark" for way in ("alone", "together"))
+        assert together.read_bytes() == alone.read_bytes(), name
+    with pytest.raises(DataError, match="--protocol or --protocols, not both"):
+        extract_embeddings(model, data_dir, tmp_path / "x", protocol="len1s", protocols=["len2s"])
 
 
 def test_the_script_says_what_it_did(
@@ -209,8 +242,8 @@ def test_a_killed_run_is_gone_on_with_and_gives_the_same_bytes(
         read.append(utterance.utt)
         return original(utterance, *args, **kwargs)
 
-    original = protocols._read
-    monkeypatch.setattr(protocols, "_read", reading)
+    original = pieces._read
+    monkeypatch.setattr(pieces, "_read", reading)
     extract_embeddings(model, data_dir, tmp_path / "whole" / "x", nj=1)
     assert sorted(read) == sorted(read_table(data_dir / "feats.scp"))
     read.clear()

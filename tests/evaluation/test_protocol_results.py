@@ -40,13 +40,13 @@ def test_the_protocol_is_told_by_the_name_of_a_score_file(
     make_results(exp, data, draws=0, nj=1, priors=[0.05, "0.01:10:1"])
     records = {record["backend"]: record for record in json.loads((exp / "results.json").read_text())}
     assert records["cosine"]["protocol"] == "whole utterance"
-    assert records["cosine@len1.5s"]["protocol"] == "1.5 s of speech from the middle"
+    assert records["cosine@len1.5s"]["protocol"] == "1.5 s of the recording from the middle, normalised by itself"
     assert records["plda@full-tta10x400"]["protocol"] == "enrolment: whole utterance, test: 10 crops of 400 frames"
     assert "cllr" in records["plda@full-tta10x400"] and "cllr" not in records["cosine"]
     assert {record["trials"] for record in records.values()} == {"eval"}
     assert list(records["cosine"]["min_dcf"]) == ["0.05", "0.01:10:1"]
     page = (exp / "RESULTS.md").read_text()
-    assert "| 1.5 s of speech from the middle |" in page
+    assert "| 1.5 s of the recording from the middle, normalised by itself |" in page
     assert "trials: [cosine@len1.5s](analysis/eval.cosine@len1.5s.md)." in page
     assert (exp / "analysis" / "eval.cosine@len1.5s.md").exists()
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from timbre.feats.mel import mel_filters
-from timbre.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
+from timbre.feats.options import FbankOptions, FrameOptions, MelspecOptions, MfccOptions, SpectrogramOptions
 from timbre.feats.vad import VadOptions
 from timbre.utils.errors import DataError
 
@@ -29,6 +29,15 @@ WRONG: list[tuple[type[FrameOptions], dict[str, Any], str]] = [
     (MfccOptions, {"num_ceps": 24}, "num_ceps is 24"),
     (MfccOptions, {"num_ceps": 0}, "num_ceps is 0"),
     (SpectrogramOptions, {"energy_floor": -1}, "energy_floor"),
+    (MelspecOptions, {"snip_edges": True}, "snip_edges"),
+    (MelspecOptions, {"num_mel_bins": 0}, "num_mel_bins is 0"),
+    (MelspecOptions, {"low_freq": 100, "high_freq": 90}, "low_freq 100, high_freq 90"),
+    (MelspecOptions, {"high_freq": 8001}, "high_freq 8001"),
+    (MelspecOptions, {"log_floor": 0}, "log_floor is 0"),
+    (MelspecOptions, {"range_db": -1}, "range_db is -1"),
+    (MelspecOptions, {"level": 3}, "level is 3 dB"),
+    (MelspecOptions, {"trailing_frames": 1}, "needs edges: zeros"),
+    (MelspecOptions, {"trailing_frames": -1, "edges": "zeros"}, "trailing_frames is -1"),
 ]
 
 
@@ -75,6 +84,7 @@ CONF = {
     "mfcc23_8k": (MfccOptions, 23),
     "spectrogram257": (SpectrogramOptions, 257),
     "spectrogram161": (SpectrogramOptions, 161),
+    "melspec64": (MelspecOptions, 64),
 }
 
 

@@ -76,7 +76,9 @@ def test_every_list_is_scored_by_every_system_once(make_set: MakeSet) -> None:
     made = plan(protocols="len2s tta10x400")
     outputs = [row.output for row in rows(made, "score") if row.set == "eval"]
     systems = ["statistics", "cosine", "cosine_asnorm", "plda", "plda_asnorm", "cosine_llr", "plda_llr", "fusion"]
-    systems += ["cosine@len2s", "euclidean@tta10x400", "cosine@tta10x400"]
+    for protocol in ("len2s", "tta10x400"):
+        systems += [f"{system}@{protocol}" for system in ("cosine", "cosine_asnorm", "plda", "plda_asnorm")]
+    systems.append("euclidean@tta10x400")
     stem = "exp/synth_ecapa128/scores/eval"
     assert outputs == [f"{stem}{kind}.{system}" for kind in ("", "_all") for system in systems]
     made_before: set[str] = set()
@@ -87,6 +89,29 @@ def test_every_list_is_scored_by_every_system_once(make_set: MakeSet) -> None:
     vectors = {row.vectors for row in rows(made, "score")}
     assert vectors - {"-"} <= {f"{row.output}.scp" for row in made.rows() if row.stage == 6}
     assert variables(made)["llr"] == "cosine_llr,plda_llr,fusion,plda"
+    assert variables(made)["protocol_list"] == "len2s,tta10x400"
+    for row in rows(made, "score"):  # with the embeddings of the protocol on both sides, and the cohort's of the whole
+        assert row.output.partition("@")[2] in row.vectors
+
+
+@pytest.mark.parametrize(
+    ("protocols", "text"),
+    [
+        ("len2s len0s", "--protocols: protocol 'len0s': crops must be one or more"),
+        ("len-1s", "--protocols: protocol 'len-1s' is none of full, len2s"),
+        ("lenXs", "--protocols: protocol 'lenXs' is none of full, len2s"),
+        (
+            "len99999999999s",
+            "--protocols: protocol 'len99999999999s': at most 1,000 crops, of 3,600 s or 360,000 frames",
+        ),
+        ("len2s full", "--protocols: 'full' is always there"),
+        ("len2s tta2x50 len2s", "--protocols: 'len2s' comes twice"),
+    ],
+)
+def test_protocols_are_refused_before_anything_runs(protocols: str, text: str) -> None:
+    with pytest.raises(DataError) as info:
+        plan(protocols=protocols)
+    assert str(info.value).startswith(text)
 
 
 def test_conditions_and_other_corpora_have_units_of_their_own(make_set: MakeSet, place: Path) -> None:
@@ -206,6 +231,29 @@ def test_a_corpus_without_training_set_needs_a_model(make_set: MakeSet, place: P
     assert variables(made)["feats_conf"] == "conf/feats/fbank40.yaml"
 
 
+def test_a_model_of_another_toolkit_brings_its_features(make_set: MakeSet, place: Path) -> None:
+    make_set("synth/train")
+    make_set("synth/eval", trials=("trials",))
+    model = place / "exp" / "theirs"
+    model.mkdir(parents=True)
+    (model / "final.pt").touch()
+    config = "feat_dim: 64\nfeats: melspec64_vox.yaml\norigin: {non_commercial: true}\n"
+    (model / "config.yaml").write_text(config)
+    with pytest.raises(DataError, match=r"its features, melspec64_vox.yaml, are not there"):
+        plan(model="exp/theirs")
+    (model / "melspec64_vox.yaml").touch()
+    made = plan(model="exp/theirs")
+    assert {row.kind for row in made.rows() if row.stage == 2} == {"melspec"}
+    found = variables(made)
+    assert (found["feats_conf"], found["feats"]) == ("exp/theirs/melspec64_vox.yaml", "data/synth/melspec64_vox")
+    assert found["exp"] == "exp/synth_theirs" and "not for commercial use" in said(made)[0]
+    assert not [row for row in made.rows() if row.stage in (3, 4)]
+    assert variables(plan(model="exp/theirs", features="fbank"))["feats_conf"] == "conf/feats/fbank64.yaml"
+    (model / "config.yaml").write_text("feat_dim: 64\nfeats: ../../x/melspec64_vox.yaml\n")
+    made = plan(model="exp/theirs")
+    assert variables(made)["feats_conf"] == "exp/theirs/melspec64_vox.yaml" and said(made) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -217,8 +265,11 @@ def test_a_corpus_without_training_set_needs_a_model(make_set: MakeSet, place: P
         ({"corpus": "kaldi"}, "--corpus kaldi needs --corpus-dir DIR"),
         ({"corpus": "kaldi", "corpus-dir": "absent"}, "--corpus-dir absent: no such directory"),
         ({"download-dir": "."}, "the corpus synth has no archives"),
-        ({"features": "plp"}, "not fbank, mfcc or spectrogram"),
+        ({"features": "plp"}, "not fbank, mfcc, spectrogram or melspec"),
         ({"name": "../x"}, "--name ../x: a name, not a path"),
+        ({"name": "x/../y"}, "--name x/../y: a name, not a path"),
+        ({"name": "x/y/z"}, "--name x/y/z: a name, not a path"),
+        ({"name": "x/"}, "--name x/: a name, not a path"),
         ({"test-conf": "a,b.yaml"}, "its name is to be part of others"),
         ({"model": "data"}, "--model data: no finished model"),
         ({"diarize-method": "kmeans"}, "not ahc, spectral or vbx"),
@@ -288,4 +339,24 @@ def test_the_baseline_is_left_out_of_large_corpora(make_set: MakeSet) -> None:
     assert has_baseline() and not has_baseline(baseline="false")
     (train / "utt2spk").write_text("u s\n" * 100_001)
     assert not has_baseline() and has_baseline(baseline="true")
-    assert said(plan()) == ["no baseline of statistics: 100,001 training utterances (--baseline makes it)"]
+    assert said(plan())[0] == "no baseline of statistics: 100,001 training utterances (--baseline makes it)"
+
+
+def test_large_corpora_are_compressed_unless_it_is_said_otherwise(make_set: MakeSet, place: Path) -> None:
+    train = make_set("synth/train")
+    (place / "egs.yaml").write_text("compression: CM3\n")
+
+    def compression(**options: str) -> tuple[str, str]:
+        chosen = variables(plan(**options))
+        return chosen["compression"], chosen["egs_compression"]
+
+    (train / "utt2spk").write_text("u s\n" * 100_000)
+    assert compression() == ("", "") and compression(compression="CM3") == ("CM3", "")
+    assert not any("bytes a value" in line for line in said(plan()))
+    (train / "utt2spk").write_text("u s\n" * 100_001)
+    assert compression() == ("CM2", "")  # conf/egs/cpu.yaml has it
+    default = {"egs-conf": "conf/egs/default.yaml"}
+    assert compression(**default) == ("CM2", "CM2") and any("two bytes a value (CM2)" in line for line in said(plan()))
+    assert compression(**{"egs-conf": "egs.yaml"}) == ("CM2", "")
+    none = default | {"compression": "none", "egs-compression": "none"}
+    assert compression(**none) == ("none", "none") and not any("bytes" in line for line in said(plan(**none)))

@@ -107,6 +107,57 @@ def test_features_may_be_mfcc_and_objective_softmax(finished: Path, run: Run, pl
     assert ran(run()) == []  # the other run's features are untouched
 
 
+def test_a_model_is_trained_further(finished: Path, run: Run, place: Path, root: Path) -> None:
+    """With longer crops and a larger margin; results say what they are of, and a comparison pairs before and after."""
+    conf = place / "further.yaml"
+    conf.write_text(
+        "{objective_args: {margin: 0.3}, altered_speakers: false, lr_scale: {trunk: 0.1}, egs: {min_frames: 100, "
+        "max_frames: 200, short: repeat}, train: {num_steps: 12, lr: 1.0e-4, warmup_steps: 0}}"
+    )
+    options = ["--name", "further", "--init-model", str(finished / "model"), "--fine-tune-conf", str(conf)]
+    stages = ran(run(*options))
+    assert stages[:3] == ["tuning-data", "tuning-egs", "fine-tune"] and stages[-2:] == ["results", "decision"]
+    exp = place / "exp" / "further"
+    assert not (exp / "model").exists()
+    config = (exp / "fine_tuned" / "config.yaml").read_text()
+    assert "margin: 0.3" in config and f"init_model: {finished / 'model'}" in config
+    kept = [
+        json.loads((path / "manifest.json").read_text()) for path in (_stage_3_egs(place), exp / "fine_tune" / "egs")
+    ]
+    assert kept[0]["valid_speakers"] == kept[1]["valid_speakers"] != []
+    assert f"fine-tuned from {finished / 'model'} by {conf}" in (exp / "RESULTS.md").read_text()
+    assert "fine-tuned from" in (exp / "report.html").read_text()
+    assert ran(run(*options)) == []
+    conf.write_text(conf.read_text().replace("1.0e-4", "2.0e-4"))
+    planned = run("--plan", *options).stdout
+    assert "stage 5 tuning-egs: up to date" in planned and "stage 5 fine-tune: would run" in planned
+    command = [place / "steps" / "compare_runs.py", finished, exp, "--backends", "[cosine]", "--draws", "50"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0 and "further" in done.stdout and "eval_all" in done.stdout, done.stderr
+
+
+def _stage_3_egs(place: Path) -> Path:
+    return place / "data" / "synth_smoke" / "fbank80" / "egs_cpu"
+
+
+def test_further_training_that_cannot_be_is_refused(finished: Path, run: Run, place: Path) -> None:
+    (place / "wrong.yaml").write_text("freze: [trunk]")
+    (place / "mixed.yaml").write_text("mix_share: 0.5")
+    model, good = ["--init-model", str(finished / "model")], ["--fine-tune-conf", "conf/fine_tune/durations.yaml"]
+    for options, text in (
+        (model, "--init-model needs --fine-tune-conf"),
+        ([*model, "--fine-tune-conf", str(place / "wrong.yaml")], "freze"),
+        ([*model, "--fine-tune-conf", str(place / "mixed.yaml")], "--mix-dir"),
+        ([*model, *good, "--mix-dir", str(finished)], "has no mix_share"),
+        (["--init-model", str(finished), *good], "no finished model"),
+        (["--model", str(finished / "model"), *good], "--model evaluates a model as it is"),
+        (["--fine-tune-conf", "conf/fine_tune/large_margn.yaml"], "did you mean conf/fine_tune/large_margin.yaml?"),
+    ):
+        done = run("--name", "refused", *options, ok=False)
+        assert done.returncode == 1 and text in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (place / "exp" / "refused").exists()
+
+
 def test_augmented_copies_are_trained_on(run: Run, place: Path) -> None:
     run("--name", "plain", "--stop-stage", "3")
     sounds = place / "sounds"
@@ -153,12 +204,17 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
 
 def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> None:
     run()
-    options = ["--protocols", "len1s tta2x50"]
-    assert ran(run(*options)) == ["embed_len1s", "embed_tta2x50", "score", "results"]
+    options = ["--protocols", "len1s  tta2x50"]
+    assert ran(run(*options)) == ["embed_protocols", "score", "results"]
     records = json.loads((finished / "results.json").read_text())
     protocols = {record["backend"]: record["protocol"] for record in records if record["trials"] == "eval"}
-    assert set(protocols) == {*BACKENDS, "cosine@len1s", "euclidean@tta2x50", "cosine@tta2x50"}
-    assert protocols["cosine"] == "whole utterance" != protocols["cosine@len1s"]
+    scored = {f"{system}@{name}" for system in sorted(PLAIN - {"statistics"}) for name in ("len1s", "tta2x50")}
+    assert set(protocols) == {*BACKENDS, *scored, "euclidean@tta2x50"}
+    assert protocols["cosine"] == "whole utterance" != protocols["cosine@len1s"] == protocols["plda_asnorm@len1s"]
+    assert ran(run(*options)) == []
+    refused = run("--protocols", "len1s lenXs", ok=False)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1, refused.stderr
+    assert "run.sh: error: --protocols: protocol 'lenXs' is none of full" in refused.stderr
 
 
 def test_scores_are_calibrated_and_a_decision_is_made(finished: Path, run: Run, place: Path) -> None:

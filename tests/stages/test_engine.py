@@ -385,3 +385,16 @@ def test_exp_that_is_a_file(toy, tmp_path: Path) -> None:
     (tmp_path / "exp").write_text("")
     done = toy()
     assert done.returncode == 1 and "cannot make exp/toy" in done.stderr
+
+
+def test_several_gpus_begin_again_when_a_process_is_lost() -> None:
+    """torch 2.11 hangs at that unless the variable is set."""
+    script = """. steps/stages/engine.sh
+    torchrun() { echo "$TORCH_DISABLE_SHARE_RDZV_TCP_STORE $*"; }
+    ngpu=2 max_restarts=; launch steps/x.py a; max_restarts=4; launch steps/x.py b; ngpu=1; launch echo c"""
+    run = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == [
+        "1 --standalone --nproc_per_node 2 --max-restarts 1 steps/x.py a",
+        "1 --standalone --nproc_per_node 2 --max-restarts 4 steps/x.py b",
+        "c",
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import train_objectives
@@ -16,7 +17,7 @@ from egs_corpus import write_configs, write_small_egs
 from timbre.nnet import checkpoint
 from timbre.nnet.options import SegmentOptions
 from timbre.training.loop import train
-from timbre.training.options import TeacherOptions, TrainOptions
+from timbre.training.options import StartOptions, TeacherOptions, TrainOptions
 from timbre.training.train_log import read_log
 
 OPTIONS = TrainOptions(
@@ -51,6 +52,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {  # objective, options
     # each rank has the weights of half of the speakers
     "shards": ("{class_path: AamSoftmax, init_args: {margin: 0.1}}", {"shard_classes": True, "grad_clip": 0.5}),
     "schedule": ("class_path: Tempered", {"compile": True}),
+    # each rank has half of the classes that a model begins with, and they stay
+    "frozen": ("{class_path: AamSoftmax, init_args: {margin: 0.1}}", {"shard_classes": True}),
     # what is drawn is drawn for both ranks; a head and a map of their own
     "taught": (
         "{class_path: AamSoftmax, init_args: {margin: 0.1}}",
@@ -62,6 +65,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {  # objective, options
         },
     ),
 }
+FROZEN = {"freeze": ("objective", "trunk"), "lr_scale": {"segment": 0.5}}  # of what "classes" has made
 OUT_OF_USE = {"out of use": ("class_path: Unopinionated", {})}
 # BatchNorm sees the examples of its own rank alone; without it, the gradients are the same
 SCRIPT = """
@@ -74,19 +78,23 @@ from timbre.nnet import checkpoint
 from timbre.training.distributed import join_world
 from timbre.training.interrupt import Interrupt
 from timbre.nnet.options import SegmentOptions
-from timbre.training.options import TeacherOptions, TrainOptions
+from timbre.training.options import StartOptions, TeacherOptions, TrainOptions
 from timbre.training.loop import Trainer
 nn.BatchNorm1d = lambda *args, **kwargs: nn.Identity()
 directory, network = Path(sys.argv[1]), Path(sys.argv[2])
 with join_world("cpu") as world, Interrupt() as interrupt:
-    for name, options in {runs}:
+    for name, options, start in {runs}:
         arguments = directory / "egs", directory / "two" / name, network, directory / f"{{name}}.yaml", options
-        Trainer(*arguments, world).run(interrupt)
+        Trainer(*arguments, world, start=start).run(interrupt)
     if world.rank:  # which does not see the newest checkpoint of the last run yet
         seen = checkpoint.list_checkpoints
         checkpoint.list_checkpoints = lambda model_dir: seen(model_dir)[:-1]
     (directory / f"step.{{world.rank}}").write_text(str(Trainer(*arguments, world).step))
 """
+
+
+def _start(directory: Path, case: str) -> StartOptions:
+    return StartOptions(directory / "two" / "classes", **FROZEN) if case == "frozen" else StartOptions()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +108,10 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn, "BatchNorm1d", lambda *_, **__: nn.Identity())
         train(path / "egs", path / "teacher", network, path / "classes.yaml", OPTIONS)
-    runs = [(name, dataclasses.replace(OPTIONS, **options)) for name, (_, options) in (CASES | OUT_OF_USE).items()]
+    runs = [
+        (name, dataclasses.replace(OPTIONS, **options), _start(path, name))
+        for name, (_, options) in (CASES | OUT_OF_USE).items()
+    ]
     (path / "script.py").write_text(SCRIPT.format(runs=runs))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {
@@ -118,12 +129,12 @@ def test_two_ranks_are_one(directory: Path, case: str, monkeypatch: pytest.Monke
     monkeypatch.chdir(directory)
     settings = dataclasses.replace(OPTIONS, **options | {"compile": False})
     arguments = directory / "conf" / "network.yaml", directory / f"{case}.yaml", settings
-    train(directory / "egs", directory / "one" / case, *arguments)
+    train(directory / "egs", directory / "one" / case, *arguments, start=_start(directory, case))
     one, two = (read_log(directory / name / case / "log.jsonl") for name in ("one", "two"))
     assert len(one) == len(two) == 20
     for key in ("loss", "accuracy", "lr"):
         assert [line.get(key) for line in two] == pytest.approx([line.get(key) for line in one], rel=1e-4, abs=1e-4)
-    if case != "shards":  # validation has one rank, which does not know all classes
+    if "shard_classes" not in options:  # validation has one rank, which does not know all classes
         assert two[-1].get("valid_loss") == pytest.approx(one[-1].get("valid_loss"), abs=1e-3)
     states = [checkpoint.load(checkpoint.list_checkpoints(directory / name / case)[-1]) for name in ("one", "two")]
     for part in ("network", "objective", "extras"):
@@ -132,6 +143,12 @@ def test_two_ranks_are_one(directory: Path, case: str, monkeypatch: pytest.Monke
     for one_of, other in zip(*(state["optimizer"]["state"].values() for state in states), strict=True):
         for name, value in one_of.items():
             assert other[name].numpy() == pytest.approx(value.numpy(), abs=2e-3), name
+    if case == "frozen":
+        began = checkpoint.load(directory / "two" / "classes" / "final.pt")["network"]
+        ended = states[1]["network"]
+        assert all(torch.equal(ended[name], value) == name.startswith("trunk") for name, value in began.items())
+        was = checkpoint.average(checkpoint.list_checkpoints(directory / "two" / "classes"), "objective")["weight"]
+        assert torch.equal(states[1]["objective"]["weight"], was)
     assert case != "classes" or one[-1]["loss"] < one[0]["loss"] - 0.5
     assert (directory / "two" / case / "final.pt").is_file()
 

@@ -296,7 +296,7 @@ def test_a_model_is_not_its_own_teacher(home: Home) -> None:
     """It would be removed, as it was trained otherwise, by the training that learns from it."""
     home.copy("own")
     for path in (home.folder / "own", home.folder / "conf" / ".." / "own"):
-        with pytest.raises(DataError, match="it is the model that is to be trained; one of them"):
+        with pytest.raises(DataError, match="it is the model that is to be trained; another folder"):
             home.train("own", teacher=TeacherOptions(path))
     assert (home.folder / "own" / "final.pt").is_file()
 

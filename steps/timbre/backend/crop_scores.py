@@ -1,17 +1,75 @@
-"""Scores of utterances that have several vectors each, such as ten crops: means over all pairs. For score_crops.py."""
+"""Scores of utterances that have several vectors each, such as ten crops: means over all pairs.
+
+Distances and plain cosines for score_crops.py; `CropBackend` for the scripts that score by any back-end.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from timbre.backend.backends import Backend
 from timbre.backend.scoring import Factors, Integers, score_pairs
-from timbre.backend.vectors import Embeddings, Floats, Ints, Projection, Side, Vectors
+from timbre.backend.vectors import Embeddings, Floats, Ints, Projection, Side, Vectors, group_means
 from timbre.datadir.trials import Trials
-from timbre.feats.protocols import MARK, WHOLE
 from timbre.utils.errors import DataError
 
 _BLOCK = 1 << 22  # bytes of gathered vectors at a time
+
+
+@dataclass(frozen=True)
+class CropBackend:
+    """A back-end for sides of which one or both have crops: mean of its scores over all pairs of crops.
+
+    A score is a product of two vectors plus a term of each side (`Factors`), so that its mean over pairs is the same of
+    the mean vectors and terms. Where there are vectors of whole utterances beside crops, the score is the mean of that
+    and of the score of the wholes. A cohort has neither, and is compared with either.
+    """
+
+    backend: Backend
+
+    @classmethod
+    def around(cls, backend: Backend, sides: tuple[Side, Side]) -> Backend:
+        """BACKEND itself where neither of SIDES has crops."""
+        enroll, test = sides
+        return cls(backend) if test.sessions is not None or enroll.whole is not None else backend
+
+    @property
+    def projection(self) -> Projection:
+        """What comes before the model."""
+        return self.backend.projection
+
+    def write(self, folder: Path) -> None:
+        """Writes the back-end underneath."""
+        self.backend.write(folder)
+
+    def factors(self, enroll: Side, test: Side) -> Factors:
+        """All mean scores of ENROLL against TEST.
+
+        Raises:
+            DataError: one side has vectors of wholes beside its crops, the other crops alone
+        """
+        crops = self._mean(enroll, test)
+        if enroll.whole is None and test.whole is None:
+            return crops
+        if any(side.whole is None and side.sessions is not None for side in (enroll, test)):
+            raise DataError("one side has vectors of whole utterances beside crops, the other crops alone", test.path)
+        whole = self._mean(enroll.whole or enroll, test.whole or test)
+        left, right = (np.hstack(pair) for pair in ((crops.left, whole.left), (crops.right, whole.right)))
+        biases = (crops.left_bias + whole.left_bias) / 2, (crops.right_bias + whole.right_bias) / 2
+        return Factors(np.float32(0.5) * left, right, *biases, crops.group)
+
+    def _mean(self, enroll: Side, test: Side) -> Factors:
+        """Those of the crops, or whatever the sessions of ENROLL and TEST are."""
+        if test.sessions is None:
+            return self.backend.factors(enroll, test)
+        crops = self.backend.factors(enroll, test.sessions)
+        rows = np.arange(len(crops.right))
+        right = group_means(crops.right, rows, test.num_utts).astype(np.float32)
+        ends = np.cumsum(test.num_utts)
+        bias = np.add.reduceat(crops.right_bias, ends - test.num_utts, axis=1) / test.num_utts
+        return Factors(crops.left, right, crops.left_bias, bias, crops.group)
 
 
 @dataclass(frozen=True)
@@ -34,24 +92,10 @@ class CropSide:
         Raises:
             DataError: an id has no crop, or only some of them have a vector of the whole utterance
         """
-        utts = {key: models.get(key, [key]) for key in ids}
-        wanted = {utt for members in utts.values() for utt in members}
-        found: dict[str, dict[str, int]] = {}
-        for row, key in enumerate(embeddings.ids):
-            utt, crop = (key, "") if key in wanted else key.rpartition(MARK)[::2]
-            found.setdefault(utt, {})[crop] = row
-        for key, members in utts.items():
-            for utt in members:
-                if not found.get(utt, {}).keys() - {WHOLE}:
-                    raise DataError(f"no vectors for '{utt}'" + f" of model '{key}'" * (key in models), embeddings.path)
-        wholes = [[found[utt][WHOLE] for utt in utts[key] if WHOLE in found[utt]] for key in ids]
-        partial = [key for key, rows in zip(ids, wholes, strict=True) if len(rows) < len(utts[key])]
-        if partial and any(wholes):
-            raise DataError(f"'{partial[0]}' has no vector of the whole utterance, others have one", embeddings.path)
-        crops = [[row for utt in utts[key] for crop, row in found[utt].items() if crop != WHOLE] for key in ids]
+        crops, wholes = embeddings.find_crops(ids, models)
         vectors = projection.apply(Side.single(embeddings.ids, embeddings.matrix))
-        whole = None if partial else np.stack([vectors[chosen].astype(np.float64).mean(0) for chosen in wholes])
-        return cls(vectors, [np.array(rows) for rows in crops], whole)
+        whole = np.stack([vectors[rows].astype(np.float64).mean(0) for rows in wholes]) if wholes else None
+        return cls(vectors, crops, whole)
 
     def means(self) -> Floats:
         """(K, D) mean of the crops of each id."""

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from timbre.backend.backends import Backend
+from timbre.backend.crop_scores import CropBackend
 from timbre.backend.scoring import BLOCK, Factors, matrix_blocks, score_blocks
 from timbre.backend.vectors import MultiEnroll, Side, read_sides
 from timbre.datadir.trial_arrays import array_header
@@ -29,10 +30,10 @@ def score_list(
 ) -> None:
     """Writes the scores by BACKEND of the list TRIALS; the rest as the scoring scripts say."""
     listed = read_trials(trials)
-    # the vectors themselves are let go before scoring
-    factors = backend.factors(
-        *read_sides(listed.enroll_ids, listed.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
-    )
+    paths = enroll_scp, test_scp, enroll_spk2utt
+    sides = read_sides(listed.enroll_ids, listed.test_ids, *paths, multi_enroll, crops=True)
+    factors = CropBackend.around(backend, sides).factors(*sides)
+    del sides  # the vectors themselves are let go before scoring
     write_list_scores(scores, listed, factors, nj)
     logging.info("%s: scores of %d trials", scores, len(listed))
 

@@ -255,7 +255,7 @@ def side_stats(
     backend: Backend, enroll: Side, test: Side, cohort: Side, top_n: int | None, nj: int = 1
 ) -> tuple[CohortStats, CohortStats]:
     """Cohort statistics of the enrolment side and of the test side; what stands on both sides is scored once."""
-    if enroll.sessions is not None:
+    if enroll.sessions is not None or test.sessions is not None:
         enroll_stats, test_stats = (cohort_stats(backend.factors(side, cohort), top_n, nj) for side in (enroll, test))
         return enroll_stats, test_stats
     place = {key: row for row, key in enumerate(enroll.ids)}

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from timbre.datadir.ark import read_mat, read_vectors
 from timbre.datadir.tables import read_lists, read_table
+from timbre.feats.protocols import MARK, WHOLE
 from timbre.utils.errors import DataError
 
 Vectors = npt.NDArray[np.float32]
@@ -30,7 +31,8 @@ class Side:
     """One side of the trials: ids, vectors (N, D) float32, the number of utterances averaged into each, (N,) int64.
 
     path: the file that they are from, for messages; multi: what a back-end makes of several utterances of an id, and
-    sessions: unless it is "average", these utterances, those of the first id first.
+    sessions: unless it is "average", these utterances, those of the first id first; whole: where sessions are crops of
+    an utterance, and it has a vector of its own beside them, that.
     """
 
     ids: Sequence[str]
@@ -39,6 +41,7 @@ class Side:
     path: Path | None = None
     multi: MultiEnroll = "average"
     sessions: "Side | None" = None
+    whole: "Side | None" = None
 
     @classmethod
     def single(cls, ids: Sequence[str], vectors: Vectors, path: Path | None = None) -> "Side":
@@ -89,6 +92,48 @@ class Embeddings:
         whole = np.array_equal(rows, np.arange(len(self.ids)))
         return Side.single(ids, self.matrix if whole else self.matrix[rows], self.path)
 
+    def has_crops(self, ids: Sequence[str]) -> bool:
+        """IDS, by the first of them, have no vector of their own but several of crops, named id#00, id#01, ..."""
+        return bool(ids) and ids[0] not in self.rows and f"{ids[0]}{MARK}00" in self.rows
+
+    def find_crops(self, ids: Sequence[str], models: Mapping[str, Sequence[str]]) -> tuple[list[Ints], list[Ints]]:
+        """Rows of the crops of each of IDS, named id#00, id#01, ..., or just id; and of the whole, id#full.
+
+        Of an id that MODELS names, those of all its utterances. Wholes are none where no id has one.
+
+        Raises:
+            DataError: an id has no crop, or only some of them have a vector of the whole utterance
+        """
+        utts = {key: models.get(key, [key]) for key in ids}
+        wanted = {utt for members in utts.values() for utt in members}
+        found: dict[str, dict[str, int]] = {}
+        for row, key in enumerate(self.ids):
+            utt, crop = (key, "") if key in wanted else key.rpartition(MARK)[::2]
+            found.setdefault(utt, {})[crop] = row
+        for key, members in utts.items():
+            for utt in members:
+                if not found.get(utt, {}).keys() - {WHOLE}:
+                    raise DataError(f"no vectors for '{utt}'" + f" of model '{key}'" * (key in models), self.path)
+        wholes = [[found[utt][WHOLE] for utt in utts[key] if WHOLE in found[utt]] for key in ids]
+        partial = [key for key, rows in zip(ids, wholes, strict=True) if len(rows) < len(utts[key])]
+        if partial and any(wholes):
+            raise DataError(f"'{partial[0]}' has no vector of the whole utterance, others have one", self.path)
+        crops = [[row for utt in utts[key] for crop, row in found[utt].items() if crop != WHOLE] for key in ids]
+        return [np.array(rows) for rows in crops], [] if partial else [np.array(rows) for rows in wholes]
+
+    def crops(self, ids: Sequence[str], models: Mapping[str, Sequence[str]]) -> Side:
+        """What `find_crops` finds, as sessions whose scores are averaged."""
+        found = self.find_crops(ids, models)
+        crops, wholes = (self._grouped(ids, rows) if rows else None for rows in found)
+        assert crops is not None
+        return replace(crops, whole=wholes)
+
+    def _grouped(self, ids: Sequence[str], groups: Sequence[Ints]) -> Side:
+        rows, counts = np.concatenate(groups), np.array([len(group) for group in groups], np.int64)
+        means = group_means(self.matrix, rows, counts).astype(np.float32)
+        sessions = Side.single([self.ids[row] for row in rows], self.matrix[rows], self.path)
+        return Side(ids, means, counts, self.path, "scores", sessions)
+
     def speakers(self, utt2spk: Path) -> list[str]:
         """The speaker of each id.
 
@@ -125,11 +170,13 @@ def read_sides(
     test_scp: Path,
     enroll_spk2utt: Path | None,
     multi: MultiEnroll = "average",
+    crops: bool = False,
 ) -> tuple[Side, Side]:
     """The vectors that a list of trials names, enrolment and test.
 
     An enrolment id that ENROLL_SPK2UTT names is a model of the utterances listed there, of which the back-end makes
-    what MULTI says; any other is an utterance.
+    what MULTI says; any other is an utterance. With CROPS, ids may have several vectors, id#00, id#01, ..., the scores
+    of which are to be averaged, whatever MULTI says.
 
     Raises:
         DataError: an id has no vector, or the two files hold vectors of different dimension
@@ -138,10 +185,12 @@ def read_sides(
     enroll = test if enroll_scp == test_scp else Embeddings.read(enroll_scp)
     if enroll.dim != test.dim:
         raise DataError(f"vectors of dimension {enroll.dim}, but those of {test_scp} have {test.dim}", enroll_scp)
-    test_side = test.take(test_ids, "the trials")
+    test_side = test.crops(test_ids, {}) if crops and test.has_crops(test_ids) else test.take(test_ids, "the trials")
+    models = read_lists(enroll_spk2utt) if enroll_spk2utt else {}
+    if crops and enroll.has_crops([utt for key in enroll_ids[:1] for utt in models.get(key, [key])]):
+        return enroll.crops(enroll_ids, models), test_side
     if enroll_spk2utt is None:
         return enroll.take(enroll_ids, "the trials"), test_side
-    models = read_lists(enroll_spk2utt)
     lists = {key: models.get(key, [key]) for key in enroll_ids}
     return enroll.average(lists, f"{enroll_spk2utt} and the trials", multi), test_side
 

@@ -14,7 +14,7 @@ from timbre.datadir.ark import read_mat, split_rx
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.diarization.recordings import frame_shift
 from timbre.diarization.windows import by_recording
-from timbre.embedding.vector_parts import dump_vectors
+from timbre.embedding.vector_parts import Target, dump_vectors
 from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 from timbre.utils.missing import Allowed
@@ -65,8 +65,8 @@ def dump_windows(
     """
     list_items = partial(_list_windows, data, segments, voiced_only)
     read = partial(_read_windows, cmn=cmn, voiced_only=voiced_only)
-    recipe = f"windows {_VERSION} {cmn} {voiced_only}"
-    dump_vectors(model_dir, list_items, read, out_stem, options, device, recipe, allow_missing, kind="windows")
+    targets = {"": Target(out_stem, f"windows {_VERSION} {cmn} {voiced_only}")}
+    dump_vectors(model_dir, list_items, read, targets, options, device, allow_missing, kind="windows")
 
 
 def _list_windows(
@@ -86,8 +86,10 @@ def _list_windows(
     return windows
 
 
-def _read_windows(windows: Sequence[Window], cmn: Cmn, voiced_only: bool) -> Iterator[tuple[str, Feats | DataError]]:
-    """(window, its normalised features (num_frames, dim) or what is wrong with them); each recording is read once."""
+def _read_windows(
+    windows: Sequence[Window], _: Sequence[str], cmn: Cmn, voiced_only: bool
+) -> Iterator[tuple[str, str, Feats | DataError]]:
+    """("", window, its normalised features (num_frames, dim) or what is wrong); each recording is read once."""
     for recording, group in groupby(windows, key=lambda window: window.recording):
         some = list(group)
         options = some[0].normalization
@@ -95,7 +97,7 @@ def _read_windows(windows: Sequence[Window], cmn: Cmn, voiced_only: bool) -> Ite
             whole = _read(recording, some[0].feats)
             voiced = _voiced(recording, some[0].vad, len(whole)) if voiced_only else np.ones(len(whole), bool)
         except DataError as error:
-            yield from ((window.name, error) for window in some)
+            yield from (("", window.name, error) for window in some)
             continue
         if cmn == "recording":
             whole = normalize(whole, None, options)
@@ -103,11 +105,11 @@ def _read_windows(windows: Sequence[Window], cmn: Cmn, voiced_only: bool) -> Ite
             feats, chosen = whole[window.start : window.end], voiced[window.start : window.end]
             if not len(feats):
                 text = f"window '{window.name}' is beyond the features of its recording, {len(whole)} frames"
-                yield window.name, DataError(text)
+                yield "", window.name, DataError(text)
                 continue
             if chosen.any():
                 feats = feats[chosen]  # of a window without any voiced frame, all
-            yield window.name, normalize(feats, None, options) if cmn == "window" else feats
+            yield "", window.name, normalize(feats, None, options) if cmn == "window" else feats
 
 
 def _read(recording: str, place: str | None) -> Feats:

@@ -29,7 +29,16 @@ class Split(NamedTuple):
     trial: Ints
 
 
-def split_utterances(speakers: Ints, options: EgsOptions, rng: np.random.Generator) -> Split:
+class Candidates(NamedTuple):
+    """The numbers of speakers that may be kept out of training, as many as would be of COUNTED speakers."""
+
+    speakers: Ints
+    counted: int
+
+
+def split_utterances(
+    speakers: Ints, options: EgsOptions, rng: np.random.Generator, candidates: "Candidates | None" = None
+) -> Split:
     """Keeps whole speakers out of training, then utterances of the others.
 
     A speaker kept out has two utterances or more; any other keeps at least two of its own, or its only one.
@@ -38,9 +47,13 @@ def split_utterances(speakers: Ints, options: EgsOptions, rng: np.random.Generat
         speakers: (U,) speaker number of each utterance
         options: for num_valid_speakers and num_valid_utts; a tenth of what there is is the most that is taken
         rng: decides which
+        candidates: the speakers that may be kept out; None: any
     """
     numbers, counts = np.unique(speakers, return_counts=True)
-    held = rng.permutation(numbers[counts >= 2])[: options.num_held_out(len(numbers))]
+    held = rng.permutation(numbers[counts >= 2])
+    if candidates is not None:
+        held = held[np.isin(held, candidates.speakers)]
+    held = held[: options.num_held_out(len(numbers) if candidates is None else candidates.counted)]
     if len(held) < 2:  # no non-target trial
         held = held[:0]
     trial = np.flatnonzero(np.isin(speakers, held))
@@ -54,17 +67,23 @@ def split_utterances(speakers: Ints, options: EgsOptions, rng: np.random.Generat
     return Split(np.setdiff1d(rest, valid), np.sort(valid), trial)
 
 
-def split_with_copies(speakers: Ints, originals: Ints, options: EgsOptions, rng: np.random.Generator) -> Split:
+def split_with_copies(
+    speakers: Ints,
+    originals: Ints,
+    options: EgsOptions,
+    rng: np.random.Generator,
+    candidates: Candidates | None = None,
+) -> Split:
     """`split_utterances` of the originals; copies are trained on, but for those of what or whom is kept out.
 
     Args:
         speakers: (U,) speaker number of each utterance
         originals: (U,) the utterance that each is a copy of: itself for an original, -1 for one that is not here
-        options: as of `split_utterances`
+        options, candidates: as of `split_utterances`
         rng: decides which
     """
     own = np.flatnonzero(originals == np.arange(len(originals)))
-    split = Split(*(own[part] for part in split_utterances(speakers[own], options, rng)))
+    split = Split(*(own[part] for part in split_utterances(speakers[own], options, rng, candidates)))
     copies = np.setdiff1d(np.arange(len(originals)), own)
     of_held = np.isin(originals[copies], [*split.valid, *split.trial])
     by_held = np.isin(speakers[copies], speakers[split.trial])

@@ -18,7 +18,8 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
 from timbre.datadir.trials import Trials, write_trials
 from timbre.egs.egs_format import VERSION, EgsArk, Encoding, Manifest, empty_records, encode, record_dtype
-from timbre.egs.egs_plan import ArkPlan, Ints, plan_arks, plan_valid, split_with_copies
+from timbre.egs.egs_plan import ArkPlan, Candidates, Ints, plan_arks, plan_valid, split_with_copies
+from timbre.egs.held_out import Unknown
 from timbre.egs.options import EgsOptions
 from timbre.egs.waveforms import Waveform, list_waveforms
 from timbre.feats.normalize import NormalizeOptions
@@ -39,7 +40,13 @@ log = logging.getLogger(__name__)
 
 
 def write_egs(
-    data: DataDir, out_dir: Path, options: EgsOptions, normalization: NormalizeOptions, nj: int, seed: int
+    data: DataDir,
+    out_dir: Path,
+    options: EgsOptions,
+    normalization: NormalizeOptions,
+    nj: int,
+    seed: int,
+    unknown: Unknown | None = None,
 ) -> Manifest:
     """Writes egs.N.ark, valid.N.ark (each with .spk), spk2int, valid_utts.ark, valid_trials, too_short, manifest.json.
 
@@ -53,6 +60,7 @@ def write_egs(
             first of all (`voiced_first`), and the rest is done to crops in training
         nj: number of jobs; does not change what is written
         seed: of everything random
+        unknown: the speakers that may be held out; None: any
 
     Raises:
         DataError: features or VAD are missing or do not fit, or too little is left to train on
@@ -70,7 +78,10 @@ def write_egs(
     spk_names, speakers = np.unique([data.utt2spk[one.utt] for one in utterances], return_inverse=True)
     rng = np.random.default_rng(seed)
     originals = _originals(data, [utterances[utt].utt for utt in usable])
-    split = split_with_copies(speakers[usable], originals, options, rng)
+    candidates = None
+    if unknown is not None:
+        candidates = Candidates(np.flatnonzero(np.isin(spk_names, sorted(unknown.speakers))), unknown.counted)
+    split = split_with_copies(speakers[usable], originals, options, rng, candidates)
     train, valid, trial = (usable[part] for part in split)
     trained = np.unique(speakers[train])
     if len(trained) < 2:

@@ -1,6 +1,10 @@
-"""Who was kept out of training, so that scores can be calibrated on them. Called by make_calibration_trials.py."""
+"""Who is kept out of training, and who was, so that scores can be calibrated on them.
+
+Called by get_egs.py and make_calibration_trials.py.
+"""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +13,19 @@ from timbre.datadir.tables import read_ids, read_table
 from timbre.egs.egs_format import Manifest
 from timbre.egs.options import EgsOptions
 from timbre.utils.errors import DataError
+
+
+class Unknown(NamedTuple):
+    """SPEAKERS that a model was not trained on; as many of them are held out as would be of COUNTED speakers."""
+
+    speakers: set[str]
+    counted: int
+
+
+def unknown_speakers(data: DataDir, model_dir: Path) -> Unknown:
+    """Those of DATA that MODEL_DIR does not know."""
+    speakers = set(data.utt2spk.values())
+    return Unknown(speakers - read_table(model_dir / "spk2int").keys(), len(speakers))
 
 
 def held_out_speakers(

@@ -24,6 +24,7 @@ Item = TypeVar("Item")
 # An utterance's id, with its features (num_frames, feat_dim), or with what went wrong when they were read.
 Feats = NDArray[np.float32]
 Read = tuple[str, Feats | DataError]
+Marked = tuple[str, str, Feats | DataError]  # the same, and before it whose embeddings it is for: a protocol
 Piece = tuple[str, Feats]
 
 # Utterances are sorted by length in runs of so many batches' worth of frames: longer runs pad less and hold more.
@@ -125,28 +126,32 @@ def extract_embeddings(
     Raises:
         DataError: features of another dimension than the network's
     """
-    return next(extract_parts(network, [utterances], options, total))
+    marked = (("", utt, feats) for utt, feats in utterances)
+    return next(extract_parts(network, [marked], options, total)).get("", Extraction())
 
 
 def extract_parts(
     network: SpeakerNetwork,
-    parts: Iterable[Iterable[Read]],
+    parts: Iterable[Iterable[Marked]],
     options: ExtractOptions = ExtractOptions(),
     total: int | None = None,
-) -> Iterator[Extraction]:
-    """Embeddings of each of PARTS, one after another: what comes of one does not depend on the others.
+) -> Iterator[dict[str, Extraction]]:
+    """Embeddings of each of PARTS, one after another, by their marks.
 
-    The arguments are those of `extract_embeddings`; reading ahead does not stop where a part ends.
+    What comes of one part and mark does not depend on the others. The arguments are those of `extract_embeddings`, but
+    that utterances are marked with a name, and may come several times with different ones; reading ahead does not stop
+    where a part ends.
     """
-    result = Extraction()
+    results: dict[str, Extraction] = {}
     device = next(network.parameters()).device
     batch_frames = options.batch_frames or (3_000 if device.type == "cpu" else 60_000)
     with _bar(total) as bar:
-        for run in _read_ahead(_marked_runs(parts, _RUN_BATCHES * batch_frames)):
+        for mark, run in _read_ahead(_marked_runs(parts, _RUN_BATCHES * batch_frames)):
             if not run:
-                yield result
-                result = Extraction()
+                yield results
+                results = {}
                 continue
+            result = results.setdefault(mark, Extraction())
             # TensorFloat-32 is off: a batch would not give an utterance the embedding that it gets alone
             exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=options.bf16)
             with torch.inference_mode(), exact, torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
@@ -161,25 +166,27 @@ def _bar(total: int | None) -> "tqdm[NoReturn]":
     return tqdm(total=total, desc="embeddings", unit="utt", disable=None if total else True)
 
 
-def _marked_runs(parts: Iterable[Iterable[Read]], num_frames: int) -> Iterator[list[Read]]:
-    """The runs of each part, and an empty one after them."""
+def _marked_runs(parts: Iterable[Iterable[Marked]], num_frames: int) -> Iterator[tuple[str, list[Read]]]:
+    """The runs of each part, each of one mark, and an empty one after them."""
     for utterances in parts:
         yield from _runs(utterances, num_frames)
-        yield []
+        yield "", []
 
 
-def _runs(utterances: Iterable[Read], num_frames: int) -> Iterator[list[Read]]:
-    """UTTERANCES in runs of about NUM_FRAMES frames."""
-    run: list[Read] = []
-    frames = 0
-    for utt, feats in utterances:
+def _runs(utterances: Iterable[Marked], num_frames: int) -> Iterator[tuple[str, list[Read]]]:
+    """UTTERANCES in runs of about NUM_FRAMES frames, those of each mark in runs of their own."""
+    runs: dict[str, list[Read]] = {}
+    frames: dict[str, int] = {}
+    for mark, utt, feats in utterances:
+        run = runs.setdefault(mark, [])
         run.append((utt, feats))
-        frames += 0 if isinstance(feats, DataError) else len(feats)
-        if frames >= num_frames:
-            yield run
-            run, frames = [], 0
-    if run:
-        yield run
+        frames[mark] = frames.get(mark, 0) + (0 if isinstance(feats, DataError) else len(feats))
+        if frames[mark] >= num_frames:
+            yield mark, run
+            runs[mark], frames[mark] = [], 0
+    for mark, run in runs.items():
+        if run:
+            yield mark, run
 
 
 def _read_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -3,9 +3,11 @@
 Called by extract_embeddings.py, extract_statistics.py and, for windows, diarization/window_feats.py.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -19,114 +21,143 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_numbers
 from timbre.feats.mean_std import frame_statistics
 from timbre.feats.normalize import NormalizeOptions
-from timbre.feats.protocols import Protocol, frame_shift_of, read_pieces
+from timbre.feats.pieces import Cutter, read_pieces
+from timbre.feats.protocols import Protocol
 from timbre.feats.utterances import Utterance, list_utterances, read_utterances
+from timbre.feats.vad import VadOptions
 from timbre.utils.missing import Allowed, check_missing, count_allowed
 from timbre.utils.parts import ItemT, Part, Result, kept_parts, list_parts, make_parts
 
 if TYPE_CHECKING:
-    from timbre.embedding.extract import Extraction, ExtractOptions, Read
+    from timbre.embedding.extract import Extraction, ExtractOptions, Marked
+
+log = logging.getLogger(__name__)
 
 _VERSION = 1  # of what is computed: another makes everything anew
 _MEAN_SIZE = 2048  # utterances in a part
 _NAME = "xvector"  # of the ark in a part
 
 
+@dataclass(frozen=True)
+class Target:
+    """Embeddings that go into files of their own: stem.ark and stem.scp, with the parts beside them.
+
+    recipe: what the embeddings follow from beside model, options and what is embedded, see `kept_parts`; num_pieces: of
+    an item, for the progress bar
+    """
+
+    stem: Path
+    recipe: str
+    num_pieces: int = 1
+
+
 def dump_embeddings(
     model_dir: Path,
     data: DataDir,
-    out_stem: Path,
+    stems: Mapping[Protocol, Path],
     options: "ExtractOptions",
     device: str,
-    protocol: Protocol,
     nj: int,
     allow_missing: Allowed = 0,
+    vad: VadOptions = VadOptions(),
 ) -> None:
-    """Writes OUT_STEM.ark and OUT_STEM.scp, by the network in MODEL_DIR; see extract_embeddings.py.
+    """Writes STEM.ark and STEM.scp for each protocol, by the network in MODEL_DIR; see extract_embeddings.py.
 
-    The ranks of torchrun share the parts, by their frames.
+    Each utterance is read once for all of them. The ranks of torchrun share the parts, by their frames.
 
     Raises:
-        DataError: more than ALLOW_MISSING utterances have none: OUT_STEM.missing lists them
+        DataError: more than ALLOW_MISSING utterances have none: STEM.missing lists them
     """
-    shift = frame_shift_of(data)
+    cutter = Cutter.of(data, list(stems), vad)
+    protocols = {protocol.name: protocol for protocol in stems}
 
-    def read(items: Sequence[Utterance]) -> "Iterator[Read]":
-        return read_pieces(items, nj, protocol, shift)
+    def read(items: Sequence[Utterance], names: Sequence[str]) -> "Iterator[Marked]":
+        return read_pieces(items, nj, [protocols[name] for name in names], cutter)
 
-    recipe = f"embeddings {_VERSION} {protocol} {shift}"
     list_items = partial(list_utterances, data)
     lengths = read_numbers(data.path / "utt2num_frames") if data.has("utt2num_frames") else {}
-    dump_vectors(
-        model_dir, list_items, read, out_stem, options, device, recipe, allow_missing, protocol.num_pieces, lengths
-    )
+    targets = {}
+    for protocol, stem in stems.items():
+        how = f"{cutter.frames} {cutter.centred} {vad}" if protocol.recorded else f"{cutter.frames.shift}"
+        targets[protocol.name] = Target(stem, f"embeddings {_VERSION} {protocol} {how}", protocol.num_pieces)
+        size = cutter.frames.within(protocol.length)
+        if protocol.is_cut and protocol.recorded and (short := sum(length <= size for length in lengths.values())):
+            log.info("%s: %d of %d utterances are no longer, and whole", protocol.name, short, len(lengths))
+    dump_vectors(model_dir, list_items, read, targets, options, device, allow_missing, lengths)
 
 
 def dump_vectors(
     model_dir: Path,
     list_items: Callable[[NormalizeOptions], Sequence[ItemT]],
-    read: "Callable[[Sequence[ItemT]], Iterator[Read]]",
-    out_stem: Path,
+    read: "Callable[[Sequence[ItemT], Sequence[str]], Iterator[Marked]]",
+    targets: Mapping[str, Target],
     options: "ExtractOptions",
     device: str,
-    recipe: str,
     allow_missing: Allowed = 0,
-    num_pieces: int = 1,
     lengths: Mapping[str, float] = {},
     kind: str = "utterances",
 ) -> None:
-    """Writes OUT_STEM.ark and OUT_STEM.scp, embeddings by the network in MODEL_DIR.
+    """Writes the embeddings of TARGETS by the network in MODEL_DIR.
 
     Args:
         model_dir: what steps/train.py wrote
         list_items: what to embed, normalised as the model wants it
-        read: gives (name, features) of such, in order, or what is wrong with them
-        out_stem: where to write; the parts lie beside it
+        read: gives (name of a target, name, features) of such items, in order, or what is wrong with them, for those
+            of the targets that it is told
+        targets: by name
         options: of extraction
         device: cpu, cuda or cuda:N; under torchrun, cpu or cuda
-        recipe: what else the embeddings follow from, see `kept_parts`
         allow_missing: how many may have none
-        num_pieces: pieces of an item, for the progress bar
         lengths: frames of items, as far as they are known, for equal shares of the ranks
         kind: what the items are
 
     Raises:
-        DataError: more than ALLOW_MISSING have none: OUT_STEM.missing lists them
+        DataError: more than ALLOW_MISSING have none: STEM.missing of the target lists them
     """
     import torch
 
-    from timbre.embedding.extract import device_named, extract_parts
+    from timbre.embedding.extract import Extraction, device_named, extract_parts
     from timbre.nnet.model import load_model
     from timbre.training.distributed import join_world
 
     model = sha256((model_dir / "config.yaml").read_bytes() + (model_dir / "final.pt").read_bytes()).hexdigest()
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    with join_world(device if ranks > 1 else "cpu") as world:
+    with join_world(device if ranks > 1 else "cpu") as world, ExitStack() as kept:
         where = world.device if ranks > 1 else device_named(device)
         network, normalization = load_model(model_dir, where)
         items = list_items(normalization)
         count_allowed(allow_missing, len(items))
+        parts = {}
+        for name, target in targets.items():
+            recipe = f"{target.recipe} {options} {model} {where.type} {torch.__version__}"
+            given = _folder(target.stem), items, recipe, _MEAN_SIZE
+            parts[name] = kept.enter_context(kept_parts(*given)) if world.leads else list_parts(*given)
+        world.wait()  # until the one that leads has tidied up there
 
-        def again(items: Sequence[ItemT], folder: Path) -> Result:
-            return _write(next(extract_parts(network, [read(items)], options)), folder)
+        def again(items: Sequence[ItemT], folder: Path, name: str) -> Result:
+            return _write(next(extract_parts(network, [read(items, [name])], options)).get(name, Extraction()), folder)
 
-        recipe = f"{recipe} {options} {model} {where.type} {torch.__version__}"
-        given = _folder(out_stem), items, recipe, _MEAN_SIZE
-        with kept_parts(*given) if world.leads else nullcontext(list_parts(*given)) as parts:
-            world.wait()  # until the one that leads has tidied up there
-            share = deal_by_length(parts, world.size, lengths)[world.rank]
-            left = [part for part in share if not part.is_made(again)]
-            readers = (read(part.items) for part in left)
-            total = sum(len(part.items) for part in left) * num_pieces
-            for part, extraction in zip(left, extract_parts(network, readers, options, total), strict=True):
+        first = next(iter(parts.values()))  # the items of a part are the same for every target
+        mine = {id(part) for part in deal_by_length(first, world.size, lengths)[world.rank]}
+        left: list[dict[str, Part[ItemT]]] = []
+        for same in zip(*parts.values(), strict=True):
+            if id(same[0]) in mine:
+                named = zip(parts, same, strict=True)
+                left.append({name: part for name, part in named if not part.is_made(partial(again, name=name))})
+        left = [group for group in left if group]
+        readers = (read(next(iter(group.values())).items, list(group)) for group in left)
+        total = sum(len(part.items) * targets[name].num_pieces for group in left for name, part in group.items())
+        for group, extractions in zip(left, extract_parts(network, readers, options, total), strict=True):
+            for name, part in group.items():
                 told: Result = {}
                 with part.writing(told) as folder:
-                    told |= _write(extraction, folder)
-            world.wait()
-            if world.leads:
-                results = [result for part in parts if (result := part.result()) is not None]
+                    told |= _write(extractions.get(name, Extraction()), folder)
+        world.wait()
+        if world.leads:
+            for name, target in targets.items():
+                results = [result for part in parts[name] if (result := part.result()) is not None]
                 _log_lengths(results, network.min_frames, options)
-                _collect(parts, results, out_stem, len(items), allow_missing, "embedding", kind)
+                _collect(parts[name], results, target.stem, len(items), allow_missing, "embedding", kind)
 
 
 def _log_lengths(results: Sequence[Result], min_frames: int, options: "ExtractOptions") -> None:

@@ -72,30 +72,44 @@ def find_systems(exp_dirs: Sequence[Path], backends: Sequence[str], num_draws: i
     Raises:
         DataError: a run without results, two of the same name, a back-end that some run lacks, nothing in common
     """
-    names = [path.resolve().name for path in exp_dirs]
-    if len(set(names)) < len(names):
-        raise DataError(f"runs of the same name cannot be told apart: {', '.join(sorted(names))}")
     systems = []
-    for name, path in zip(names, exp_dirs, strict=True):
-        records = _read_records(path / "results.json")
+    runs = read_runs(exp_dirs)
+    for path, records in zip(exp_dirs, runs.values(), strict=True):
         found = {record["backend"] for record in records}
         for backend in backends:
             if backend not in found:
                 raise DataError(f"no back-end {backend!r}, only {', '.join(sorted(found))}", path / "results.json")
         for record in records:
             if not backends or record["backend"] in backends:
-                scores = path / "scores" / f"{record['trials']}.{record['backend']}"
-                trials, llr = Path(record["trials_file"]), "cllr" in record
-                evaluation = Evaluation(trials, scores, llr, record["protocol"], None, num_draws, seed)
-                systems.append(System(name, evaluation))
-    have = {name: {(system.trials, system.backend) for system in systems if system.run == name} for name in names}
+                systems.append(system_of(path, record, num_draws, seed))
+    have = {name: {(system.trials, system.backend) for system in systems if system.run == name} for name in runs}
     shared = set.intersection(*have.values())
     if not shared:
-        raise DataError(f"{', '.join(names)} share no trial list and back-end")
+        raise DataError(f"{', '.join(runs)} share no trial list and back-end")
     return sorted(
         (system for system in systems if (system.trials, system.backend) in shared),
         key=lambda system: (system.trials, system.backend),
     )
+
+
+def read_runs(exp_dirs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """The results.json of each of EXP_DIRS, by the name of the run.
+
+    Raises:
+        DataError: a run without results, or two of the same name
+    """
+    names = [path.resolve().name for path in exp_dirs]
+    if len(set(names)) < len(names):
+        raise DataError(f"runs of the same name cannot be told apart: {', '.join(sorted(names))}")
+    return {name: _read_records(path / "results.json") for name, path in zip(names, exp_dirs, strict=True)}
+
+
+def system_of(exp_dir: Path, record: dict[str, Any], num_draws: int, seed: int) -> System:
+    """What RECORD in the results.json of EXP_DIR is of."""
+    scores = exp_dir / "scores" / f"{record['trials']}.{record['backend']}"
+    trials, llr = Path(record["trials_file"]), "cllr" in record
+    evaluation = Evaluation(trials, scores, llr, record["protocol"], None, num_draws, seed)
+    return System(exp_dir.resolve().name, evaluation)
 
 
 def differences(measured: Sequence[Measured]) -> list[Difference]:
@@ -104,19 +118,31 @@ def differences(measured: Sequence[Measured]) -> list[Difference]:
     Raises:
         DataError: the runs were scored on lists of the same name that differ
     """
-    found = []
-    for one, other in combinations(sorted(measured, key=lambda entry: entry.result.record.eer), 2):
-        if one.result.trials != other.result.trials:
-            raise DataError(f"{one.system.run} and {other.system.run} have different lists {one.system.trials}")
-        gap = other.result.record.eer - one.result.record.eer
-        draws = other.result.draws.eer - one.result.draws.eer
-        error = float(np.nanstd(draws)) if np.isfinite(draws).any() else 0.0
-        p = float(2 * ndtr(-abs(gap) / error)) if error else 1.0
-        found.append(Difference(one.system.run, other.system.run, gap, interval(draws), p))
+    ranked = sorted(measured, key=lambda entry: entry.result.record.eer)
+    return holm([difference(one, other) for one, other in combinations(ranked, 2)])
+
+
+def difference(one: Measured, other: Measured) -> Difference:
+    """EER of OTHER less that of ONE, on the same draws of speakers.
+
+    Raises:
+        DataError: they were scored on lists that differ
+    """
+    if one.result.trials != other.result.trials:
+        raise DataError(f"{one.system.run} and {other.system.run} have different lists {one.system.trials}")
+    gap = other.result.record.eer - one.result.record.eer
+    draws = other.result.draws.eer - one.result.draws.eer
+    error = float(np.nanstd(draws)) if np.isfinite(draws).any() else 0.0
+    p = float(2 * ndtr(-abs(gap) / error)) if error else 1.0
+    return Difference(one.system.run, other.system.run, gap, interval(draws), p)
+
+
+def holm(found: Sequence[Difference]) -> list[Difference]:
+    """FOUND by ascending p, corrected for their number (Holm 1979)."""
     corrected, floor = [], 0.0
-    for rank, difference in enumerate(sorted(found, key=lambda difference: difference.p)):
-        floor = max(floor, min(1.0, (len(found) - rank) * difference.p))
-        corrected.append(replace(difference, corrected=floor))
+    for rank, pair in enumerate(sorted(found, key=lambda pair: pair.p)):
+        floor = max(floor, min(1.0, (len(found) - rank) * pair.p))
+        corrected.append(replace(pair, corrected=floor))
     return corrected
 
 

@@ -2,18 +2,16 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from timbre.datadir.ark import ArkWriter, read_mat, read_shape, split_rx
-from timbre.datadir.contents import ORIGINALS
+from timbre.datadir.ark import ArkWriter
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
 from timbre.feats.ark_parts import arks_named, merge, offsets, places
+from timbre.feats.energies import Energy, list_energies
 from timbre.feats.vad import VadOptions, energy_vad
 from timbre.utils.errors import DataError
 from timbre.utils.missing import Allowed, check_missing
@@ -22,19 +20,6 @@ from timbre.utils.parts import Result, kept_parts, make_parts, part_size
 _VERSION = 1  # of what is computed: another makes everything anew
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Energy:
-    """Where the log energy of an utterance is, and that of its original."""
-
-    name: str
-    place: str
-    original: str
-
-    @property
-    def sources(self) -> set[str]:
-        return {split_rx(place)[0] for place in (self.place, self.original)}
 
 
 def dump_vad(data: DataDir, options: VadOptions, nj: int, allow_missing: Allowed = 0) -> None:
@@ -48,9 +33,7 @@ def dump_vad(data: DataDir, options: VadOptions, nj: int, allow_missing: Allowed
         DataError: no features; more than ALLOW_MISSING utterances with an ark that cannot be read, or without frames:
             vad.missing lists them
     """
-    table = data.table("energy.scp" if data.has("energy.scp") else "feats.scp")
-    originals = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
-    items = [_Energy(utt, place, table.get(originals.get(utt, utt), place)) for utt, place in sorted(table.items())]
+    items = list_energies(data)
     arks = data.path / "arks" / "vad"
     with kept_parts(arks, items, f"vad {_VERSION} {options}", part_size(len(items), 1024)) as parts:
         results = make_parts(parts, partial(_compute, options=options), nj, f"vad {data.path}")
@@ -67,35 +50,23 @@ def dump_vad(data: DataDir, options: VadOptions, nj: int, allow_missing: Allowed
     log.info("%s: %d utterances, %.1f %% of %d frames are voiced", data.path, len(scp), 100 * share, num_frames)
 
 
-def _compute(items: Sequence[_Energy], folder: Path, options: VadOptions) -> Result:
+def _compute(items: Sequence[Energy], folder: Path, options: VadOptions) -> Result:
     """Writes vad.ark of ITEMS into FOLDER."""
     unvoiced: list[str] = []
     failures: dict[str, str] = {}
     num_voiced, num_frames = 0, 0
     with ArkWriter(folder / "vad.ark") as writer:
         for item in items:
-            utt, place = item.name, item.place
             try:
-                if item.original != place and read_shape(item.original)[0] == read_shape(place)[0]:
-                    place = item.original
-                voiced = energy_vad(_first_column(read_mat(place, utt), utt, place), options)
+                voiced = energy_vad(item.read(), options)
             except DataError as error:
-                failures[utt] = str(error)
+                failures[item.name] = str(error)
                 continue
             num_voiced += int(voiced.sum())
             num_frames += len(voiced)
             if not voiced.any():
-                unvoiced.append(utt)
+                unvoiced.append(item.name)
                 voiced[:] = True
-            writer.write(utt, voiced.astype(np.float32))
+            writer.write(item.name, voiced.astype(np.float32))
     counts = {"unvoiced": unvoiced, "num_voiced": num_voiced, "num_frames": num_frames}
     return {"failures": failures, **counts, **offsets({"vad": writer})}
-
-
-def _first_column(array: NDArray[np.float32], utt: str, place: str) -> NDArray[np.float32]:
-    if array.size == 0:
-        raise DataError(f"utterance '{utt}' has no frames", place)
-    column = array if array.ndim == 1 else array[:, 0]
-    if not np.isfinite(column).all():
-        raise DataError(f"the energy of utterance '{utt}' is NaN or infinite", place)
-    return column

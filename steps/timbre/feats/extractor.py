@@ -1,4 +1,4 @@
-"""Fbank, MFCC and spectrogram of many signals in one pass, as Kaldi computes them, on CPU or GPU.
+"""Fbank, MFCC and spectrograms of many signals in one pass, as Kaldi or other toolkits compute them, on CPU or GPU.
 
 Called by dump_feats.py for whole data directories, and by anything that computes features on the fly.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from timbre.feats.heads import MULTIPLE, log_energy, make_head
 from timbre.feats.mel import frame_window
-from timbre.feats.options import FrameOptions
+from timbre.feats.options import FrameOptions, MelspecOptions
 from timbre.utils.errors import DataError
 
 INT16_SCALE = 32768.0  # audio is read into [-1, 1); Kaldi's features are of samples in the range of int16
@@ -21,7 +21,7 @@ BLOCK = {"cpu": 512, "cuda": 65536}  # frames: on a CPU what its cache holds, on
 
 
 class FeatureExtractor:
-    """Features of waveforms, equal to Kaldi's within float32 rounding.
+    """Features of waveforms, equal to Kaldi's (mel spectrograms: to those of their toolkits) within float32 rounding.
 
     All signals of a call are laid one after the other into one buffer, each beginning at a whole frame shift, so that
     every frame of every signal is a row of one strided view. The rows are computed in blocks; a row does not depend on
@@ -70,16 +70,23 @@ class FeatureExtractor:
         starts = [0, *accumulate(rows)]
         total = -(-starts[-1] // MULTIPLE) * MULTIPLE
         signal = torch.zeros(total * options.shift + options.length, device=self.device)
+        plain = torch.zeros_like(signal) if options.unit_scale else signal  # what raw energies are of
         for index, (wave, count) in enumerate(zip(tensors, counts, strict=True)):
             if count:
-                seed = seeds[index] if seeds else index
-                self._lay(wave, signal[starts[index] * options.shift :], count, seed)
+                start = starts[index] * options.shift
+                if options.dither:
+                    generator = torch.Generator().manual_seed(seeds[index] if seeds else index)
+                    noise = torch.randn(len(wave), generator=generator).to(self.device)
+                    wave = wave + noise * (options.dither / INT16_SCALE)
+                if options.unit_scale:
+                    self._lay(self._prepared(wave), signal[start:], count, 1.0)
+                self._lay(wave, plain[start:], count, INT16_SCALE)
         feats, energies = self._all_frames(signal, total)
+        if options.unit_scale:
+            frames = plain.as_strided((total, options.length), (options.shift, 1))
+            energies = torch.cat([log_energy(frames[row : row + self._block]) for row in range(0, total, self._block)])
         parts = [slice(start, start + count) for start, count in zip(starts, counts, strict=False)]
-        results = [feats[part] for part in parts]
-        if options.subtract_mean:
-            results = [part - part.mean(0) if len(part) else part for part in results]
-        return results, [energies[part] for part in parts]
+        return [self._finished(feats[part]) for part in parts], [energies[part] for part in parts]
 
     @torch.no_grad()
     def batch(self, waves: Tensor) -> Tensor:
@@ -97,11 +104,34 @@ class FeatureExtractor:
         signal = torch.zeros(total * options.shift + options.length, device=self.device)
         places = signal[: number * rows * options.shift].view(number, -1)
         first, inside, mirrored = self._span(size, count)
-        places[:, first + inside.start : first + inside.stop] = waves[:, inside]
+        samples = self._prepared(waves / INT16_SCALE) if options.unit_scale else waves
+        places[:, first + inside.start : first + inside.stop] = samples[:, inside]
         for start, stop in mirrored:
-            places[:, first + start : first + stop] = waves[:, self._mirror(start, stop, size)]
+            places[:, first + start : first + stop] = samples[:, self._mirror(start, stop, size)]
         feats = self._all_frames(signal, total)[0][: number * rows].view(number, rows, -1)[:, :count]
-        return feats - feats.mean(1, keepdim=True) if options.subtract_mean else feats
+        return self._finished(feats)
+
+    def _prepared(self, wave: Tensor) -> Tensor:
+        """WAVE (..., num_samples) in [-1, 1) with what is done to a whole signal: level and pre-emphasis."""
+        options = self.options
+        if not isinstance(options, MelspecOptions):
+            return wave
+        if options.level is not None:
+            level = wave.double().square().mean(-1, keepdim=True).sqrt()
+            wave = wave * (10 ** (options.level / 20) / level.clamp(min=1e-10)).clamp(min=1).float()
+        if options.preemphasis_coefficient:
+            before = torch.cat((wave[..., 1:2] if wave.shape[-1] > 1 else wave, wave[..., :-1]), -1)
+            wave = wave - options.preemphasis_coefficient * before
+        return wave
+
+    def _finished(self, feats: Tensor) -> Tensor:
+        """FEATS (..., num_frames, dim) of whole utterances with what is done to them last."""
+        options = self.options
+        if not feats.numel():
+            return feats
+        if isinstance(options, MelspecOptions) and options.range_db and options.log == "decibel":
+            feats = torch.maximum(feats, feats.amax((-2, -1), keepdim=True) - options.range_db)
+        return feats - feats.mean(-2, keepdim=True) if options.subtract_mean else feats
 
     def _all_frames(self, signal: Tensor, total: int) -> tuple[Tensor, Tensor]:
         """Features and raw log energies of the TOTAL frames that begin at every frame shift of SIGNAL."""
@@ -119,27 +149,31 @@ class FeatureExtractor:
         Without snipping they stick out at both ends.
         """
         options = self.options
-        first = 0 if options.snip_edges else options.length // 2 - options.shift // 2
+        first = options.lead
         end = (count - 1) * options.shift + options.length - first
         out = [(start, stop) for start, stop in ((-first, 0), (size, end)) if start < stop]
-        return first, slice(max(-first, 0), min(size, end)), out
+        silent = isinstance(options, MelspecOptions) and options.edges == "zeros"
+        return first, slice(max(-first, 0), min(size, end)), [] if silent else out
 
     def _mirror(self, start: int, stop: int, size: int) -> Tensor:
-        """Indices of the samples that stand at places START to STOP, outside of a signal mirrored at its ends."""
-        index = torch.arange(start, stop, device=self.device).remainder(2 * size)
+        """Indices of the samples that stand at places START to STOP, outside of a signal mirrored at its ends.
+
+        Kaldi has the samples at the ends twice, the others once.
+        """
+        index = torch.arange(start, stop, device=self.device)
+        if isinstance(self.options, MelspecOptions):
+            index = index.remainder(max(1, 2 * size - 2))
+            return torch.minimum(index, (2 * size - 2 - index).abs())
+        index = index.remainder(2 * size)
         return torch.minimum(index, 2 * size - 1 - index)
 
-    def _lay(self, wave: Tensor, place: Tensor, count: int, seed: int) -> None:
-        """Writes a signal where its frames are cut from, at int16 scale, mirrored at its ends where they stick out."""
-        options = self.options
-        if options.dither:
-            noise = torch.randn(len(wave), generator=torch.Generator().manual_seed(seed)).to(self.device)
-            wave = wave + noise * (options.dither / INT16_SCALE)
+    def _lay(self, wave: Tensor, place: Tensor, count: int, scale: float) -> None:
+        """Writes a signal where its frames are cut from, times SCALE, mirrored at its ends where they stick out."""
         first, inside, mirrored = self._span(len(wave), count)
-        torch.mul(wave[inside], INT16_SCALE, out=place[first + inside.start : first + inside.stop])
+        torch.mul(wave[inside], scale, out=place[first + inside.start : first + inside.stop])
         for start, stop in mirrored:
             index = self._mirror(start, stop, len(wave))
-            torch.mul(wave[index], INT16_SCALE, out=place[first + start : first + stop])
+            torch.mul(wave[index], scale, out=place[first + start : first + stop])
 
     def _compute(self, raw: Tensor, feats: Tensor, energy: Tensor) -> None:
         """One block: RAW (n, length) samples -> FEATS (n, dim), raw log ENERGY (n,)."""
@@ -151,8 +185,9 @@ class FeatureExtractor:
             frames.copy_(raw)
         energy.copy_(log_energy(frames))
         signal = padded[:, : options.length]
-        torch.sub(frames[:, 1:], frames[:, :-1], alpha=options.preemphasis_coefficient, out=signal[:, 1:])
-        torch.mul(frames[:, 0], 1 - options.preemphasis_coefficient, out=signal[:, 0])
+        emphasis = 0.0 if isinstance(options, MelspecOptions) else options.preemphasis_coefficient
+        torch.sub(frames[:, 1:], frames[:, :-1], alpha=emphasis, out=signal[:, 1:])
+        torch.mul(frames[:, 0], 1 - emphasis, out=signal[:, 0])
         signal.mul_(self._window)
         spectrum = torch.view_as_real(torch.fft.rfft(padded, out=self._spectrum[:n]))
         spectrum.square_()

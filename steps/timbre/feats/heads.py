@@ -1,4 +1,4 @@
-"""From the power spectrum of frames to fbank, MFCC or log spectrum: where the features differ. Used by extractor.py."""
+"""From the power spectrum of frames to fbank, MFCC, log or mel spectrum: where they differ. Used by extractor.py."""
 
 import math
 from typing import Protocol
@@ -8,8 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from timbre.feats.mel import cepstral_transform, mel_filters
-from timbre.feats.options import FbankOptions, FrameOptions, MelOptions, MfccOptions, SpectrogramOptions
+from timbre.feats.mel import cepstral_transform, mel_filters, melspec_filters
+from timbre.feats.options import (
+    FbankOptions,
+    FrameOptions,
+    MelOptions,
+    MelspecOptions,
+    MfccOptions,
+    SpectrogramOptions,
+)
 
 EPSILON = float(np.finfo(np.float32).eps)  # the floor of energies before the log, Kaldi's too
 # Matrix products take rows and columns in multiples of this: the odd ones at the end of a matrix go through other code,
@@ -40,6 +47,8 @@ def make_head(options: FrameOptions, device: torch.device) -> Head:
             return Mfcc(options, device)
         case SpectrogramOptions():
             return Spectrogram(options)
+        case MelspecOptions():
+            return Melspec(options, device)
         case _:
             raise TypeError(f"{type(options).__name__} describes no feature")
 
@@ -49,7 +58,7 @@ class Fbank:
 
     def __init__(self, options: FbankOptions, device: torch.device) -> None:
         self._options = options
-        self._filters = MelFilters(options, device)
+        self._filters = MelFilters(mel_filters(options), device)
 
     def __call__(self, power: Tensor, raw_energy: Tensor, signal: Tensor, feats: Tensor) -> None:
         options = self._options
@@ -69,7 +78,7 @@ class Mfcc:
 
     def __init__(self, options: MfccOptions, device: torch.device) -> None:
         self._options = options
-        self._filters = MelFilters(options, device)
+        self._filters = MelFilters(mel_filters(options), device)
         self._transform = _matrix(cepstral_transform(options), device)
 
     def __call__(self, power: Tensor, raw_energy: Tensor, signal: Tensor, feats: Tensor) -> None:
@@ -95,18 +104,34 @@ class Spectrogram:
         feats[:, 0] = _energy(self._options, raw_energy, signal)
 
 
+class Melspec:
+    """Energies of mel filters, or the log of them."""
+
+    def __init__(self, options: MelspecOptions, device: torch.device) -> None:
+        self._options = options
+        self._filters = MelFilters(melspec_filters(options), device)
+
+    def __call__(self, power: Tensor, raw_energy: Tensor, signal: Tensor, feats: Tensor) -> None:
+        options, mel = self._options, self._filters(power)
+        if options.log == "natural":
+            torch.log(mel + options.log_floor, out=feats)
+        elif options.log == "decibel":
+            torch.log10(mel.clamp_(min=options.log_floor), out=feats).mul_(10)
+        else:
+            feats.copy_(mel)
+
+
 class MelFilters:
     """The product with the mel filters, without most of its zeros."""
 
-    def __init__(self, options: MelOptions, device: torch.device) -> None:
-        self._num_bins = options.num_mel_bins
+    def __init__(self, filters: NDArray[np.float64], device: torch.device) -> None:
+        self._num_bins = filters.shape[1]
         self._groups: list[tuple[slice, Tensor]] = []
-        filters = mel_filters(options)
-        width = MULTIPLE if device.type == "cpu" else options.num_mel_bins
-        for start in range(0, options.num_mel_bins, width):
+        width = MULTIPLE if device.type == "cpu" else self._num_bins
+        for start in range(0, self._num_bins, width):
             group = filters[:, start : start + width]
-            used = np.flatnonzero(group.any(axis=1))
-            rows = slice(int(used[0]), int(used[-1]) + 1)
+            used = [*np.flatnonzero(group.any(axis=1)), 0]
+            rows = slice(int(used[0]), int(max(used)) + 1)
             self._groups.append((rows, _matrix(group[rows], device)))
 
     def __call__(self, power: Tensor) -> Tensor:

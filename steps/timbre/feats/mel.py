@@ -3,15 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.feats.options import FrameOptions, MelOptions, MfccOptions
+from timbre.feats.options import FrameOptions, MelOptions, MelspecOptions, MfccOptions
 from timbre.utils.errors import DataError
 
 Array = NDArray[np.float64]
 
 
 def frame_window(options: FrameOptions) -> Array:
-    """(length,) the window function (Kaldi's FeatureWindowFunction)."""
-    phase = 2 * np.pi * np.arange(options.length) / (options.length - 1)
+    """(length,) the window function (Kaldi's FeatureWindowFunction; of a mel spectrogram, the periodic one)."""
+    period = options.length if isinstance(options, MelspecOptions) else options.length - 1
+    phase = 2 * np.pi * np.arange(options.length) / period
     match options.window_type:
         case "rectangular":
             return np.ones(options.length)
@@ -58,6 +59,29 @@ def mel_filters(options: MelOptions) -> Array:
         problem = f"mel filter {empty[0]} lies between two bins of the {options.fft_length}-point FFT"
         raise DataError(f"num_mel_bins {options.num_mel_bins} is too many for this band: {problem}")
     return filters
+
+
+def melspec_filters(options: MelspecOptions) -> Array:
+    """(fft_length // 2 + 1, num_mel_bins): triangular filters over Hz, a column each; one may be all zeros."""
+    is_slaney = options.filters == "slaney"
+    low, high = (_slaney if is_slaney else mel_scale)(np.array(options.band))
+    edges = (_inverse_slaney if is_slaney else inverse_mel_scale)(np.linspace(low, high, options.num_mel_bins + 2))
+    left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    frequency = np.arange(options.fft_length // 2 + 1)[:, None] * options.sample_frequency / options.fft_length
+    falling = center - left if options.filters == "even" else right - center
+    filters = np.minimum((frequency - left) / (center - left), (center + falling - frequency) / falling)
+    filters = np.maximum(filters, 0)
+    return filters * (2 / (right - left)) if is_slaney else filters
+
+
+# Slaney's mel scale (Auditory Toolbox, 1998): linear below 1000 Hz, where it is 15, 27 steps a factor of 6.4 above
+def _slaney(frequency: Array) -> Array:
+    log_part = 15 + 27 * np.log(np.maximum(frequency, 1000) / 1000) / np.log(6.4)
+    return np.where(frequency < 1000, frequency * 3 / 200, log_part)
+
+
+def _inverse_slaney(mel: Array) -> Array:
+    return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))
 
 
 def _vtln(frequency: Array, options: MelOptions) -> Array:

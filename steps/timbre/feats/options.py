@@ -33,6 +33,7 @@ class FrameOptions(ABC):
         allow_upsample: resample files of a lower sample frequency
         channel: of audio with several channels, from 0; -1: only mono is accepted
         subtract_mean: subtract the mean over the utterance from every column
+        unit_scale: of samples in [-1, 1), as other toolkits compute them, instead of the range of int16
     """
 
     sample_frequency: float = 16000.0
@@ -49,6 +50,7 @@ class FrameOptions(ABC):
     allow_upsample: bool = False
     channel: int = -1
     subtract_mean: bool = False
+    unit_scale: bool = False
 
     kind: ClassVar[str]
 
@@ -85,6 +87,11 @@ class FrameOptions(ABC):
     @abstractmethod
     def energy_first(self) -> bool:
         """Whether column 0 is the log energy of the frame, which the energy VAD needs."""
+
+    @property
+    def lead(self) -> int:
+        """Samples of the first frame that lie before the signal."""
+        return 0 if self.snip_edges else self.length // 2 - self.shift // 2
 
     def num_frames(self, num_samples: int) -> int:
         """Frames in a signal of NUM_SAMPLES samples."""
@@ -231,6 +238,78 @@ class SpectrogramOptions(FrameOptions):
         return not self.subtract_mean
 
 
+@dataclass(frozen=True, kw_only=True)
+class MelspecOptions(FrameOptions):
+    """Mel spectrograms as torchaudio, librosa and SpeechBrain compute them: frame t is centred on sample t * shift.
+
+    Args:
+        preemphasis_coefficient: of the first difference of the whole signal, 0 for none
+        window_type: as above, of the period of the frame (symmetric windows are Kaldi's)
+        num_mel_bins: number of triangular filters
+        low_freq: lower edge of the first filter, in Hz
+        high_freq: upper edge of the last filter, in Hz; 0: the Nyquist frequency
+        filters: triangles over Hz between the points of HTK's mel scale (htk, torchaudio's default), of Slaney's, with
+            area 1 (slaney, librosa's default), or of HTK's with the left width on both sides (even, SpeechBrain's)
+        edges: of the signal: mirrored around its first and last sample (reflect), or silence (zeros)
+        log: none; natural: log(energy + log_floor); decibel: 10 log10(max(energy, log_floor))
+        log_floor: see `log`
+        range_db: of decibel: what is more below the loudest value of the utterance is raised to that; 0: no limit
+        level: RMS of the utterance in dB of full scale that quieter ones are raised to; None: no gain
+        trailing_frames: so many frames more, of the silence after the signal; needs edges: zeros
+    """
+
+    preemphasis_coefficient: float = 0.0
+    remove_dc_offset: bool = False
+    window_type: WindowType = "hamming"
+    snip_edges: bool = False
+    unit_scale: bool = True
+    num_mel_bins: int = 80
+    low_freq: float = 0.0
+    high_freq: float = 0.0
+    filters: Literal["htk", "slaney", "even"] = "htk"
+    edges: Literal["reflect", "zeros"] = "reflect"
+    log: Literal["none", "natural", "decibel"] = "natural"
+    log_floor: float = 1e-6
+    range_db: float = 0.0
+    level: float | None = None
+    trailing_frames: int = 0
+
+    kind: ClassVar[str] = "melspec"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(not self.snip_edges, "snip_edges: frames of a mel spectrogram are centred, also the first and the last")
+        require(self.num_mel_bins >= 1, f"num_mel_bins is {self.num_mel_bins}; it must be at least 1")
+        nyquist, (low, high) = self.sample_frequency / 2, self.band
+        wanted = f"0 <= low_freq < high_freq <= {nyquist:g} Hz is wanted, not low_freq {low:g}, high_freq {high:g}"
+        require(0 <= low < high <= nyquist, wanted)
+        require(self.log_floor > 0, f"log_floor is {self.log_floor}; it must be above 0")
+        require(self.range_db >= 0, f"range_db is {self.range_db}; it must not be negative")
+        require(self.level is None or self.level <= 0, f"level is {self.level} dB; it must not be above 0, full scale")
+        text = f"trailing_frames is {self.trailing_frames}; it must be 0 or more, and needs edges: zeros if it is more"
+        require(self.trailing_frames == 0 or (self.trailing_frames > 0 and self.edges == "zeros"), text)
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """(low, high) edge of the filters in Hz."""
+        return self.low_freq, self.high_freq or self.sample_frequency / 2
+
+    @property
+    def dim(self) -> int:
+        return self.num_mel_bins
+
+    @property
+    def energy_first(self) -> bool:
+        return False
+
+    @property
+    def lead(self) -> int:
+        return self.length // 2
+
+    def num_frames(self, num_samples: int) -> int:
+        return 1 + num_samples // self.shift + self.trailing_frames if num_samples else 0
+
+
 def options_from(config: object) -> FrameOptions:
     """The options that `to_dict` made CONFIG of.
 
@@ -238,7 +317,7 @@ def options_from(config: object) -> FrameOptions:
         DataError: it is of another form, names no features, or an option that there is not
     """
     kinds: dict[str, type[FrameOptions]] = {
-        kind.__name__: kind for kind in (FbankOptions, MfccOptions, SpectrogramOptions)
+        kind.__name__: kind for kind in (FbankOptions, MfccOptions, SpectrogramOptions, MelspecOptions)
     }
     try:
         if not isinstance(config, dict):

@@ -1,33 +1,44 @@
 """What of an utterance is embedded at test time: all of it, a cut of given length, or several crops. Without torch.
 
-extract_embeddings.py reads utterances through here; results.py says in words what a protocol's name stands for.
+pieces.py reads utterances so; results.py says in words what a protocol's name stands for.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_numbers
-from timbre.feats.normalize import NormalizeOptions, normalize
-from timbre.feats.utterances import Utterance
 from timbre.utils.errors import DataError
 from timbre.utils.number_text import to_float
 
-Feats = NDArray[np.float32]
-Piece = tuple[str, Feats | DataError]
+Rows = NDArray[np.int64]
 
 WHOLE = "full"
 MARK = "#"  # between the id of an utterance and the number of a crop
-_RECORDED = "_recorded"
-_CUT = r"len(?P<cut>\d+(\.\d+)?)s"
-_CROPS = r"tta(?P<crops>\d+)x(?P<length>\d+(\.\d+)?)(?P<unit>s?)(?P<whole>\+full)?"
-_NAME = re.compile(f"full|({_CUT}|{_CROPS})(?P<recorded>{_RECORDED})?")
+_CUT = r"len(?P<cut>\d+(\.\d+)?)s(?P<seen>_seen_whole)?"
+_CROPS = r"tta(?P<crops>\d+)x(?P<length>\d+(\.\d+)?)(?P<unit>s?)(?P<whole>\+full)?(?P<recorded>_recorded)?"
+_NAME = re.compile(f"full|{_CUT}|{_CROPS}", re.ASCII)
+_LONGEST = 3600, 360_000  # of a cut or crop: seconds, frames
+_MOST = 1000  # crops
+
+
+@dataclass(frozen=True)
+class Frames:
+    """How frames lie in a recording: one begins every `shift` seconds, and each is `length` seconds long.
+
+    A length that is not known is that of the shift.
+    """
+
+    shift: float
+    length: float
+
+    def within(self, seconds: float) -> int:
+        """How many frames in a row lie wholly in so many SECONDS; one at least."""
+        return max(1, 1 + int((seconds - self.length) / self.shift + 1e-6))
 
 
 @dataclass(frozen=True)
@@ -37,12 +48,13 @@ class Protocol:
     Args:
         name: "full": the whole utterance. "len2s": 2 s from its middle. "tta10x400": 10 crops of 400 frames, the first
             at its start, the last at its end, others evenly between; "tta5x3s+full": 5 crops of 3 s, and the whole
-        num_crops: 0 for the whole alone
-        length: of a crop: frames, or seconds if `seconds`; an utterance that is shorter is repeated up to it
+        num_crops: 0 for the whole alone, 1 for a cut
+        length: of a crop: frames, or seconds if `seconds`
         seconds: see `length`
         whole: the whole utterance is embedded too
-        recorded: "len2s_recorded": crops are of the recording, each with its own CMN and voiced frames, as toolkits
-            without a VAD do it; otherwise they are of the normalised, voiced frames and hold as much speech as they say
+        recorded: pieces are of the recording, each with VAD and CMN of its own frames, as if there were no more of it:
+            cuts, unless they are named "len2s_seen_whole", and crops named "tta10x400_recorded". Otherwise they are of
+            the voiced frames of the whole, normalised by the whole, and hold as much speech as they say
     """
 
     name: str = WHOLE
@@ -61,15 +73,25 @@ class Protocol:
         """
         match = _NAME.fullmatch(name)
         if match is None:
-            raise DataError(f"protocol '{name}' is not full, len2s, tta10x400, tta5x3s+full or one of their like")
-        cut, crops = match["cut"], match["crops"]
+            examples = "full, len2s, len2s_seen_whole, tta10x400, tta5x3s+full, tta10x400_recorded"
+            raise DataError(f"protocol '{name[:40]}' is none of {examples} or one of their like")
         if name == WHOLE:
             return cls(name)
-        length = float(cut or match["length"])
-        if length <= 0 or crops == "0" or not (cut or match["unit"] or length.is_integer()):
-            raise DataError(f"protocol '{name}': crops must be one or more, of a positive length, frames whole")
-        seconds = bool(cut or match["unit"])
-        return cls(name, int(crops or 1), length, seconds, match["whole"] is not None, match["recorded"] is not None)
+        cut, unit = match["cut"], match["unit"]
+        length, crops = float(cut or match["length"]), float(match["crops"] or 1)
+        seconds = bool(cut or unit)
+        if length <= 0 or crops == 0 or not (seconds or length.is_integer()):
+            raise DataError(f"protocol '{name[:40]}': crops must be one or more, of a positive length, frames whole")
+        if length > _LONGEST[not seconds] or crops > _MOST:
+            most = f"at most {_MOST:,} crops, of {_LONGEST[0]:,} s or {_LONGEST[1]:,} frames"
+            raise DataError(f"protocol '{name[:40]}': {most}")
+        recorded = bool(match["recorded"] or (cut and not match["seen"]))
+        return cls(name, int(crops), length, seconds, match["whole"] is not None, recorded)
+
+    @property
+    def is_cut(self) -> bool:
+        """One piece from the middle: len2s."""
+        return self.name.startswith("len")
 
     @property
     def num_pieces(self) -> int:
@@ -81,25 +103,31 @@ class Protocol:
         if not self.num_crops:
             return "whole utterance"
         length = f"{self.length:g} s" if self.seconds else f"{self.length:g} frames"
+        if self.is_cut:
+            made = "normalised by itself" if self.recorded else "normalised by the whole"
+            return f"{length} of {'the recording' if self.recorded else 'speech'} from the middle, {made}"
         length += " of the recording" if self.recorded else " of speech" * self.seconds
-        if self.name.startswith("len"):
-            return f"{length} from the middle"
         return f"{self.num_crops} crops of {length}" + ", and the whole utterance" * self.whole
 
-    def pieces(self, num_frames: int, frame_shift: float) -> list[tuple[str, NDArray[np.int64]]]:
-        """(suffix of the id, frames (T,)) of each piece of an utterance of NUM_FRAMES, FRAME_SHIFT seconds apart."""
-        pieces = []
-        size = max(1, round(self.length / frame_shift if self.seconds else self.length))
+    def pieces(self, num_frames: int, frames: Frames) -> list[tuple[str, Rows | None]]:
+        """(suffix of the id, its frames (T,), or None for the whole) of each piece of an utterance of NUM_FRAMES.
+
+        A cut is as long as a recording of so many seconds, and the whole of an utterance that is no longer; crops are
+        so many shifts of frames, and an utterance that is shorter is repeated up to it.
+        """
+        if self.is_cut and self.recorded:
+            size = frames.within(self.length)
+            start = (num_frames - size) // 2
+            return [("", np.arange(start, start + size) if size < num_frames else None)]
+        pieces: list[tuple[str, Rows | None]] = []
+        size = max(1, round(self.length / frames.shift if self.seconds else self.length))
         spare = max(0, num_frames - size)
-        if self.name.startswith("len"):
-            starts = [spare // 2]
-        else:
-            starts = [int(start) for start in np.linspace(0, spare, self.num_crops)]
+        starts = [spare // 2] if self.is_cut else [int(at) for at in np.linspace(0, spare, self.num_crops)]
         for number, start in enumerate(starts):
             suffix = "" if self.num_pieces == 1 else f"{MARK}{number:02d}"
             pieces.append((suffix, np.arange(start, start + size) % num_frames))
         if self.whole:
-            pieces.append(("" if self.num_pieces == 1 else MARK + WHOLE, np.arange(num_frames)))
+            pieces.append(("" if self.num_pieces == 1 else MARK + WHOLE, None))
         return pieces
 
 
@@ -148,43 +176,3 @@ def frame_shift_of(data: DataDir) -> float:
     if not 0 < shift < 1:
         raise DataError(f"a number of seconds is wanted, not '{text}'", data.path / "frame_shift")
     return shift
-
-
-def read_pieces(utterances: Sequence[Utterance], nj: int, protocol: Protocol, frame_shift: float) -> Iterator[Piece]:
-    """(id, normalised features) of all pieces of UTTERANCES in order, or (utterance, what is wrong with it).
-
-    Args:
-        utterances: what to read
-        nj: threads that read, not far ahead
-        protocol: which pieces
-        frame_shift: in seconds
-    """
-    read = partial(_read, protocol=protocol, frame_shift=frame_shift)
-    with ThreadPoolExecutor(nj) as pool:
-        for start in range(0, len(utterances), 2 * nj):
-            for pieces in pool.map(read, utterances[start : start + 2 * nj]):
-                yield from pieces
-
-
-def _read(utterance: Utterance, protocol: Protocol, frame_shift: float) -> list[Piece]:
-    try:
-        if protocol.recorded:
-            return _of_recording(utterance, protocol, frame_shift)
-        feats = utterance.read()
-        return [(utterance.utt + suffix, feats[rows]) for suffix, rows in protocol.pieces(len(feats), frame_shift)]
-    except DataError as error:
-        return [(utterance.utt, error)]
-
-
-def _of_recording(utterance: Utterance, protocol: Protocol, frame_shift: float) -> list[Piece]:
-    feats, voiced = utterance.load()
-    if not len(feats) or (voiced is not None and len(voiced) != len(feats)):
-        utterance.read()  # tells what is wrong
-    pieces: list[Piece] = []
-    for suffix, rows in protocol.pieces(len(feats), frame_shift):
-        options: NormalizeOptions = utterance.normalization
-        part = None if voiced is None else voiced[rows]
-        if part is not None and not part.any():  # a crop of a pause: better all of it than nothing
-            options = replace(options, vad=False)
-        pieces.append((utterance.utt + suffix, normalize(feats[rows], part, options)))
-    return pieces

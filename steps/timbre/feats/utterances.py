@@ -56,7 +56,10 @@ class Utterance:
         Raises:
             DataError: there are none, they cannot be read, are not finite, or do not fit the VAD decision
         """
-        feats, voiced = self.load()
+        return self.normalized(*self.load())
+
+    def normalized(self, feats: NDArray[np.float32], voiced: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """What `read` makes of FEATS and VOICED, which `load` gave."""
         try:
             normalized = normalize(feats, voiced, self.normalization)
         except DataError as error:

@@ -86,6 +86,24 @@ def list_checkpoints(model_dir: Path) -> list[Path]:
     return sorted((model_dir / "checkpoints").glob("step-*.pt"), key=step_of)
 
 
+def best_path(model_dir: Path, step: int) -> Path:
+    """Where the best network so far lies, if it is the one after STEP updates (option keep_best of training)."""
+    return model_dir / "checkpoints" / f"best-{step:07d}.pt"
+
+
+def list_best(model_dir: Path) -> list[Path]:
+    """Networks of MODEL_DIR that were the best once, oldest first."""
+    return sorted((model_dir / "checkpoints").glob("best-*.pt"), key=step_of)
+
+
+def find(model_dir: Path, step: Any) -> Path | None:
+    """The file with network and objective after STEP updates, None if none was kept."""
+    if not isinstance(step, int):
+        return None
+    paths = checkpoint_path(model_dir, step), best_path(model_dir, step)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def load_newest(model_dir: Path) -> dict[str, Any] | None:
     """The newest checkpoint that can be read, None if there is none; a damaged one is renamed, with a warning."""
     for path in reversed(list_checkpoints(model_dir)):

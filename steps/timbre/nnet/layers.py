@@ -37,6 +37,20 @@ def zero_padding(frames: Tensor, mask: Tensor | None) -> Tensor:
     return frames.masked_fill(~(mask if frames.dim() == 3 else mask[:, None]), 0)
 
 
+def reflect_ends(frames: Tensor, mask: Tensor | None, width: int) -> Tensor:
+    """FRAMES (B, C, T) with WIDTH frames more at both ends of each utterance, mirrored around its first and last one.
+
+    Every utterance has more than WIDTH frames. What lies past the end of shorter ones is of no meaning: (B, C, T + 2
+    WIDTH).
+    """
+    if mask is None:
+        return functional.pad(frames, (width, width), mode="reflect")
+    size, last = frames.shape[2], mask.sum(2) - 1
+    place = torch.arange(-width, size + width, device=frames.device).abs()
+    index = torch.where(place > last, 2 * last - place, place).clamp(0, size - 1)
+    return frames.gather(2, index[:, None].expand(-1, frames.shape[1], -1))
+
+
 def masked_mean(frames: Tensor, mask: Tensor | None) -> Tensor:
     """Mean over the real frames of FRAMES (B, C, T) -> (B, C) float32."""
     if mask is None:
@@ -97,6 +111,7 @@ class TdnnLayer(nn.Module):
         dilation: distance between them, in frames
         same: zeros around the utterance so that it keeps its length; otherwise dilation * (kernel - 1) frames are lost
         affine_norm: BatchNorm has a scale and an offset of its own
+        reflect: with `same`, mirrored frames instead of zeros
     """
 
     def __init__(
@@ -107,14 +122,22 @@ class TdnnLayer(nn.Module):
         dilation: int = 1,
         same: bool = False,
         affine_norm: bool = True,
+        reflect: bool = False,
     ) -> None:
         super().__init__()
         padding = dilation * (kernel - 1) // 2 if same else 0
+        self.mirrored = padding if reflect else 0
+        padding -= self.mirrored
         self.affine = nn.Conv1d(in_channels, out_channels, kernel, dilation=dilation, padding=padding)
         self.norm = nn.BatchNorm1d(out_channels, affine=affine_norm)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C', T'); with 'same' padding the caller zeroes the frames past the end first."""
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, T) -> (B, C', T'); with 'same' padding the caller zeroes the frames past the end first.
+
+        MASK tells where that is if frames are mirrored there.
+        """
+        if self.mirrored:
+            frames = reflect_ends(frames, mask, self.mirrored)
         out: Tensor = self.norm(torch.relu_(self.affine(frames)))
         return out
 

@@ -1,6 +1,7 @@
 """The network: trunk, pooling and embedding layer, built from conf/network/*.yaml by the trainer and by load_model."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from timbre.nnet.layers import normalize_instances
+from timbre.nnet.layers import frame_mask, normalize_instances, zero_padding
 from timbre.nnet.models import Trunk
 from timbre.nnet.models.trunk import Frames
 from timbre.nnet.options import SegmentOptions
@@ -17,6 +18,30 @@ from timbre.nnet.segments import embed_whole
 from timbre.utils.configure import check, choose, read_config
 from timbre.utils.errors import DataError
 from timbre.utils.memory import check_memory
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of an utterance whose embeddings are averaged.
+
+    Args:
+        length: frames in a window; where it goes past the end of the utterance it has zeros
+        shift: frames from one window to the next
+        least: fewest frames of a window that lie in the utterance, but of the first one
+    """
+
+    length: int
+    shift: int
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.shift <= self.length and 1 <= self.least <= self.length):
+            sizes = f"length {self.length}, shift {self.shift}, least {self.least}"
+            raise DataError(f"windows: of {sizes}, all must be at least 1 and none longer than the length")
+
+    def number(self, num_frames: int) -> int:
+        """Windows of an utterance of NUM_FRAMES frames."""
+        return 1 + max(0, num_frames - self.least) // self.shift
 
 
 class SpeakerNetwork(nn.Module):
@@ -37,6 +62,8 @@ class SpeakerNetwork(nn.Module):
         pooled_stages: so many of the trunk's last stages are pooled, each by a pooling of its own, and concatenated
             (multi-scale statistics); more than 1 needs a trunk that has them
         instance_norm: each feature is brought to mean 0 and variance 1 over the utterance first (voxceleb_trainer)
+        windows: (length, shift, least) of Windows of the utterance: the embedding is the mean of theirs, scaled to
+            embedding_length again; None: it is that of the whole
 
     Attributes:
         min_frames: shortest utterance taken
@@ -60,6 +87,7 @@ class SpeakerNetwork(nn.Module):
         embedding_length: float = 0.0,
         pooled_stages: int = 1,
         instance_norm: bool = False,
+        windows: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         if min((1 if embedding_dim is None else embedding_dim, *hidden_dims)) < 1 or embedding_length < 0:
@@ -76,6 +104,9 @@ class SpeakerNetwork(nn.Module):
         if not 1 <= pooled_stages <= len(stage_dims):
             raise DataError(f"pooled_stages is {pooled_stages}; the trunk has {len(stage_dims)} to pool")
         self.min_frames, self.receptive_field = self.trunk.min_frames, self.trunk.receptive_field
+        self.windows = None if windows is None else Windows(*windows)
+        if self.windows is not None and self.windows.length < self.min_frames:
+            raise DataError(f"windows of {self.windows.length} frames; the trunk takes {self.min_frames} or more")
         self.poolings = nn.ModuleList(pooling(dim) for dim in stage_dims[-pooled_stages:])
         self.instance_norm, self.embedding_length = instance_norm, embedding_length
         pooled_dim = sum(pool.output_dim for pool in self.poolings if isinstance(pool, Pooling))
@@ -118,6 +149,8 @@ class SpeakerNetwork(nn.Module):
         if segments is not None and segments.at_test != "whole" and not self.training:
             kind = segments.kind if segments.at_test == "aggregate" else "codes"
             return embed_whole(self, feats, lengths, segments.test_length, kind)
+        if self.windows is not None:
+            return self._average(feats, lengths, self.windows)
         return self.embed(self.frames(feats, lengths))
 
     def frames(self, feats: Tensor, lengths: Tensor | None = None) -> list[Frames]:
@@ -128,6 +161,19 @@ class SpeakerNetwork(nn.Module):
         if len(self.poolings) == 1:
             return [self.trunk(feats, lengths)]
         return self.trunk.stages(feats, lengths)[-len(self.poolings) :]
+
+    def _average(self, feats: Tensor, lengths: Tensor | None, windows: Windows) -> Tensor:
+        """Embeddings (B, embedding_dim) of FEATS (B, T, feat_dim), averaged over WINDOWS, each like an utterance."""
+        batch, size, _ = feats.shape
+        sizes = [size] * batch if lengths is None else lengths.tolist()
+        numbers = [windows.number(int(number)) for number in sizes]
+        mask = frame_mask(None if lengths is None else lengths.to(feats.device), size)
+        feats = zero_padding(feats.transpose(1, 2), mask).transpose(1, 2)
+        feats = functional.pad(feats, (0, 0, 0, max(0, (max(numbers) - 1) * windows.shift + windows.length - size)))
+        pieces = feats.unfold(1, windows.length, windows.shift).transpose(2, 3)  # (B, N, length, feat_dim)
+        each = torch.cat([piece[:number] for piece, number in zip(pieces, numbers, strict=True)])
+        means = torch.stack([part.mean(0) for part in torch.split(self.embed(self.frames(each)), numbers)])
+        return self.embedding_length * functional.normalize(means) if self.embedding_length else means
 
     def embed(self, stages: list[Frames]) -> Tensor:
         """The embeddings (B, embedding_dim) float32 of what `frames` gave: pooling and all that comes after it."""

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from timbre.recipe.settings import GIVEN, Settings
 from timbre.utils.errors import DataError
+
+MANY = 100_000  # training utterances beyond which a corpus is large
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Layout:
     """The folders of a run.
 
     corpora: the one that is trained on first; train: its training set with the copies of augmentation, if any; exp:
-    exp/NAME; model: of the network
+    exp/NAME; model: of the network that is evaluated; trained: the one that stage 4 makes, if it makes one
     """
 
     settings: Settings
@@ -78,6 +81,7 @@ class Layout:
     train: Path
     exp: Path
     model: Path
+    trained: Path | None
     kind: str  # of features
     feats_conf: str
     said: list[str]
@@ -100,17 +104,35 @@ class Layout:
                 if name in owners:
                     raise DataError(f"{owners[name].data} and {corpus.data} both have a set {name}: rename one of them")
                 owners[name] = corpus
-        stem = Path(settings.model).resolve().parent.name if settings.model else Path(settings.network).stem
+        stem = Path(settings.network).stem
+        if begun := settings.trained_model:
+            conf = [Path(settings.fine_tune_conf).stem] if settings.init_model else []
+            stem = "_".join([_name_of_model(begun), *conf])
         exp = Path("exp") / (settings.name or f"{settings.corpus}_{stem}")
         copies = [Path(settings.augment_conf).stem] if settings.augment_conf else []
         said = [warning] if warning and not main.brings_features("train") else []
-        model = Path(settings.model) if settings.model else exp / "model"
-        return cls(settings, corpora, main.audio.joinpath(*copies, "train"), exp, model, kind, feats_conf, said)
+        said += [settings.terms] if settings.terms else []
+        model = Path(settings.model) if settings.model else exp / ("fine_tuned" if settings.fine_tune_conf else "model")
+        trained = None if settings.trained_model else exp / "model"
+        return cls(
+            settings, corpora, main.audio.joinpath(*copies, "train"), exp, model, trained, kind, feats_conf, said
+        )
 
     @property
     def main(self) -> Corpus:
         """The corpus that is trained on."""
         return self.corpora[0]
+
+    @cached_property
+    def num_train_utts(self) -> int:
+        """Utterances of the training set, without the copies of augmentation; 0 where it is not there yet."""
+        table = self.main.data / "train" / "utt2spk"
+        return count_lines(table) if table.is_file() else 0
+
+    @property
+    def is_large(self) -> bool:
+        """There are so many training utterances that defaults are those of large corpora."""
+        return self.num_train_utts > MANY
 
     def eval_sets(self, corpus: Corpus) -> list[TestSet]:
         """The evaluation sets of CORPUS as they are."""
@@ -141,6 +163,18 @@ class Layout:
     def embedded(self) -> Path | None:
         """The folder of data directories of the utterances with an embedding alone, where some may have none."""
         return self.exp / "embedded" if self.settings.allow_missing != "0" else None
+
+
+def count_lines(path: Path) -> int:
+    """Lines of a text file."""
+    with path.open("rb") as lines:
+        return sum(1 for _ in lines)
+
+
+def _name_of_model(model: str) -> str:
+    """OTHER of exp/OTHER/model and exp/OTHER/fine_tuned, and of exp/OTHER."""
+    path = Path(model).resolve()
+    return path.parent.name if path.name in ("model", "fine_tuned") else path.name
 
 
 def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: str, trained_on: bool) -> Corpus:

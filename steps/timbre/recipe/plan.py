@@ -9,12 +9,14 @@ data/ that the run uses, and what a person should be told), then the table that 
 import sys
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
+from timbre.recipe.fine_tuning import FineTuneOptions, FineTuning
 from timbre.recipe.layout import Corpus, Layout
 from timbre.recipe.scoring_rows import Row, scoring_rows
 from timbre.recipe.settings import Settings
-from timbre.recipe.systems import Systems
+from timbre.recipe.systems import Systems, egs_options
 from timbre.utils.errors import DataError
 
 
@@ -38,9 +40,7 @@ class Plan:
     def variables(self) -> Iterator[tuple[str, str]]:
         """What the stages know by name."""
         layout, systems, main = self.layout, self.systems, self.layout.main
-        settings, given = layout.settings, main.brings_features("train")
-        normalize = settings.normalize_conf or ("conf/normalize/no_vad.yaml" if given else "")
-        egs = [Path(settings.egs_conf).stem, *([Path(normalize).stem] if normalize else [])]
+        settings, given, normalize = layout.settings, main.brings_features("train"), self._normalize
         yield from {
             "name": layout.exp.name,
             "exp": str(layout.exp),
@@ -50,9 +50,14 @@ class Plan:
             "feats": str(main.feats),
             "features": layout.kind,
             "feats_conf": layout.feats_conf,
+            "compression": self._compression,
             "normalize": normalize,
-            "egs": str(main.feats / f"egs_{'_'.join(egs)}"),
+            "egs_compression": self._egs_compression,
+            "egs": str(self.egs),
             "model": str(layout.model),
+            "trained": str(layout.trained or ""),
+            "tuned_from": "",
+            "tuning_egs": "",
             "embeddings": str(systems.embeddings),
             "embedded": str(layout.embedded or ""),
             "backend": str(systems.backend),
@@ -64,20 +69,64 @@ class Plan:
             "has_trials": str(self._has_trials).lower(),
             "given": str(given).lower(),
             "llr": ",".join(systems.llrs),
+            "protocol_list": ",".join(settings.protocols.split()),
             "rir_dir": settings.rir_dir or (str(main.data / "rooms") if self._needs_rooms else ""),
             "speech_dir": settings.speech_dir or str(main.audio / "train"),
             "trial_dirs": ",".join(self._trial_dirs()),
         }.items()
+        if tuning := self.fine_tuning:
+            yield from tuning.variables()
         for corpus in layout.corpora:
             yield "root", str(corpus.data)
         for line in [*layout.said, *systems.said]:
             yield "say", line
+        if layout.is_large and (self._compression, self._egs_compression) != (
+            settings.compression,
+            settings.egs_compression,
+        ):
+            text = "features and egs take two bytes a value (CM2), not four"
+            yield "say", f"{text}: {layout.num_train_utts:,} training utterances (--compression, --egs-compression)"
         if layout.embedded:
             text = f"what is said of utterances without an embedding is left out: {layout.embedded} has the rest"
             yield "say", f"--allow-missing {settings.allow_missing}: {text}"
         if given:
             text = "brings its own features, and no audio: stage 1, VAD and decision pack are left out"
             yield "say", f"{main.data} {text}"
+
+    @property
+    def _compression(self) -> str:
+        """Of features: as asked for, else of large corpora two bytes a value."""
+        return self.layout.settings.compression or ("CM2" if self.layout.is_large else "")
+
+    @property
+    def _egs_compression(self) -> str:
+        """Of egs: as asked for, else as their conf says, which of large corpora is never none."""
+        settings = self.layout.settings
+        if settings.egs_compression or egs_options(settings.egs_conf).compression != "none":
+            return settings.egs_compression
+        return "CM2" if self.layout.is_large else ""
+
+    @property
+    def _normalize(self) -> str:
+        given = self.layout.main.brings_features("train")
+        return self.layout.settings.normalize_conf or ("conf/normalize/no_vad.yaml" if given else "")
+
+    @property
+    def egs(self) -> Path:
+        """Where stage 3 writes."""
+        egs = [Path(self.layout.settings.egs_conf).stem, *([Path(self._normalize).stem] if self._normalize else [])]
+        return self.layout.main.feats / f"egs_{'_'.join(egs)}"
+
+    @cached_property
+    def fine_tuning(self) -> FineTuning | None:
+        """Stage 5, if it is asked for."""
+        layout, settings = self.layout, self.layout.settings
+        if not settings.fine_tune_conf or not layout.main.has_train:
+            return None
+        conf, init = Path(settings.fine_tune_conf), layout.trained or Path(settings.init_model)
+        feats, options = layout.main.feats / "train", FineTuneOptions.read(conf)
+        places = layout.exp, feats, self.egs, settings.egs_conf, settings.mix_dir
+        return FineTuning(conf, options, init, *places, layout.trained is not None)
 
     @property
     def _has_trials(self) -> bool:
@@ -122,18 +171,20 @@ class Plan:
             copies = Row(1, "augment", "augment", "train", data=str(layout.main.audio / "train"))
             yield replace(copies, using=settings.augment_conf, output=str(layout.train))
         yield from self._feature_rows()
-        if layout.main.has_train and not settings.model:
-            egs = dict(self.variables())["egs"]
-            train = str(layout.main.feats / "train")
+        if layout.main.has_train and layout.trained:
+            egs, train = str(self.egs), str(layout.main.feats / "train")
             yield Row(3, "egs", "egs", "train", data=train, using=settings.egs_conf, output=egs)
-            yield Row(4, "train", "train", "train", source=egs, using=settings.network, output=str(layout.model))
+            yield Row(4, "train", "train", "train", source=egs, using=settings.network, output=str(layout.trained))
+        if tuning := self.fine_tuning:
+            row = Row(5, "fine-tune", "train", "train", data=str(tuning.data), source=str(tuning.own_egs))
+            yield replace(row, vectors=str(tuning.init), using=str(tuning.conf), output=str(layout.model))
         if layout.main.has_train:
             yield from self._embedding_rows("embed", [("train", layout.main.feats / "train")], "full")
         tested = list(layout.tested())
         yield from self._embedding_rows("embed", [(test.name, test.feats) for test in tested], "full")
-        for protocol in settings.protocols.split():
-            pairs = [(test.name, test.feats) for test in tested]
-            yield from self._embedding_rows(f"embed_{protocol}", pairs, protocol)
+        for test in tested:  # one pass over the features of a set gives all protocols
+            for protocol in settings.protocols.split():
+                yield from self._embedding_rows("embed_protocols", [(test.name, test.feats)], protocol)
         if layout.embedded:
             yield from self._embedded_rows(layout.embedded)
         yield from scoring_rows(layout, self.systems)

@@ -70,14 +70,14 @@ def _vectors(systems: Systems, name: str, *protocol: str) -> str:
     return str(systems.embeddings.joinpath(name, *protocol, "xvector.scp"))
 
 
-def _systems(systems: Systems, row: Row, stem: Path) -> Iterator[Row]:
-    """STEM.cosine, STEM.plda (the name of the back-end), each with AS-norm too."""
+def _systems(systems: Systems, row: Row, stem: Path, protocol: str = "") -> Iterator[Row]:
+    """STEM.cosine, STEM.plda (the name of the back-end), each with AS-norm too; @PROTOCOL, if it is given, after it."""
+    at = f"@{protocol}" if protocol else ""
     for name, folder in systems.folders.items():
-        scores = f"{stem}.{name}"
-        yield replace(row, kind=name, using=str(folder) if folder else "-", output=scores)
+        scores, kind = f"{stem}.{name}{at}", f"{name}_asnorm{at}"
+        yield replace(row, kind=f"{name}{at}", using=str(folder) if folder else "-", output=scores)
         if folder:
-            normalized = f"{scores}_asnorm"
-            kind = f"{name}_asnorm"
+            normalized = f"{stem}.{kind}"
             yield replace(row, task="normalize", kind=kind, source=scores, using=str(folder), output=normalized)
 
 
@@ -112,15 +112,11 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
             yield replace(calibrated, kind="fusion", source=both, using=learnt, output=f"{stem}.fusion")
     for protocol in layout.settings.protocols.split():
         crops = replace(row, vectors=_vectors(systems, test.name, protocol))
-        cosine = systems.folders["cosine"]
-        if not protocol.startswith("tta"):
-            kind = f"cosine@{protocol}"
-            yield replace(crops, kind=kind, using=str(cosine or "-"), output=f"{stem}.{kind}")
-            continue
-        mean = str(cosine / "mean.vec") if cosine else "-"
-        for measure in ("euclidean", "cosine"):
-            output = f"{stem}.{measure}@{protocol}"
-            yield replace(crops, task="crops", kind=measure, using=mean, output=output)
+        yield from _systems(systems, crops, stem, protocol)
+        if protocol.startswith("tta"):
+            cosine = systems.folders["cosine"]
+            mean, output = str(cosine / "mean.vec") if cosine else "-", f"{stem}.euclidean@{protocol}"
+            yield replace(crops, task="crops", kind="euclidean", using=mean, output=output)
 
 
 def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:

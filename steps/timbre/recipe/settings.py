@@ -6,12 +6,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from timbre.feats.protocols import WHOLE, Protocol
 from timbre.nnet.network_file import own_feat_dim
 from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.spelling import did_you_mean
 
-KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257"}  # of features, and what each is else
+KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257", "melspec": "melspec64"}
+# kinds of features, and what each is where the network is counted at no size of it that conf/feats has
 TAKEN = re.compile(r"statistics|fusion|.*_asnorm|.*_llr")  # names of score files that no back-end may have
 GIVEN = "given"  # the features of a corpus that brings its own
 
@@ -37,10 +39,15 @@ class Settings:
     rir_dir: str = ""
     test_conf: str = ""
     test_noise_dir: str = ""
+    compression: str = ""
     normalize_conf: str = ""
     egs_conf: str = ""
+    egs_compression: str = ""
     network: str = ""
     model: str = ""
+    init_model: str = ""
+    fine_tune_conf: str = ""
+    mix_dir: str = ""
     cluster: str = ""
     backend_conf: str = ""
     calibrate: str = "auto"
@@ -81,8 +88,8 @@ class Settings:
 
             ClusterOptions.read(Path(self.cluster))
         if self.features and self.features not in KINDS:
-            raise DataError(f"--features {self.features}: not fbank, mfcc or spectrogram")
-        if "/" in self.name or self.name.startswith("."):
+            raise DataError(f"--features {self.features}: not fbank, mfcc, spectrogram or melspec")
+        if not re.fullmatch(r"([^/.][^/]*(/[^/.][^/]*)?)?", self.name):  # STUDY/SYSTEM
             raise DataError(f"--name {self.name}: a name, not a path")
         for condition in self.conditions:
             if not re.fullmatch(r"[A-Za-z0-9_.-]+", condition.stem):
@@ -90,6 +97,7 @@ class Settings:
                 raise DataError(f"--test-conf {condition}: {text}")
         if TAKEN.fullmatch(self.backend) or (self.backend == "cosine" and not self.only_cosine):
             raise DataError(f"--backend-conf {self.backend_conf}: that name is taken; copy it to another")
+        self._check_protocols()
         if self.diarize_method not in ("ahc", "spectral", "vbx"):
             raise DataError(f"--diarize-method {self.diarize_method}: not ahc, spectral or vbx")
         for _, folder in self.test_corpora:
@@ -99,6 +107,26 @@ class Settings:
             raise DataError(f"--model {self.model}: no finished model, it has no final.pt")
         if self.model and self.train_augment:
             raise DataError("--train-augment is for training, and --model evaluates what has been trained")
+        if self.model and self.fine_tune_conf:
+            raise DataError(
+                "--model evaluates a model as it is; --init-model is the one that --fine-tune-conf begins with"
+            )
+        if self.init_model and not (Path(self.init_model) / "final.pt").is_file():
+            raise DataError(f"--init-model {self.init_model}: no finished model, it has no final.pt")
+        for name, value in (("init-model", self.init_model), ("mix-dir", self.mix_dir)):
+            if value and not self.fine_tune_conf:
+                raise DataError(f"--{name} needs --fine-tune-conf, such as conf/fine_tune/large_margin.yaml")
+
+    def _check_protocols(self) -> None:
+        """Before anything is trained: a protocol that there is not would be told of at stage 6."""
+        names = self.protocols.split()
+        for name in names:
+            try:
+                Protocol.named(name)
+            except DataError as error:
+                raise DataError(f"--protocols: {error}") from error
+            if name == WHOLE or names.count(name) > 1:
+                raise DataError(f"--protocols: '{name}' {'is always there' if name == WHOLE else 'comes twice'}")
 
     @property
     def test_corpora(self) -> list[tuple[str, str]]:
@@ -144,27 +172,49 @@ class Settings:
     @property
     def feature_dim(self) -> int:
         """The feature dimension that the network is counted at, or the model was trained on."""
-        if self.model:
-            return int(_read_yaml(str(Path(self.model) / "config.yaml")).get("feat_dim", 0))
+        if self.trained_model:
+            return int(self._model_config.get("feat_dim", 0))
         return own_feat_dim(Path(self.network))
 
+    @property
+    def trained_model(self) -> str:
+        """A model that is there already, which is evaluated or trained further; "": none."""
+        return self.model or self.init_model
+
+    @property
+    def _model_config(self) -> dict[str, Any]:
+        return _read_yaml(str(Path(self.trained_model) / "config.yaml"))
+
+    @property
+    def terms(self) -> str:
+        """What a person should know of the use of the model's weights; "": nothing."""
+        model = self.trained_model
+        origin = self._model_config.get("origin") if model else None
+        if not isinstance(origin, dict) or not origin.get("non_commercial"):
+            return ""
+        return f"warning: {model}: the weights are not for commercial use ({model}/ORIGIN.md)"
+
     def choose_features(self) -> tuple[str, str, str]:
-        """(fbank, mfcc or spectrogram; YAML file of its options; what a person should know of the choice).
+        """(kind of features; YAML file of its options; what a person should know of the choice).
 
         What is not asked for follows the network: conf/feats has files such as fbank64.yaml for those that it is
-        counted at.
+        counted at, and a model of another toolkit brings a file of its own.
         """
         if self.feats_conf:
             return self.features or _kind_of(self.feats_conf), self.feats_conf, ""
+        if self.trained_model and not self.features and (own := self._model_config.get("feats")):
+            path = Path(self.trained_model) / Path(str(own)).name
+            if not path.is_file():
+                raise DataError(f"{self.trained_model}: its features, {path.name}, are not there")
+            return _kind_of(path.name), str(path), ""
         for kind in [self.features] if self.features else KINDS:
             path = Path(f"conf/feats/{kind}{self.feature_dim}.yaml")
             if path.is_file():
                 return kind, str(path), ""
         kind = self.features or "fbank"
         path = Path(f"conf/feats/{KINDS[kind]}.yaml")
-        said = (
-            f"warning: {self.model or self.network} is for features of {self.feature_dim} dimensions, and there is no "
-        )
+        whose = self.trained_model or self.network
+        said = f"warning: {whose} is for features of {self.feature_dim} dimensions, and there is no "
         said += f"conf/feats/{kind}{self.feature_dim}.yaml: it gets {path}, and another size than its own"
         return kind, str(path), said
 

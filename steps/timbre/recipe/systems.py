@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timbre.egs.options import EgsOptions
-from timbre.recipe.layout import Layout
+from timbre.recipe.layout import Layout, count_lines
 from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 
 FEWEST = 4  # held-out speakers that calibration is made with unless it is asked for
-MANY = 100_000  # training utterances beyond which there is no baseline unless it is asked for
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,11 @@ class Systems:
 def _has_baseline(layout: Layout, said: list[str]) -> bool:
     """Whether there is a baseline: as asked for, else where it costs little."""
     asked = layout.settings.baseline
-    table = layout.main.data / "train" / "utt2spk"
-    if asked != "auto" or not table.is_file():
-        return asked != "false"
-    num_utts = _count_lines(table)
-    if num_utts > MANY:
-        said.append(f"no baseline of statistics: {num_utts:,} training utterances (--baseline makes it)")
-    return num_utts <= MANY
+    if asked != "auto":
+        return asked == "true"
+    if layout.is_large:
+        said.append(f"no baseline of statistics: {layout.num_train_utts:,} training utterances (--baseline makes it)")
+    return not layout.is_large
 
 
 def _calibrates(layout: Layout, said: list[str]) -> bool:
@@ -98,8 +95,8 @@ def _calibrates(layout: Layout, said: list[str]) -> bool:
         return False
     if not table.is_file():
         return True  # stage 0 will tell
-    num_speakers = _count_lines(table)
-    held = _egs_options(layout.settings.egs_conf).num_held_out(num_speakers)
+    num_speakers = count_lines(table)
+    held = egs_options(layout.settings.egs_conf).num_held_out(num_speakers)
     if asked == "true" and held < 2:
         text = f"{num_speakers} training speakers of which {held} are held out; it needs 2, of 20 speakers or more"
         raise DataError(f"--calibrate: {table.parent} has {text}")
@@ -110,12 +107,7 @@ def _calibrates(layout: Layout, said: list[str]) -> bool:
     return True
 
 
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as lines:
-        return sum(1 for _ in lines)
-
-
-def _egs_options(path: str) -> EgsOptions:
+def egs_options(path: str) -> EgsOptions:
     """The egs options of a YAML file; the step that reads it says what is wrong with it."""
     try:
         return EgsOptions(**read_yaml(Path(path)))

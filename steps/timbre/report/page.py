@@ -102,6 +102,7 @@ def _facts(run: RunFiles) -> dict[str, str]:
         "pooling": _class(_inner(model, "network", "pooling")),
         "objective": _class(model.get("objective")) or Path(options.get("objective", "")).stem,
         "features": Path(options.get("feats-conf", "")).stem,
+        "fine-tuned from": str(_inner(model, "start", "init_model") or ""),
         "training speakers": f"{model['num_speakers']:,}" if isinstance(model.get("num_speakers"), int) else "",
         "embedding": f"{dim} numbers" if (dim := _inner(model, "network", "embedding_dim")) else "",
         "device": str(train.get("device", "")) if isinstance(train, dict) else "",

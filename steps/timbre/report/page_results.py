@@ -39,8 +39,10 @@ def warnings(run: RunFiles) -> list[Html]:
     found: list[Html] = []
     if not run.results:
         found.append(join(["This run has no results yet: ", tag("code", "results.json"), " is written by stage 9."]))
-        if run.training and not (run.folder / "model" / "final.pt").exists():
-            found.append(join(["Training has not ended: there is no ", tag("code", "model/final.pt"), "."]))
+        if run.training and not (run.model_dir / "final.pt").exists():
+            found.append(
+                join(["Training has not ended: there is no ", tag("code", f"{run.model_dir.name}/final.pt"), "."])
+            )
     for audit in [run.audit] if run.audit else []:
         for finding in audit["findings"]:
             if finding["serious"]:

@@ -17,7 +17,7 @@ _TAIL = 40  # lines of a log
 def training(run: RunFiles) -> Html:
     """Curves, and the figures at the end."""
     if not run.training:
-        return missing("Training log", "model/log.jsonl")
+        return missing("Training log", f"{run.model_dir.name}/log.jsonl")
     from timbre.training.plots import PANELS, plot_panel
 
     last = run.training[-1]
@@ -156,7 +156,7 @@ def settings(run: RunFiles) -> Html:
             parts.append(tag("p", f"Not set: {', '.join(unset)}.", class_="sizes"))
     else:
         parts.append(missing("Options of run.sh", "settings.conf"))
-    for name, title in (("model/config.yaml", "Model"), ("backend/backend.yaml", "Back-end")):
+    for name, title in ((f"{run.model_dir.name}/config.yaml", "Model"), ("backend/backend.yaml", "Back-end")):
         text = run.text(name)
         parts.append(
             details(f"{title}: {name}", tag("pre", text, tabindex=0))

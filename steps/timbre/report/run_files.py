@@ -126,10 +126,15 @@ class RunFiles:
             pairs[name] = value
         return pairs
 
+    @property
+    def model_dir(self) -> Path:
+        """The model that the run is of: the fine-tuned one, where there is one."""
+        return self.folder / ("fine_tuned" if self.settings.get("fine-tune-conf") else "model")
+
     @cached_property
     def model(self) -> dict[str, Any]:
         """The resolved configuration, model/config.yaml; empty where there is none."""
-        path = self.folder / "model" / "config.yaml"
+        path = self.model_dir / "config.yaml"
         content = read_yaml(path) if path.is_file() else None
         if content is not None and not isinstance(content, dict):
             raise DataError("not the configuration of a model", path)
@@ -138,7 +143,7 @@ class RunFiles:
     @cached_property
     def training(self) -> list[dict[str, Any]]:
         """Lines of model/log.jsonl; none where nothing was trained."""
-        path = self.folder / "model" / "log.jsonl"
+        path = self.model_dir / "log.jsonl"
         lines = read_log(path)
         for number, line in enumerate(lines, start=1):
             if not isinstance(line, dict) or not isinstance(line.get("step"), int):

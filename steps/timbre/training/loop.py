@@ -22,19 +22,22 @@ from timbre.nnet import checkpoint
 from timbre.nnet.network import build_network
 from timbre.nnet.objectives import build_objective
 from timbre.nnet.scheduled import Scheduled
+from timbre.training.best import BestNetwork
 from timbre.training.distributed import World, join_world, ranks_here
 from timbre.training.egs_check import check_together
+from timbre.training.freezing import is_trained
 from timbre.training.front_end import FrontEnd
 from timbre.training.interrupt import Interrupt
 from timbre.training.numerics import autocast_dtype, set_up_torch
-from timbre.training.options import TrainOptions
+from timbre.training.options import StartOptions, TrainOptions
 from timbre.training.resume import make_config, open_model_dir, rng_state, set_rng_state
-from timbre.training.schedule import build_optimizer, learning_rate
+from timbre.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from timbre.training.shards import clip_gradients, load_whole_states, whole_states
+from timbre.training.start import Start
 from timbre.training.teacher import features_of, load_teacher
 from timbre.training.train_log import TrainLog
 from timbre.training.training_module import build_module
-from timbre.training.validation import Validation
+from timbre.training.validation import Validation, measured
 from timbre.training.views import Views, check_lengths
 from timbre.utils.errors import DataError
 from timbre.utils.memory import check_memory
@@ -45,27 +48,29 @@ log = logging.getLogger(__name__)
 def train(
     egs_dir: Path,
     model_dir: Path,
-    network: Path,
-    objective: Path,
+    network: Path | None,
+    objective: Path | None,
     options: TrainOptions,
     augmentation: Augmentation | None = None,
+    start: StartOptions = StartOptions(),
 ) -> None:
     """Trains a network, from the newest checkpoint in MODEL_DIR if it was made with the same options and egs.
 
     Args:
         egs_dir: what steps/get_egs.py wrote
         model_dir: gets config.yaml, spk2int, checkpoints/, log.jsonl, tensorboard/ and at last final.pt
-        network: YAML of the network
-        objective: YAML of the objective
+        network: YAML of the network; None: that of the initial model, or conf/network/xvector.yaml
+        objective: YAML of the objective; None: that of the initial model, or conf/objective/aam.yaml
         options: of training
         augmentation: of egs of waveforms
+        start: what training begins with
 
     Raises:
         DataError: egs that are damaged or do not fit, a loss that is not finite
         SystemExit: 128 + the signal, after SIGTERM or SIGINT, with everything saved
     """
     with join_world(options.device) as world, Interrupt() as interrupt:
-        Trainer(egs_dir, model_dir, network, objective, options, world, augmentation).run(interrupt)
+        Trainer(egs_dir, model_dir, network, objective, options, world, augmentation, start).run(interrupt)
 
 
 class Trainer:
@@ -75,19 +80,24 @@ class Trainer:
         self,
         egs_dir: Path,
         model_dir: Path,
-        network: Path,
-        objective: Path,
+        network: Path | None,
+        objective: Path | None,
         options: TrainOptions,
         world: World,
         augmentation: Augmentation | None = None,
+        start: StartOptions = StartOptions(),
     ) -> None:
         set_up_torch(options, world)
         self.egs_dir, self.model_dir, self.world = egs_dir, model_dir, world
         self.manifest = Manifest.read(egs_dir)
         check_together(egs_dir, self.manifest, world, options.verify)
-        self.network = build_network(network, self.manifest.feat_dim)
+        self.start = Start(start, network, objective)
+        self.network = build_network(self.start.network_config, self.manifest.feat_dim)
         self.objective = build_objective(
-            objective, self.network.embedding_dim, self.manifest.num_speakers, options.utts_per_speaker
+            self.start.objective_config,
+            self.network.embedding_dim,
+            self.manifest.num_speakers,
+            options.utts_per_speaker,
         )
         self.options = options = options.for_objective(self.objective.batches)
         batches = options.batches_on(world.device.type)
@@ -101,6 +111,7 @@ class Trainer:
         shortest = check_lengths(options, shortest, longest)
         if shortest < self.network.min_frames:
             raise DataError(f"examples of {shortest} frames; the network needs {self.network.min_frames}", egs_dir)
+        self.start.begin(self.network, self.objective, egs_dir, self.manifest, world.device)
         # so that a speaker is compared with those of all ranks, and centres follow the embeddings of all
         gathers = world.size > 1 and (options.batches == "speakers" or self.objective.gathers)
         if options.shard_classes and world.size > 1:
@@ -120,9 +131,12 @@ class Trainer:
             for module in [self.module] if self.teacher is None else [self.module, self.teacher.network]:
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scheduled = [module for module in self.module.modules() if isinstance(module, Scheduled)]
-        self.optimizer = build_optimizer(self.module, options)
+        factors = self.start.freeze(self.module)
+        self.constrained = [part for part in self.scheduled if is_trained(part)]
+        self.optimizer = build_optimizer(self.module, options, factors)
         self.dtype = autocast_dtype(options.amp, world.device)
         self.scaler = GradScaler(world.device.type, enabled=self.dtype is torch.float16)
+        self.best = BestNetwork(model_dir, options.keep_best, measured(self.manifest, self.objective))
         self.step = 0  # updates that are done
         self.position = Position()  # of the next batch
         self.losses: list[Tensor] = []  # of each step since the last line of the log; left on the device, because
@@ -169,7 +183,7 @@ class Trainer:
             with TrainLog(self.model_dir, self.step, self.num_steps, board, self.world.leads) as train_log:
                 self._loop(train_log, interrupt)
         if self.world.leads:
-            paths = checkpoint.list_checkpoints(self.model_dir)[-self.options.average :]
+            paths = self.best.final() or checkpoint.list_checkpoints(self.model_dir)[-self.options.average :]
             checkpoint.write_final(paths, self.model_dir)
         self.world.wait()
 
@@ -193,6 +207,7 @@ class Trainer:
                 record = self._take_figures() | train_log.read_clock(self.step, self.reader.waited, options.batch_size)
                 if validates and validation is not None:
                     record |= validation(self.network, self.objective, world.device, self.dtype)
+                    self.best.look(self.step, record, self.network, self.objective)
                 train_log.write(record)
                 train_log.start_clock(self.step, self.reader.waited)
             stop = world.agree(interrupt.signal, self.step)
@@ -207,8 +222,7 @@ class Trainer:
     def _update(self, module: nn.Module, batch: Batch) -> None:
         """One step of the optimiser; nothing here waits for the device."""
         options = self.options
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.num_steps, options)
+        set_learning_rate(self.optimizer, self._learning_rate(self.step))
         for part in self.scheduled:
             part.update(self.step, self.num_steps)
         losses, accuracies = [], []
@@ -228,7 +242,7 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            for part in self.scheduled:
+            for part in self.constrained:
                 part.constrain(self.step)
         self.losses.append(torch.stack(losses).mean())
         self.accuracies.append(torch.stack(accuracies).mean())
@@ -246,12 +260,15 @@ class Trainer:
             "epoch": self.position.epoch + self.position.batch / self.reader.batches_per_epoch,
             "loss": float(losses.nanmean()),
             "accuracy": float(accuracies.nanmean()),
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self._learning_rate(self.step - 1),
             "margin": self.objective.current_margin,
         }
         if math.isnan(record["accuracy"]):  # the objective has no opinion
             del record["accuracy"]
         return record
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.num_steps, self.options, self.reader.batches_per_epoch)
 
     def _finite_losses(self) -> Tensor:
         """The losses since the last line of the log, over all ranks, on the CPU; NaN for a step that fp16 skipped.
@@ -291,9 +308,10 @@ class Trainer:
             "rng": rng_states,
             "losses": losses,
             "accuracies": accuracies,
-        }
+        } | self.best.state()
         checkpoint.save(state, checkpoint.checkpoint_path(self.model_dir, self.step))
         checkpoint.prune(self.model_dir, self.options.keep, self.options.checkpoint_interval)
+        self.best.prune()
 
     def _resume(self) -> None:
         """Takes up the newest checkpoint that the rank that leads sees, if there is one."""
@@ -309,6 +327,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         if len(state["rng"]) == self.world.size:  # else dropout goes on from the seed
             set_rng_state(state["rng"][self.world.rank], self.world.device)
+        self.best.resume(state)
         self.step = state["step"]
         self.position = self.reader.position = Position(*state["position"])
         self.losses = list(state["losses"].to(self.world.device))
@@ -341,6 +360,7 @@ class Trainer:
             self.options,
             None if self.augmentation is None else self.augmentation.config,
             hashlib.sha256((self.egs_dir / "manifest.json").read_bytes()).hexdigest(),
+            self.start.config,
         )
         config["features"] = features_of(manifest)
         if self.options.teacher is not None and self.teacher is not None:

@@ -1,13 +1,16 @@
 """The options of training, checked when they are read. Used by loop.py and everything it calls."""
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from timbre.egs.options import BatchOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet.options import SegmentOptions
 from timbre.utils.errors import DataError
+from timbre.utils.spelling import did_you_mean
 
 # options that do not change the weights: they may differ when an interrupted run goes on
 INCIDENTAL = frozenset(
@@ -25,11 +28,11 @@ INCIDENTAL = frozenset(
         "verify",
         "teacher.model",  # its content counts
         "segments.at_test",
-        "features",  # not an option: what config.yaml says of the features of the egs, which egs_sha256 stands for
     }
 )
 
 
+PARTS = ("network", "objective")  # of a model, that training can begin with
 GPU_LENGTH_STEP = 16  # frames: a dozen lengths between the 2 and 4 s of common chunks, as many as egs have
 
 
@@ -96,10 +99,15 @@ class TrainOptions:
             the fastest kernels at each new length, has soon seen them all; 0: 16 on a GPU; 1, all lengths, on a CPU
         num_steps: updates; 0: as many as num_epochs makes
         num_epochs: passes over the egs, where num_steps is 0
-        optimizer: the update rule
+        optimizer: the update rule; adagrad (Duchi et al. 2011) is that of DeepSpeaker's recipes, best at a constant lr
         lr: learning rate after the warm-up
         final_lr: learning rate of the last step
-        schedule: from lr to final_lr along a half cosine, exponentially, or not at all
+        schedule: from lr to final_lr along a half cosine, exponentially, or not at all; step: lr times gamma after each
+            of `milestones`, or every `step_epochs`
+        milestones: of the step schedule: epochs (passes over the egs) after which lr is multiplied by gamma, such as
+            [10,15]
+        step_epochs: instead of milestones, multiply every so many epochs
+        gamma: of the step schedule
         warmup_steps: steps over which the learning rate rises linearly from 0 to lr
         momentum: of sgd
         nesterov: of sgd
@@ -120,6 +128,8 @@ class TrainOptions:
         checkpoint_interval: steps between checkpoints
         keep: checkpoints that are kept
         average: so many of the last checkpoints are averaged into the final network
+        keep_best: instead of an average, the final network is the one that had the lowest EER on the held-out speakers,
+            or the highest accuracy on the held-out utterances, of those that were validated (each valid_interval)
         tensorboard: write event files for TensorBoard
         spec_augment: masks over the features of each example of either kind of egs; none: without
         seed: of initialisation, order and augmentation of examples, and dropout
@@ -145,10 +155,13 @@ class TrainOptions:
     length_step: int = 0
     num_steps: int = 0
     num_epochs: float = 10.0
-    optimizer: Literal["sgd", "adam", "adamw", "radam"] = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw", "radam", "adagrad"] = "adamw"
     lr: float = 0.002
     final_lr: float = 1e-5
-    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    schedule: Literal["cosine", "exponential", "constant", "step"] = "cosine"
+    milestones: tuple[float, ...] = ()
+    step_epochs: float = 0.0
+    gamma: float = 0.1
     warmup_steps: int = 100
     momentum: float = 0.9
     nesterov: bool = True
@@ -167,6 +180,7 @@ class TrainOptions:
     checkpoint_interval: int = 100
     keep: int = 3
     average: int = 3
+    keep_best: Literal["none", "eer", "accuracy"] = "none"
     tensorboard: bool = True
     spec_augment: SpecAugmentOptions | None = None
     seed: int = 0
@@ -191,6 +205,7 @@ class TrainOptions:
             raise DataError(f"train: lr {self.lr} and final_lr {self.final_lr} must be 0 <= final_lr <= lr, lr above 0")
         if self.schedule == "exponential" and not self.final_lr:
             raise DataError("train: an exponential schedule never reaches final_lr 0")
+        self._check_step()
         if self.reader_threads < 1 or self.augment_jobs < 0:
             raise DataError("train: reader_threads must be at least 1, and augment_jobs 0 or more")
         if self.length_step < 0:
@@ -202,6 +217,17 @@ class TrainOptions:
         if self.segments is not None and not self.segments.same_aug and self.spec_augment is None:
             raise DataError("segments: same_aug is false, but without spec_augment segments have no draw of their own")
         self.batch_options.check_parts(self.batch_size, self.accumulation)
+
+    def _check_step(self) -> None:
+        if (self.schedule == "step") != bool(self.milestones or self.step_epochs):
+            raise DataError("train: schedule step goes with milestones or step_epochs, and no other schedule does")
+        if self.milestones and self.step_epochs:
+            raise DataError("train: milestones and step_epochs are two ways of saying when; give one")
+        times = (0.0, *self.milestones)
+        if self.step_epochs < 0 or any(late <= early for early, late in pairwise(times)):
+            raise DataError(f"train: milestones {list(self.milestones)} must rise from above 0, step_epochs be above 0")
+        if not 0 < self.gamma <= 1:
+            raise DataError(f"train: gamma is {self.gamma}; it must be above 0 and at most 1")
 
     @property
     def batch_options(self) -> BatchOptions:
@@ -231,3 +257,70 @@ class TrainOptions:
             )
         kind = self.batches if self.batches != "auto" else "shuffled" if needed == "any" else needed
         return replace(self, batches=kind)
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """What training begins with, and what of it changes how fast.
+
+    Args:
+        init_model: a trained model: the directory that steps/train.py wrote
+        init_parts: which of its parts training begins with: network, objective
+        freeze: parts that stay as they are: objective, network, trunk, poolings, segment, or any module below them
+            (trunk.layers.0); norms: all normalisation layers with their statistics; statistics: the running means and
+            variances of BatchNorm alone. Both can be of a part: trunk.norms
+        lr_scale: the learning rate of parts, named in the same way, times a factor
+        init_classes: class weights of speakers that init_model does not know: centroids of their embeddings, or random;
+            auto: centroids, if there is a trained network to embed with
+        objective_args: changes to the arguments of the objective, such as its margin
+    """
+
+    init_model: Path | None = None
+    init_parts: tuple[str, ...] = PARTS
+    freeze: tuple[str, ...] = ()
+    lr_scale: dict[str, float] = field(default_factory=dict)
+    init_classes: Literal["auto", "random", "centroids"] = "auto"
+    objective_args: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.init_parts:
+            if name not in PARTS:
+                raise DataError(f"init_parts: '{name}' is not one of {', '.join(PARTS)}{did_you_mean(name, PARTS)}")
+        if not self.init_parts:
+            raise DataError(f"init_parts: one or more of {', '.join(PARTS)}")
+        if self.freeze and self.init_model is None:
+            raise DataError("freeze: what is frozen never learns, so it must come from a model: give --init-model DIR")
+        for name, factor in self.lr_scale.items():
+            if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
+                raise DataError(f"lr_scale: {name}={factor}; it must be a number above 0 (--freeze for none at all)")
+
+    @property
+    def takes_network(self) -> bool:
+        """The network begins as that of init_model."""
+        return self.init_model is not None and "network" in self.init_parts
+
+    @property
+    def takes_objective(self) -> bool:
+        """The objective begins as that of init_model, as far as it is of its kind."""
+        return self.init_model is not None and "objective" in self.init_parts
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """The names in TEXT, "trunk,objective"."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def read_factors(text: str) -> dict[str, float]:
+    """The numbers in TEXT, "trunk=0.1,segment=0.5", by name.
+
+    Raises:
+        DataError: it is not written so
+    """
+    factors = {}
+    for word in read_names(text):
+        name, _, number = word.partition("=")
+        try:
+            factors[name.strip()] = float(number)
+        except ValueError:
+            raise DataError(f"lr_scale: '{word}' is not NAME=NUMBER, such as trunk=0.1") from None
+    return factors

@@ -18,7 +18,9 @@ from timbre.training.options import INCIDENTAL, TrainOptions
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_path, remove_temporaries
 
-_MADE = ("final.pt", "log.jsonl", "tensorboard/events.out.tfevents.*", "checkpoints/step-*.*")
+_MADE = ("final.pt", "log.jsonl", "tensorboard/events.out.tfevents.*", "checkpoints/step-*.*", "checkpoints/best-*.*")
+# what egs_sha256 stands for too, and where things lie
+_INCIDENTAL = {"features", "start.init_model", *(f"train.{name}" for name in INCIDENTAL)}
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ def make_config(
     options: TrainOptions,
     augmentation: dict[str, Any] | None,
     egs_sha256: str,
+    start: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """All that a model was made with, as plain values: what config.yaml holds."""
+    """All that a model was made with, as plain values: what config.yaml holds; START: none for one from nothing."""
     train = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
     return {
         "network": network,
@@ -44,7 +47,7 @@ def make_config(
         "train": train,
         "augment": augmentation,
         "egs_sha256": egs_sha256,
-    }
+    } | ({"start": start} if start else {})
 
 
 def open_model_dir(model_dir: Path, config: dict[str, Any], spk2int: Path) -> None:
@@ -61,7 +64,7 @@ def open_model_dir(model_dir: Path, config: dict[str, Any], spk2int: Path) -> No
             if (model_dir / "config.yaml").exists() or any(checkpoints.iterdir()):
                 raise DataError(f"not of a training, choose another folder for the model: {error}", model_dir) from None
             was = config  # of a run that was killed as it began
-        if changed := list(_differences(was, config)):
+        if changed := list(differences(was, config)):
             log.warning("%s: starting anew, since it was made otherwise: %s", model_dir, "; ".join(changed))
             for name in _MADE:
                 for path in model_dir.glob(name):
@@ -94,12 +97,12 @@ def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """ "name: old -> new" of every value in which two nested mappings differ."""
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """ "name old -> new" of every value in which two nested mappings differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
             inner = f"{name}.{key}" if name else str(key)
-            if inner.removeprefix("train.") not in INCIDENTAL:
-                yield from _differences(old.get(key), new.get(key), inner)
+            if inner not in _INCIDENTAL:
+                yield from differences(old.get(key), new.get(key), inner)
     elif old != new:
         yield f"{name} {old} -> {new}"

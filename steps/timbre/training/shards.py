@@ -61,7 +61,7 @@ def _change_rows(
     """Both states, with CHANGE applied to the class weights and to what the optimiser knows of each of them."""
     own = objective.get_parameter("weight")
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
-    index = next(number for number, one in enumerate(parameters) if one is own)
+    index = next((number for number, one in enumerate(parameters) if one is own), -1)  # -1: it is frozen
     moments = {
         name: change(value) if isinstance(value, Tensor) and value.dim() == own.dim() else value
         for name, value in optimizer_state["state"].get(index, {}).items()

@@ -141,6 +141,15 @@ class Validation:
         return batches
 
 
+def measured(manifest: Manifest, objective: Objective) -> set[str]:
+    """The figures that Validation gives for egs of MANIFEST and OBJECTIVE."""
+    classifies = bool(manifest.valid) and _classifier(objective) is not None
+    return {
+        *(["valid_loss", "valid_accuracy"] if classifies else []),
+        *(["valid_eer"] if manifest.valid_speakers else []),
+    }
+
+
 def _classifier(objective: Objective) -> Objective | None:
     """What can be measured on any batch: the whole of OBJECTIVE, or its first part that can, or nothing."""
     if objective.shard is None and objective.classifies and objective.batches == "any":

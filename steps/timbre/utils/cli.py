@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import keyword
 import logging
 import math
 import os
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, auto_cli, set_parsing_settings
 
-from timbre.utils.configure import NO_IMPORTS, option_groups
+from timbre.utils.configure import set_up_parsing
 from timbre.utils.errors import DataError
 from timbre.utils.sensible import nonsense
 from timbre.utils.spelling import did_you_mean
@@ -42,9 +43,8 @@ def run_step(step: Callable[..., Any], takes_list: bool = False) -> None:
     if log := os.environ.get("TIMBRE_LOG"):
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
-    # a dataclass is a group of options
-    groups = [*option_groups(step)]
-    set_parsing_settings(subclasses_disabled=[is_dataclass], **NO_IMPORTS, import_path_allowlist=groups)
+    set_up_parsing(step)
+    set_parsing_settings(subclasses_disabled=[is_dataclass])  # a dataclass is a group of options
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
@@ -131,9 +131,13 @@ def _plain_types(text: str) -> str:
 
 
 def _underscored(word: str) -> str:
-    """--some-option=a-b as --some_option=a-b: options may be written Kaldi's way too."""
+    """--some-option=a-b as --some_option=a-b: options may be written Kaldi's way too. What Python keeps for itself is a
+    parameter with _ behind it: --from."""
     name, equals, value = word.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+    if not word.startswith("--"):
+        return word
+    name = name.replace("-", "_").replace("__", "--", 1)
+    return name + "_" * keyword.iskeyword(name[2:]) + equals + value
 
 
 def _located(word: str) -> str:

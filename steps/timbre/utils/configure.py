@@ -10,7 +10,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, set_loader, set_parsing_settings
@@ -100,7 +100,7 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
         raise DataError(f"{name}: settings must be `key: value`, not {arguments!r}")
     if odd := next((key for key in _keys(arguments) if not isinstance(key, str) or len(key) > MAX_KEY), None):
         raise DataError(f"{name}: {str(odd)[:100]!r} is no name of a setting")
-    set_parsing_settings(**NO_IMPORTS, import_path_allowlist=[*option_groups(kind)])
+    set_up_parsing(kind)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, skip=skip)
     try:
@@ -113,16 +113,24 @@ def check(kind: Callable[..., T], arguments: object, skip: set[str]) -> Configur
     return Configured(kind, dict(vars(parser.instantiate(parsed))), resolved or {})
 
 
-def option_groups(kind: Callable[..., object]) -> Iterator[str]:
-    """The import path of every dataclass that an argument of KIND is, or may be, and of those inside it.
+def set_up_parsing(kind: Callable[..., Any]) -> None:
+    """Settings for a parser of the arguments of KIND: no value may name what is to be imported.
 
-    jsonargparse takes a group of options that may also be null for an import of its class, which must be allowed.
+    Except the dataclasses that are written in the signature as one choice of several, as in `Options | None`, to which
+    jsonargparse gives their own names as if the value did.
     """
-    for parameter in inspect.signature(kind).parameters.values():
-        for part in (parameter.annotation, *get_args(parameter.annotation)):
-            if isinstance(part, type) and is_dataclass(part):
-                yield f"{part.__module__}.{part.__qualname__}"
-                yield from option_groups(part)
+    allowed = [f"{options.__module__}.{options.__qualname__}" for options in _choices(kind)]
+    set_parsing_settings(**NO_IMPORTS, import_path_allowlist=allowed)
+
+
+def _choices(kind: Any) -> Iterator[type]:
+    """The dataclasses in the unions of the signature of KIND, and of those that they and it hold."""
+    for hint in get_type_hints(inspect.getattr_static(kind, "__init__") if isinstance(kind, type) else kind).values():
+        for one in get_args(hint) or [hint]:
+            if isinstance(one, type) and is_dataclass(one):
+                if one is not hint:
+                    yield one
+                yield from _choices(one)
 
 
 def _subclasses(base: type[T]) -> Iterator[type[T]]:

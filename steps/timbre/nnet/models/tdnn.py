@@ -61,7 +61,7 @@ class XvectorTdnn(Trunk):
 class LeakyTdnnLayer(TdnnLayer):
     """A TdnnLayer whose activation lets a hundredth of what is negative through."""
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, C', T')."""
         out: Tensor = self.norm(functional.leaky_relu_(self.affine(frames), 0.01))
         return out
