@@ -206,6 +206,16 @@ def test_speakers_are_matched_by_name(home: Home, tmp_path: Path) -> None:
     assert float(one[1].exp().sum(1).mean()) == pytest.approx(1, rel=1e-5)
 
 
+def test_a_teacher_that_is_the_best_of_its_training(home: Home) -> None:
+    """Its class weights lie beside its network, where the checkpoint of that step may be gone."""
+    home.train("best", num_steps=60, valid_interval=4, checkpoint_interval=50, keep=1, average=1, keep_best="accuracy")
+    [step] = checkpoint.load(home.folder / "best" / "final.pt")["steps"]
+    assert not checkpoint.checkpoint_path(home.folder / "best", step).exists()
+    manifest = Manifest.read(home.egs)
+    _, log_probs = load_teacher(TeacherOptions(home.folder / "best"), home.egs, manifest, CPU)(torch.randn(2, 30, DIM))
+    assert log_probs.shape == (2, manifest.num_speakers)
+
+
 def _spoil(model: Path, what: str) -> None:
     config = yaml.safe_load((model / "config.yaml").read_text())
     paths = checkpoint.list_checkpoints(model)

@@ -183,10 +183,13 @@ def _load_objective(model_dir: Path, config: dict[str, Any], embedding_dim: int,
     steps = checkpoint.load(model_dir / "final.pt").get("steps")
     if not isinstance(steps, list) or not steps or not all(type(step) is int for step in steps):
         raise DataError("does not say which checkpoints it is the mean of", model_dir / "final.pt")
-    paths = [checkpoint.checkpoint_path(model_dir, step) for step in steps]
-    for path in paths:
-        if not path.is_file():
-            raise DataError("no such file, and kld needs its class weights; kld 0 leaves the embeddings", path)
+    paths = []
+    for step in steps:
+        path = checkpoint.find(model_dir, step)
+        if path is None:
+            missing = checkpoint.checkpoint_path(model_dir, step)
+            raise DataError("no such file, and kld needs its class weights; kld 0 leaves the embeddings", missing)
+        paths.append(path)
     try:
         objective.load_state_dict(checkpoint.average(paths, "objective"))
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
