@@ -191,6 +191,7 @@ def test_compiled_and_in_bfloat16_it_learns_the_same(home: Home, monkeypatch: py
     options = {
         "segments": SegmentOptions(15, 18, "maps", heads=2),
         "teacher": TeacherOptions(home.teacher, student_frames=19, level="both"),
+        "num_steps": 5,
     }
     plain = [line["loss"] for line in home.train("plain", **options)]
     compiled = [line["loss"] for line in home.train("compiled", compile=True, **options)]
@@ -278,6 +279,11 @@ def test_a_model_says_itself_how_its_utterances_are_cut(home: Home) -> None:
         assert "config.yaml" in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_segments_must_be_long_enough(home: Home) -> None:
+def test_segments_must_be_long_enough(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    """For the network; and some shorter than the examples, or there is one of each, which is worth a word."""
+    home.trainer("some", segments=SegmentOptions(length=31))
+    assert "each is one segment" not in caplog.text
+    home.trainer("one", segments=SegmentOptions(length=32))
+    assert "segments have 32 frames, and examples no more than 32: each is one segment" in caplog.text
     with pytest.raises(DataError, match="examples of 9 frames; the network needs 15"):
         home.train("short", segments=SegmentOptions(length=9))
