@@ -6,6 +6,7 @@ from pathlib import Path
 
 from timbre.backend.backends import PldaOverrides, backend_of
 from timbre.backend.crop_scores import CropBackend
+from timbre.backend.list_parts import normalize_in_parts, num_parts_of
 from timbre.backend.score_norm import Method, normalize_trials, read_cohort
 from timbre.backend.vectors import MultiEnroll, read_sides
 from timbre.datadir.trials import read_scores, read_trials, write_scores
@@ -31,6 +32,7 @@ def normalize_scores(
     multi_enroll: MultiEnroll = "average",
     utt2spk: Path | None = None,
     nj: int = 4,
+    num_parts: int | None = None,
 ) -> None:
     """Write OUT: each score measured in the mean and deviation of cohort scores.
 
@@ -55,7 +57,8 @@ def normalize_scores(
         enroll_spk2utt: as given to it
         multi_enroll: as given to it
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
-        nj: number of threads
+        nj: number of threads, or of jobs at a time
+        num_parts: as in score_trials.py; as-norm2 is not made in parts
     """
     backend = backend_of(backend_dir, plda, mean, transform)
     trial_list = read_trials(trials)
@@ -65,8 +68,12 @@ def normalize_scores(
     speakers = trial_speakers(trials, trial_list, utt2spk)
     cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*sides[0].ids, *sides[1].ids})
     backend = CropBackend.around(backend, sides)
-    normalized = normalize_trials(raw, trial_list.enroll, trial_list.test, backend, sides, cohort, method, top_n, nj)
-    write_scores(out, trial_list, normalized)
+    work = backend, sides, cohort, method, top_n, nj
+    wanted = 1 if method == "as-norm2" and num_parts is None else num_parts
+    if (parts := num_parts_of(len(raw), nj, wanted)) > 1:
+        normalize_in_parts(out, trials, trial_list, raw, *work, parts)
+    else:
+        write_scores(out, trial_list, normalize_trials(raw, trial_list.enroll, trial_list.test, *work))
     size = min(top_n, len(cohort.ids)) if method.startswith("as-norm") else len(cohort.ids)
     logging.info("%s: %s, %d of a cohort of %d", out, method, size, len(cohort.ids))
 

@@ -21,6 +21,7 @@ def score_trials(
     enroll_spk2utt: Path | None = None,
     multi_enroll: MultiEnroll = "average",
     nj: int = 4,
+    num_parts: int | None = None,
 ) -> None:
     """Write SCORES, "enroll test score" a line, in the order of TRIALS: cosines or log-likelihood ratios.
 
@@ -41,10 +42,13 @@ def score_trials(
         multi_enroll: what is made of them: average, their embeddings are averaged and PLDA is told of how many, as
             Kaldi's recipes do with ivector-mean and --num-utts; scores, the score of each is computed and these are
             averaged; plda, the likelihood ratio of all of them, each projected and length-normalised by itself
-        nj: number of threads
+        nj: number of threads, or of jobs at a time
+        num_parts: split the list into so many parts, each a job (a process, or on run.sh's cluster), and merge them in
+            order: the same bytes. By default nj parts of a list of more than 8 million where there is a cluster,
+            otherwise threads. Parts are made anew after a kill
     """
     backend = backend_of(backend_dir, plda, mean, transform)
-    score_list(backend, trials, enroll_scp, test_scp, scores, enroll_spk2utt, multi_enroll, nj)
+    score_list(backend, trials, enroll_scp, test_scp, scores, enroll_spk2utt, multi_enroll, nj, num_parts)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def write_model(path: Path, config: dict[str, Any], network: dict[str, Any] | No
         state = {"step": step, "network": {}, "objective": states[step]}
         checkpoint.save(state, checkpoint.checkpoint_path(path, step))
     checkpoint.write_final([checkpoint.checkpoint_path(path, step) for step in (8, 10)], path)
-    write_config(make_config(network, objective.config, DIM, SPEAKERS, {}, TrainOptions(), None, ""), path)
+    write_config(make_config(network, objective.config, DIM, SPEAKERS, {}, TrainOptions(), None, "", None), path)
     objective.load_state_dict({name: (value + states[10][name]) / 2 for name, value in states[8].items()})
     return objective.eval()
 

@@ -73,22 +73,18 @@ def test_cosine_of_every_pair() -> None:
     assert np.abs(scores).max() <= 1 + 1e-6
 
 
-def test_lists_sparse_and_dense_blocks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_test", [20, 5000])  # 5,000 trials of 300 x 20 pairs are dense
+def test_score_of_a_pair_is_the_same_in_any_list(num_test: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(9)
-    factors = PldaBackend(Projection(), make_plda(10)).factors(make_side(11, 300, max_utts=3), make_side(12, 200))
-    enroll, test = rng.integers(0, 300, 5000).astype(np.int32), rng.integers(0, 200, 5000).astype(np.int32)
+    factors = PldaBackend(Projection(), make_plda(10)).factors(make_side(11, 300, max_utts=3), make_side(12, num_test))
+    enroll, test = rng.integers(0, 300, 5000).astype(np.int32), rng.integers(0, num_test, 5000).astype(np.int32)
     monkeypatch.setattr(scoring, "_CHUNK", 700)
-    results = []
-    for dense in (0, 10**9):
-        monkeypatch.setattr(scoring, "_DENSE", dense)
-        one, three = (score_pairs(factors, enroll, test, nj) for nj in (1, 3))
-        assert np.array_equal(one, three)
-        results.append(one)
-    assert np.abs(results[0] - results[1]).max() < 1e-5 * np.abs(results[0]).max()
-    shuffled = rng.permutation(5000)
-    assert np.allclose(
-        score_pairs(factors, enroll[shuffled], test[shuffled]), results[0][shuffled], rtol=1e-5, atol=1e-4
-    )
+    scores = score_pairs(factors, enroll, test)
+    expected = (factors.left[enroll].astype(float) * factors.right[test]).sum(axis=1) + factors.terms(enroll, test)
+    assert np.abs(scores - expected).max() < 1e-5 * np.abs(expected).max()
+    assert scores.tobytes() == score_pairs(factors, enroll, test, 3).tobytes()
+    for rows in (rng.permutation(5000), np.argsort(enroll), np.arange(50), np.arange(1000, 3000, 7), [4321]):
+        assert scores[rows].tobytes() == score_pairs(factors, enroll[rows], test[rows]).tobytes()
 
 
 @pytest.mark.parametrize("in_order", [True, False])

@@ -6,7 +6,8 @@
 Prints one JSON line for each part and size; every one is a process of its own, whose peak memory is `rss_gb` (pages of
 mapped files count, too). `cpu_s` is the processor time of all threads: on a busy machine it says more than `seconds`.
 Peers (`peer_*_per_s`, in the unit of `per_s`) do what they can bear of the same work, on the same data: SpeechBrain's
-functions, if it can be imported, scikit-learn's, and plain numpy or Python. Needs 8 GB of disk in TMPDIR for 10^8.
+functions, the CSV engines of polars and pyarrow, if they can be imported, scikit-learn's, and plain numpy or Python.
+Needs 8 GB of disk in TMPDIR for 10^8.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ import numpy as np
 from timbre.backend.backends import Backend, CosineBackend, PldaBackend
 from timbre.backend.plda import Plda
 from timbre.backend.score_list import write_list_scores, write_matrix
-from timbre.backend.score_norm import cohort_stats
+from timbre.backend.score_norm import cohort_stats, normalize_trials
 from timbre.backend.scoring import Factors, matrix_blocks
 from timbre.backend.vectors import Projection, Side
 from timbre.datadir.trials import Trials, read_scores, read_trials, write_scores, write_trials
@@ -121,9 +123,17 @@ def listed(count: int, folder: Path, name: str) -> Result:
     enroll, test = trials.enroll[some], trials.test[some]
     left, right = factors.left, factors.right
     result["peer_numpy_per_s"] = per_s(200_000, lambda: np.einsum("nd,nd->n", left[enroll], right[test]))
+    result["peer_take_per_s"] = per_s(len(test), lambda: take_rows(right, test))
     if name == "cosine":
         result |= listed_peers(left, right, enroll[:2000], test[:2000])
     return result
+
+
+def take_rows(matrix: np.ndarray, rows: np.ndarray) -> None:
+    """Rows of MATRIX copied into a cache, on one thread: what every listed trial does with one of its vectors."""
+    place = np.empty((256, matrix.shape[1]), matrix.dtype)
+    for begin in range(0, len(rows) // 256 * 256, 256):
+        matrix.take(rows[begin : begin + 256], axis=0, out=place, mode="clip")
 
 
 def listed_peers(left: np.ndarray, right: np.ndarray, enroll: np.ndarray, test: np.ndarray) -> Result:
@@ -206,6 +216,22 @@ def asnorm(count: int, folder: Path) -> Result:
     return result | {"peer_sort_per_s": per_s(200, sort), "peer_speechbrain_per_s": per_s(200, topk)}
 
 
+def normalized(count: int, folder: Path) -> Result:
+    """AS-norm of COUNT trials of 10^6 utterances, top 300 of 6,000, scores from and to disk in binary; limit 4 GB."""
+    trials = random_trials(count)
+    write_trials(folder / "trials.npz", trials)
+    trials = read_trials(folder / "trials.npz")
+    write_scores(folder / "raw.npy", trials, make_scores(trials.target))
+    side = Side.single(trials.enroll_ids, vectors(UTTS))
+    cohort = Side.single([f"c{row}" for row in range(COHORT)], vectors(COHORT, 1))
+    with Clock() as clock:
+        raw = read_scores(folder / "raw.npy", trials)
+        pairs = trials.enroll, trials.test
+        scores = normalize_trials(raw, *pairs, make_backends()["cosine"], (side, side), cohort, "as-norm", TOP, THREADS)
+        write_scores(folder / "normalized.npy", trials, scores)
+    return clock.rate(count) | {"goal_rss_gb": 4}
+
+
 def metrics(count: int, folder: Path) -> Result:
     """EER, minDCF and actDCF at three priors, Cllr; a tenth are targets."""
     target = np.random.default_rng(1).random(count, dtype=np.float32) < 0.1
@@ -267,6 +293,8 @@ def text(count: int, folder: Path) -> Result:
     timed("write_scores", lambda: write_scores(folder / "scores", trials, scores))
     trials = timed("read_trials", lambda: read_trials(folder / "trials"))
     timed("read_scores", lambda: read_scores(folder / "scores", trials))
+    for name, function in text_peers(folder).items():
+        timed(f"peer_{name}", function)
     timed("write_binary_trials", lambda: write_trials(folder / "trials.npz", trials))
     timed("write_binary_scores", lambda: write_scores(folder / "scores.npy", trials, scores))
     binary = timed("read_binary_trials", lambda: read_trials(folder / "trials.npz"))
@@ -280,6 +308,38 @@ def text(count: int, folder: Path) -> Result:
 
         result["peer_python_read_scores_per_s"] = per_s(count, plainly)
     return result
+
+
+def text_peers(folder: Path) -> dict[str, Callable[[], Any]]:
+    """CSV engines that are installed, on what `text` has written: ids as dictionaries, then the same out again."""
+    peers: dict[str, Callable[[], Any]] = {}
+    columns = ["enroll", "test", "score"]
+    try:
+        import polars
+
+        kinds = dict.fromkeys(columns, polars.Categorical)
+        form = {"has_header": False, "separator": " ", "quote_char": None}
+        table = polars.read_csv(folder / "scores", schema=kinds | {"score": polars.Float64}, **form)
+        peers["polars_read_trials"] = lambda: polars.read_csv(folder / "trials", schema=kinds, **form)
+        peers["polars_read_scores"] = lambda: polars.read_csv(
+            folder / "scores", schema=kinds | {"score": polars.Float64}, **form
+        )
+        peers["polars_write_scores"] = lambda: table.write_csv(folder / "peer", include_header=False, separator=" ")
+    except ImportError:
+        pass
+    try:
+        import pyarrow
+        from pyarrow import csv
+
+        names = csv.ReadOptions(column_names=columns, block_size=1 << 22)
+        blanks = csv.ParseOptions(delimiter=" ", quote_char=False)
+        ids = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+        for name, third in (("trials", ids), ("scores", pyarrow.float64())):
+            types = csv.ConvertOptions(column_types=dict.fromkeys(columns, ids) | {"score": third})
+            peers[f"pyarrow_read_{name}"] = partial(csv.read_csv, folder / name, names, blanks, types)
+    except ImportError:
+        pass
+    return peers
 
 
 def binary(count: int, folder: Path) -> Result:
@@ -300,6 +360,7 @@ PARTS: dict[str, Callable[..., Result]] = {
     "plda": lambda count, folder: listed(count, folder, "plda"),
     "matrix": matrix,
     "asnorm": asnorm,
+    "normalized": normalized,
     "metrics": metrics,
     "bootstrap": draws,
     "text": text,

@@ -93,6 +93,17 @@ def test_scores_survive_in_any_order(random_trials: Trials, tmp_path: Path) -> N
     np.testing.assert_array_equal(read_scores(tmp_path / "scores", subset).astype(np.float32), scores[::7])
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("swapped", [0, 5000, 10_798])
+def test_scores_of_which_two_are_out_of_order(swapped: int, random_trials: Trials, tmp_path: Path) -> None:
+    scores = np.arange(len(random_trials), dtype=float)
+    write_scores(tmp_path / "scores", random_trials, scores)
+    text = (tmp_path / "scores").read_text().splitlines()
+    text[swapped : swapped + 2] = reversed(text[swapped : swapped + 2])
+    (tmp_path / "scores").write_text("\n".join([*text, "nobody id000 1.0"]) + "\n")
+    np.testing.assert_array_equal(read_scores(tmp_path / "scores", random_trials), scores)
+
+
 def test_a_list_that_repeats_a_trial_takes_its_scores_in_order(tmp_path: Path) -> None:
     trials = Trials.of(["a", "a", "b"], ["x", "x", "x"], [True, True, False])
     write_scores(tmp_path / "scores", trials, np.array([1.0, 1.0, 3.0]))

@@ -2,63 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from plans import BACKEND, GIVEN, MakeSet, plan, rows, said, variables
 
 from timbre.egs.options import EgsOptions
 from timbre.recipe.last_lines import summarize
-from timbre.recipe.plan import Plan
-from timbre.recipe.scoring_rows import Row
-from timbre.recipe.settings import Settings
 from timbre.utils.errors import DataError
-
-GIVEN = {"network": "conf/network/ecapa128.yaml", "egs_conf": "conf/egs/cpu.yaml"}
-MakeSet = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def place(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone with nothing in data/."""
-    (tmp_path / "conf").symlink_to(root / "conf")
-    (tmp_path / "local").symlink_to(root / "local")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def make_set(place: Path) -> MakeSet:
-    """Writes the tables of a set that the plan looks at."""
-
-    def make(path: str, tables: str = "wav.scp", trials: tuple[str, ...] = (), speakers: int = 100) -> Path:
-        folder = place / "data" / path
-        folder.mkdir(parents=True)
-        for name in (*tables.split(), "utt2spk", *trials):
-            (folder / name).write_text("")
-        (folder / "spk2utt").write_text("".join(f"s{number} u{number}\n" for number in range(speakers)))
-        return folder
-
-    return make
-
-
-def plan(**options: str) -> Plan:
-    return Plan.of(Settings.read([f"{name}={value}" for name, value in (BACKEND | GIVEN | options).items()]))
-
-
-BACKEND = {"backend-conf": "conf/backend/plda.yaml"}
-
-
-def rows(made: Plan, unit: str) -> list[Row]:
-    return [row for row in made.rows() if row.unit == unit]
-
-
-def variables(made: Plan) -> dict[str, str]:
-    return dict(made.variables())
-
-
-def said(made: Plan) -> list[str]:
-    return [value for name, value in made.variables() if name == "say"]
 
 
 def test_nothing_is_known_of_a_corpus_that_is_not_there_but_its_folders() -> None:

@@ -183,6 +183,17 @@ def test_other_options_start_anew_and_are_named(run: Run, caplog: pytest.LogCapt
     assert names == ["step-0000007", "step-0000014"]
 
 
+def test_options_that_there_were_not_yet_are_as_by_default(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.train("older", num_steps=7)
+    path = run.directory / "older" / "config.yaml"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "keep_best" not in line))
+    run.train("older", num_steps=7)
+    assert "anew" not in caplog.text
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "momentum" not in line))
+    run.train("older", num_steps=7, momentum=0.5)
+    assert "anew" in caplog.text and "train.momentum 0.9 -> 0.5" in caplog.text
+
+
 def test_options_that_cannot_be_remove_nothing(run: Run) -> None:
     run.train("kept", num_steps=7)
     for options in (

@@ -11,12 +11,15 @@ import pytest
 import torch
 from torch.nn import functional
 
+import train_objectives  # noqa: F401 (objectives are found by name)
 from initial_model import OPTIONS, Place
 from timbre.datadir.tables import read_table, write_table
 from timbre.egs.egs_files import EgsFiles
 from timbre.egs.egs_format import Manifest
+from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model, read_config
 from timbre.training.loop import Trainer, train
+from timbre.training.validation import Validation
 from timbre.utils.errors import DataError
 
 
@@ -209,3 +212,40 @@ def test_another_model_to_begin_with_starts_anew(place: Place, caplog: pytest.Lo
     train(place.egs, other, place.network, place.objective, dataclasses.replace(OPTIONS, seed=1))
     assert place.trainer("identity", change={"num_steps": 4}, init_model=other).step == 0
     assert "starting anew" in caplog.text and "start.sha256" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("by", "figures", "best"), [("eer", [0.4, 0.2, 0.3, 0.2], 4), ("accuracy", [0.4, 0.2, 0.5, 0.1], 6)]
+)
+def test_the_best_network_is_kept(
+    place: Place, by: str, figures: list[float], best: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By figures that validation is made to give: of equal ones the earlier; pruning passes it by."""
+    values = iter(figures)
+    monkeypatch.setattr(Validation, "__call__", lambda *_: {f"valid_{by}": next(values)})
+    options = {"keep_best": by, "valid_interval": 2, "checkpoint_interval": 2, "keep": 1, "average": 1}
+    place.train(by, change=options)
+    folder = place.folder / by
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == [f"best-{best:07d}.pt", "step-0000008.pt"]
+    final, kept, last = (
+        checkpoint.load(folder / name) for name in ("final.pt", *(f"checkpoints/{one}" for one in names))
+    )
+    assert final["steps"] == [best] and last["best"] == (best, figures[best // 2 - 1])
+    assert all(torch.equal(value, kept["network"][name]) for name, value in final["network"].items())
+    assert not torch.equal(final["network"]["segment.0.weight"], last["network"]["segment.0.weight"])
+    assert place.trainer(f"from_{by}", init_model=folder).step == 0  # its objective is in the best one too
+
+
+def test_a_constraint_leaves_what_is_frozen(place: Place) -> None:
+    """Tempered puts its weights back to length 1 after every step."""
+    change = {"num_steps": 2, "average": 1}
+    objective = "class_path: Tempered"
+    free = place.train("tempered", objective=objective, init_parts=("network",), change=change)
+    assert free.objective.get_parameter("weight").norm(dim=1).detach().numpy() == pytest.approx(np.ones(18), rel=1e-6)
+    state = checkpoint.load(place.folder / "tempered" / "checkpoints" / "step-0000002.pt")
+    state["objective"]["weight"] *= 3
+    checkpoint.save(state, place.folder / "tempered" / "checkpoints" / "step-0000002.pt")
+    again = {"init_model": place.folder / "tempered", "change": change}
+    frozen = place.train("tempered_on", objective=objective, freeze=("objective",), **again)
+    assert torch.equal(frozen.objective.get_parameter("weight"), state["objective"]["weight"])

@@ -134,6 +134,13 @@ def test_unknown_parts(place: Place, word: str) -> None:
     refuse(place, "no part 'objective.terms'", **name("objective.terms"))
 
 
+def test_the_model_itself_is_not_overwritten(place: Place) -> None:
+    before = {path: path.stat() for path in place.model.rglob("*")}
+    with pytest.raises(DataError, match="another folder is needed"):
+        place.trainer("x/../model")
+    assert {path: path.stat() for path in place.model.rglob("*")} == before
+
+
 def test_everything_frozen_is_refused(place: Place) -> None:
     refuse(place, "nothing is left to train", freeze=("network", "objective"))
 

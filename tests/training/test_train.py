@@ -291,7 +291,7 @@ def test_radam_is_plain_momentum_until_it_knows_the_variance() -> None:
     assert moves("adam", 0.01) == pytest.approx(np.full(29, 0.1), rel=1e-3)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "radam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "radam", "adagrad"])
 def test_weight_decay_spares_vectors(optimizer: str) -> None:
     for decay_all in (False, True):
         module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
@@ -339,6 +339,13 @@ def test_the_validation_eer_is_tie_safe() -> None:
         {"batches": "speakers", "utts_per_speaker": 4, "max_utts_per_speaker": 3},
         {"batches": "pairs", "batch_size": 6},
         {"batches": "pairs", "batch_size": 12, "accumulation": 2},
+        {"schedule": "step"},
+        {"milestones": (1.0,)},
+        {"schedule": "step", "milestones": (2.0, 1.0)},
+        {"schedule": "step", "milestones": (0.0, 1.0)},
+        {"schedule": "step", "milestones": (1.0,), "step_epochs": 1.0},
+        {"schedule": "step", "step_epochs": -1.0},
+        {"schedule": "step", "step_epochs": 1.0, "gamma": 0.0},
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from timbre.audio.effects import Sources, build_chain
+from timbre.feats.spec_augment import SpecAugmentOptions
+from timbre.training.options import TrainOptions
 from timbre.utils.configure import check
 from timbre.utils.errors import DataError
 
@@ -34,6 +36,15 @@ def test_values_of_any_type_are_kept_as_they_are(stranger: str) -> None:
     named = {"class_path": stranger, "init_args": {"deeper": {"class_path": stranger}}}
     made = check(Anything, {"value": [named], "table": {"one": named}}, set())()
     assert made.value == [named] and made.table == {"one": named}
+    assert not Path("imported").exists() and "stranger" not in sys.modules
+
+
+def test_options_within_options_are_taken_by_their_keys_alone(stranger: str) -> None:
+    masks = check(TrainOptions, {"spec_augment": {"max_bins": 5}}, set())().spec_augment
+    assert masks == SpecAugmentOptions(max_bins=5)
+    for name in (stranger, "timbre.egs.options.EgsOptions", "timbre.feats.spec_augment.SpecAugmentOptions.draw"):
+        with pytest.raises(DataError):
+            check(TrainOptions, {"spec_augment": {"class_path": name}}, set())
     assert not Path("imported").exists() and "stranger" not in sys.modules
 
 

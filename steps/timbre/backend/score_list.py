@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from timbre.backend.backends import Backend
 from timbre.backend.crop_scores import CropBackend
+from timbre.backend.list_parts import num_parts_of, score_in_parts
 from timbre.backend.scoring import BLOCK, Factors, matrix_blocks, score_blocks
 from timbre.backend.vectors import MultiEnroll, Side, read_sides
 from timbre.datadir.trial_arrays import array_header
@@ -27,6 +28,7 @@ def score_list(
     enroll_spk2utt: Path | None,
     multi_enroll: MultiEnroll,
     nj: int,
+    num_parts: int | None = None,
 ) -> None:
     """Writes the scores by BACKEND of the list TRIALS; the rest as the scoring scripts say."""
     listed = read_trials(trials)
@@ -34,7 +36,10 @@ def score_list(
     sides = read_sides(listed.enroll_ids, listed.test_ids, *paths, multi_enroll, crops=True)
     factors = CropBackend.around(backend, sides).factors(*sides)
     del sides  # the vectors themselves are let go before scoring
-    write_list_scores(scores, listed, factors, nj)
+    if (parts := num_parts_of(len(listed), nj, num_parts)) > 1:
+        score_in_parts(scores, trials, listed, factors, nj, parts)
+    else:
+        write_list_scores(scores, listed, factors, nj)
     logging.info("%s: scores of %d trials", scores, len(listed))
 
 

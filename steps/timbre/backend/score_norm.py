@@ -4,7 +4,7 @@ Called by normalize_scores.py. The same for every back-end: a cohort is one more
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,13 +88,31 @@ def normalize_trials(
         return normalize(scores, *cross_stats(backend, *sides, enroll, test, cohort, top_n, nj))
     # as-norm alone does not take the whole cohort
     of_sides = side_stats(backend, *sides, cohort, top_n if method == "as-norm" else None, nj)
-    used = {"z-norm": slice(1), "t-norm": slice(1, 2)}.get(method, slice(2))
     normalized = np.empty(len(scores))
-    for begin in range(0, len(scores), _TRIALS):  # statistics of every trial of a long list would be four times it
+    begin = 0
+    for block in normalized_blocks(scores, enroll, test, of_sides, method):
+        normalized[begin : begin + len(block)] = block
+        begin += len(block)
+    return normalized
+
+
+def normalized_blocks(
+    scores: Floats, enroll: Integers, test: Integers, of_sides: Sequence[CohortStats], method: Method
+) -> Iterator[Floats]:
+    """Normalised SCORES, some trials at a time: their statistics at once would be four times a long list.
+
+    Args:
+        scores: (N,) of the trials (ENROLL[i], TEST[i])
+        enroll: (N,) rows of the first of OF_SIDES
+        test: (N,) rows of the second
+        of_sides: statistics of the enrolment side and of the test side
+        method: as in `normalize_trials`, but not as-norm2
+    """
+    used = {"z-norm": slice(1), "t-norm": slice(1, 2)}.get(method, slice(2))
+    for begin in range(0, len(scores), _TRIALS):
         part = slice(begin, begin + _TRIALS)
         stats = [side.at(rows[part]) for side, rows in zip(of_sides, (enroll, test), strict=True)]
-        normalized[part] = normalize(scores[part], *stats[used])
-    return normalized
+        yield normalize(scores[part], *stats[used])
 
 
 def normalize(scores: Floats, *sides: CohortStats) -> Floats:
@@ -252,11 +270,20 @@ def _checked(top_n: int | None, size: int) -> int:
 
 
 def side_stats(
-    backend: Backend, enroll: Side, test: Side, cohort: Side, top_n: int | None, nj: int = 1
+    backend: Backend,
+    enroll: Side,
+    test: Side,
+    cohort: Side,
+    top_n: int | None,
+    nj: int = 1,
+    measure: Callable[[Factors, int | None, int], CohortStats] = cohort_stats,
 ) -> tuple[CohortStats, CohortStats]:
-    """Cohort statistics of the enrolment side and of the test side; what stands on both sides is scored once."""
+    """Cohort statistics of the enrolment side and of the test side; what stands on both sides is scored once.
+
+    MEASURE does what `cohort_stats` does, as it does it.
+    """
     if enroll.sessions is not None or test.sessions is not None:
-        enroll_stats, test_stats = (cohort_stats(backend.factors(side, cohort), top_n, nj) for side in (enroll, test))
+        enroll_stats, test_stats = (measure(backend.factors(side, cohort), top_n, nj) for side in (enroll, test))
         return enroll_stats, test_stats
     place = {key: row for row, key in enumerate(enroll.ids)}
     rows = np.fromiter((place.get(key, -1) for key in test.ids), np.int64, len(test.ids))
@@ -271,12 +298,12 @@ def side_stats(
     alone = np.flatnonzero(~same)
     if not len(alone):  # as in most long lists: nothing is copied
         both = Side(enroll.ids, enroll.vectors, enroll.num_utts)
-        stats = cohort_stats(backend.factors(both, cohort), top_n, nj)
+        stats = measure(backend.factors(both, cohort), top_n, nj)
         return stats, stats.at(rows)
     both = Side(
         [*enroll.ids, *(test.ids[row] for row in alone.tolist())],
         np.concatenate([enroll.vectors, test.vectors[alone]]),
         np.append(enroll.num_utts, test.num_utts[alone]),
     )
-    stats = cohort_stats(backend.factors(both, cohort), top_n, nj)
+    stats = measure(backend.factors(both, cohort), top_n, nj)
     return stats.at(np.arange(len(enroll.ids))), stats.at(rows)

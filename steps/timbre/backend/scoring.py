@@ -23,7 +23,6 @@ _CHUNK = 1 << 16  # listed trials a job
 _GATHER = 256  # listed trials whose vectors are gathered at a time: half a megabyte at dim 256, within a core's cache
 _BLOCK = 1 << 22  # scores in a block of the full matrix: 16 MB
 _STRIPE = 1 << 25  # scores of the full matrix held at a time: 128 MB; a job makes a quarter of them
-_DENSE = 40  # a score of the full matrix costs about this much less than one of a listed trial
 
 
 @dataclass(frozen=True)
@@ -68,41 +67,40 @@ def score_blocks(
 ) -> Iterator[Floats]:
     """Scores of the pairs (ENROLL[i], TEST[i]) from START on, SIZE at a time, on at most NJ threads.
 
-    The pairs of a block are taken by enrolment row, or nearly so, which makes its vector stay in the cache; where
-    they are dense among the rows that they span, all scores of those rows are computed and theirs picked.
+    The pairs of a block are taken by enrolment row, which makes its vector stay in the cache. A score follows from the
+    two vectors alone, to the last bit: not from the other pairs, their order, SIZE or NJ.
     """
+    biased = bool(factors.left_bias.any() or factors.right_bias.any())
     for begin in range(start, len(enroll), size):
-        yield _score_block(factors, enroll[begin : begin + size], test[begin : begin + size], nj)
+        yield _score_block(factors, enroll[begin : begin + size], test[begin : begin + size], nj, biased)
 
 
-def _score_block(factors: Factors, enroll: Integers, test: Integers, nj: int) -> Floats:
+def _score_block(factors: Factors, enroll: Integers, test: Integers, nj: int, biased: bool) -> Floats:
     scores = np.empty(len(enroll))
-    order = None if (enroll[1:] >= enroll[:-1]).all() else _near(enroll, len(factors.left))
+    bits = len(enroll).bit_length()
+    keys = None if (enroll[1:] >= enroll[:-1]).all() else _row_keys(enroll, bits)
 
     def multiply(begin: int) -> None:
         part: slice | Integers = slice(begin, begin + _CHUNK)
-        if order is not None:
-            part = order[part]
-        rows, columns = enroll[part], test[part]
-        first, last = int(rows.min()), int(rows.max())
-        if (last + 1 - first) * len(factors.right) < _DENSE * len(rows):
-            products = (factors.left[first : last + 1] @ factors.right.T)[rows - first, columns]
+        if keys is None:
+            rows = enroll[part].astype(np.intp)
         else:
-            products = _gathered_dot(factors, rows, columns)
-        scores[part] = products + factors.terms(rows, columns)
+            rows = keys[part] >> bits
+            part = keys[part] & ((1 << bits) - 1)
+        columns = test[part].astype(np.intp)
+        products = _gathered_dot(factors, rows, columns)
+        scores[part] = products + (factors.terms(rows, columns) if biased else np.float32(0))  # a zero has no sign
 
     _on_threads(multiply, range(0, len(enroll), _CHUNK), nj)
     return scores
 
 
-def _near(rows: Integers, num_rows: int) -> Integers:
-    """An order of ROWS (N,), numbers below NUM_ROWS, in which the few next to each other come together.
-
-    Not sorted to the last bit: 16 bits of a number are what numpy sorts in linear time.
-    """
-    shift = max(0, (num_rows - 1).bit_length() - 16)
-    order: Integers = np.argsort((rows >> shift).astype(np.uint16), kind="stable")
-    return order
+def _row_keys(rows: Integers, bits: int) -> Ints:
+    """ROWS (N,), each with its place in the lowest BITS, sorted: numpy sorts numbers faster than it finds an order."""
+    keys = rows.astype(np.int64) << bits
+    keys |= np.arange(len(rows))
+    keys.sort()
+    return keys
 
 
 def matrix_blocks(factors: Factors, nj: int = 1, start: int = 0) -> Iterator[Vectors]:
@@ -134,7 +132,7 @@ def matrix_blocks(factors: Factors, nj: int = 1, start: int = 0) -> Iterator[Vec
 def map_products(factors: Factors, function: Callable[[slice, Vectors], None], nj: int = 1) -> None:
     """FUNCTION(rows, left[rows] @ right.T) for all rows, by blocks, on at most NJ threads; it may overwrite a block."""
     num_left, num_right = len(factors.left), len(factors.right)
-    height = min(num_left, max(64, _BLOCK // num_right))
+    height = min(num_left, block_height(factors))
     buffers = threading.local()
 
     def multiply(begin: int) -> None:
@@ -148,6 +146,11 @@ def map_products(factors: Factors, function: Callable[[slice, Vectors], None], n
     _on_threads(multiply, range(0, num_left, height), nj)
 
 
+def block_height(factors: Factors) -> int:
+    """Rows of the blocks of `map_products`, but for the last."""
+    return max(64, _BLOCK // len(factors.right))
+
+
 def _gathered_dot(factors: Factors, enroll: Integers, test: Integers) -> Vectors:
     products = np.empty(len(enroll), np.float32)
     left = np.empty((_GATHER, factors.left.shape[1]), np.float32)
@@ -156,8 +159,8 @@ def _gathered_dot(factors: Factors, enroll: Integers, test: Integers) -> Vectors
         part = slice(begin, begin + _GATHER)
         size = len(enroll[part])
         # mode clip: in the default mode numpy gathers through one more buffer
-        np.take(factors.left, enroll[part], axis=0, out=left[:size], mode="clip")
-        np.take(factors.right, test[part], axis=0, out=right[:size], mode="clip")
+        factors.left.take(enroll[part], axis=0, out=left[:size], mode="clip")
+        factors.right.take(test[part], axis=0, out=right[:size], mode="clip")
         np.vecdot(left[:size], right[:size], out=products[part])
     return products
 

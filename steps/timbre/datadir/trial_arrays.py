@@ -64,9 +64,15 @@ def write_list(path: Path | str, trials: Arrays) -> None:
     """Writes a trial list, ids sorted: as embeddings are, whose matrix then serves as it is."""
     enroll_ids, enroll = _sorted(trials.enroll_ids, trials.enroll)
     test_ids, test = _sorted(trials.test_ids, trials.test)
+    write_numbered_list(path, Arrays(enroll_ids, test_ids, enroll, test, trials.target))
+
+
+def write_numbered_list(path: Path | str, trials: Arrays) -> None:
+    """Writes a trial list, ids in their order: who reads it has the same numbers."""
+    enroll_ids, test_ids, enroll, test, target = trials
     ids = [np.frombuffer("".join(f"{name}\n" for name in names).encode(), np.uint8) for names in (enroll_ids, test_ids)]
     with atomic_write(path, "wb") as file:
-        values = (enroll, test, trials.target, *ids)
+        values = (enroll, test, target, *ids)
         arrays: dict[str, Any] = {
             name: np.asarray(array, _ARRAYS[name]) for name, array in zip(_ARRAYS, values, strict=True)
         }

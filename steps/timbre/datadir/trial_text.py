@@ -22,6 +22,7 @@ Words = npt.NDArray[np.uint64]
 _BLOCK = 1 << 21  # bytes of text at a time; what is made of them takes about ten times as much
 _BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # masks of the first bytes of a word
 _TENS = 10 ** np.arange(17, dtype=np.uint64)
+_ROOM = 8  # slots of a hash table for each name, at least
 _EXACT = 2.0**53  # integers below it are doubles, so that one division rounds a decimal number correctly
 
 
@@ -189,8 +190,8 @@ class Names:
             grown[:before, :width] = self._rows[:before]
             self._rows = grown
         self._rows[before : self._count, : words.shape[1]] = words
-        if 2 * self._count > len(self._slots):
-            self._slots = np.full(1 << (2 * self._count).bit_length(), -1, np.int32)
+        if _ROOM * self._count > len(self._slots):
+            self._slots = np.full(1 << (_ROOM * self._count).bit_length(), -1, np.int32)
             before = 0
         numbers = np.arange(before, self._count, dtype=np.int32)
         slots = self._slot(_hash(self._rows[before : self._count]))
@@ -203,11 +204,18 @@ class Names:
     def _slot(self, hashes: Words) -> Ints:
         return (hashes >> np.uint64(65 - len(self._slots).bit_length())).astype(np.int64)
 
+    def are(self, words: Words, numbers: npt.NDArray[np.int32]) -> bool:
+        """Whether these names have these NUMBERS."""
+        return bool(self._equal(words, numbers).all())
+
     def _equal(self, words: Words, numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        width, known = words.shape[1], self._rows.shape[1]
-        equal = np.ones(len(words), bool)
-        for index in range(max(width, known)):
-            ours = self._rows[:, index][numbers] if index < known else np.uint64(0)
+        """Of each of NUMBERS, whether its name is that of WORDS."""
+        width = words.shape[1]
+        known = self._rows.view(f"V{8 * self._rows.shape[1]}").ravel().take(numbers, mode="clip")
+        rows: Words = known.view(np.uint64).reshape(len(words), self._rows.shape[1])
+        equal: npt.NDArray[np.bool_] = rows[:, 0] == words[:, 0]
+        for index in range(1, max(width, rows.shape[1])):
+            ours = rows[:, index] if index < rows.shape[1] else np.uint64(0)
             equal &= ours == (words[:, index] if index < width else np.uint64(0))
         return equal
 
@@ -253,11 +261,11 @@ def read_lines(path: Path | str) -> Iterator[Lines]:
 
 
 def _parse(text: bytes, number: int) -> Lines | None:
-    """TEXT if it is lines of three fields with one space, or one tab, between them."""
+    """TEXT if it is lines of three fields with one space between them, or one tab in all of them."""
     codes = np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(codes <= 32)
-    blanks = codes[ends]
-    if len(ends) % 3 or not ((blanks.reshape(-1, 3) == (32, 32, 10)) | (blanks.reshape(-1, 3) == (9, 9, 10))).all():
+    num_lines, rest = divmod(len(ends), 3)
+    if rest or codes[ends].tobytes() not in (b"  \n" * num_lines, b"\t\t\n" * num_lines):
         return None
     starts = np.empty_like(ends)
     starts[0], starts[1:] = 0, ends[:-1] + 1

@@ -18,7 +18,7 @@ from timbre.datadir.trial_text import Names, read_lines
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
-_LINES = 1 << 11  # lines formatted at a time: in a core's cache this is twice as fast as with four times as many
+_LINES = 1 << 13  # lines formatted at a time: what is made of them stays in a core's cache
 _BLOCK = 1 << 20  # scores looked at at a time
 
 
@@ -87,6 +87,10 @@ class Trials:
     def unordered_digest(self) -> bytes:
         """24 bytes that tell the pairs of ids and their labels from any others, in whatever order they stand."""
         return trial_arrays.unordered_digest(self._arrays)
+
+    def write_as_numbered(self, path: Path) -> None:
+        """Writes PATH in binary form; who reads it has the ids in the same order."""
+        trial_arrays.write_numbered_list(path, self._arrays)
 
     @cached_property
     def _digest(self) -> bytes:
@@ -209,20 +213,21 @@ def read_scores(path: Path | str, trials: Trials) -> np.ndarray:
     """
     if trial_arrays.is_scores(path):
         return _read_array(path, trials)
-    enroll_names = Names(name.encode() for name in trials.enroll_ids)
-    test_names = Names(name.encode() for name in trials.test_ids)
+    sides = [Names(name.encode() for name in ids) for ids in (trials.enroll_ids, trials.test_ids)]
     values = np.empty(len(trials))  # of the first lines, as long as they are in the order of the trials
     count = 0
     rest: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for lines in read_lines(path):
-        enroll, test = enroll_names.find(lines.words(0)), test_names.find(lines.words(1))
+        names = lines.words(0), lines.words(1)
         scores = lines.floats(2, path)
         rows = slice(count, count + len(scores))
-        if rest or not (np.array_equal(enroll, trials.enroll[rows]) and np.array_equal(test, trials.test[rows])):
-            rest.append((enroll, test, scores))
-        else:
+        expected = trials.enroll[rows], trials.test[rows]
+        if not rest and len(expected[0]) == len(scores) and all(map(Names.are, sides, names, expected)):
             values[rows] = scores
             count = rows.stop
+        else:
+            enroll, test = map(Names.find, sides, names)
+            rest.append((enroll, test, scores))
     if not count and not rest:
         raise DataError("no scores in it", path)
     if count == len(trials) and not rest:

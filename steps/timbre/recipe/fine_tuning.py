@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from timbre.egs.options import EgsOptions
+from timbre.feats.normalize import NormalizeOptions
 from timbre.training.options import PARTS, StartOptions, TrainOptions
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError
@@ -96,6 +97,20 @@ class FineTuning:
         """The examples that are trained on: of stage 3, if they are the same."""
         same = self.after_training and self.data == self.feats and self.options.egs is None
         return self.egs if same else self.exp / "fine_tune" / "egs"
+
+    def check_normalization(self, conf: str) -> None:
+        """Raises DataError if CONF, a file of conf/normalize or "", is not how the features of INIT were normalised."""
+        there = read_config(self.init / "config.yaml").get("normalize")
+        egs = self.options.egs or check(EgsOptions, read_config(Path(self.egs_conf)), set())()
+        here = asdict(check(NormalizeOptions, read_config(Path(conf)) if conf else {}, set())())
+        here["voiced_first"] = here["voiced_first"] or egs.kind == "waveform"
+        if isinstance(there, dict) and there != here:
+            changed = [f"{name} {there.get(name)} there, {value} here" for name, value in here.items()]
+            changed = [
+                text for text, (name, value) in zip(changed, here.items(), strict=True) if there.get(name) != value
+            ]
+            text = "the features were normalised otherwise, which --normalize-conf or the kind of egs sets"
+            raise DataError(f"--init-model {self.init}: {text}: {'; '.join(changed)}")
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """What the stage knows by name."""

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from timbre.recipe.fine_tuning import FineTuneOptions, FineTuning
 from timbre.recipe.layout import Corpus, Layout
 from timbre.recipe.scoring_rows import Row, scoring_rows
 from timbre.recipe.settings import Settings
 from timbre.recipe.systems import Systems, egs_options
 from timbre.utils.errors import DataError
+
+if TYPE_CHECKING:
+    from timbre.recipe.fine_tuning import FineTuning
 
 
 @dataclass(frozen=True)
@@ -118,15 +121,20 @@ class Plan:
         return self.layout.main.feats / f"egs_{'_'.join(egs)}"
 
     @cached_property
-    def fine_tuning(self) -> FineTuning | None:
+    def fine_tuning(self) -> "FineTuning | None":
         """Stage 5, if it is asked for."""
         layout, settings = self.layout, self.layout.settings
         if not settings.fine_tune_conf or not layout.main.has_train:
             return None
+        from timbre.recipe.fine_tuning import FineTuneOptions, FineTuning  # jsonargparse, numpy: half a second
+
         conf, init = Path(settings.fine_tune_conf), layout.trained or Path(settings.init_model)
         feats, options = layout.main.feats / "train", FineTuneOptions.read(conf)
         places = layout.exp, feats, self.egs, settings.egs_conf, settings.mix_dir
-        return FineTuning(conf, options, init, *places, layout.trained is not None)
+        tuning = FineTuning(conf, options, init, *places, layout.trained is not None)
+        if layout.trained is None:
+            tuning.check_normalization(self._normalize)
+        return tuning
 
     @property
     def _has_trials(self) -> bool:

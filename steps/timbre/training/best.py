@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from timbre.nnet import checkpoint
+from timbre.nnet.objectives import Objective
 from timbre.utils.errors import DataError
 
 FIGURES = {"eer": ("valid_eer", -1), "accuracy": ("valid_accuracy", 1)}  # in the log, and the sign of what is better
@@ -39,7 +40,7 @@ class BestNetwork:
             raise DataError(f"train: keep_best {keep_best}: {text}")
         self._step, self._value = 0, math.nan  # none yet
 
-    def look(self, step: int, record: Mapping[str, Any], network: nn.Module, objective: nn.Module) -> None:
+    def look(self, step: int, record: Mapping[str, Any], network: nn.Module, objective: Objective) -> None:
         """Keeps NETWORK and OBJECTIVE, after STEP updates, if RECORD has a better figure than any before."""
         if self._by == "none":
             return
@@ -47,7 +48,9 @@ class BestNetwork:
         value = record[figure]
         if not self._step or sign * value > sign * self._value:
             self._step, self._value = step, value
-            state = {"step": step, figure: value, "network": network.state_dict(), "objective": objective.state_dict()}
+            state = {"step": step, figure: value, "network": network.state_dict()}
+            if objective.shard is None:  # no rank has all classes
+                state["objective"] = objective.state_dict()
             checkpoint.save(state, checkpoint.best_path(self._model_dir, step))
 
     def state(self) -> dict[str, Any]:

@@ -46,11 +46,13 @@ def fill_centroids(
         manifest: of the egs
         device: where to compute
     """
+    heads = [part for part in objective.modules() if isinstance(part, CosineClasses | Softmax | CenterLoss)]
     new = ~known
+    if not heads:
+        return
     log.info("centroids of the embeddings of %d speakers are their class weights", int(new.sum()))
     network.eval()
     objective.eval()
-    heads = [part for part in objective.modules() if isinstance(part, CosineClasses | Softmax | CenterLoss)]
     sums = [torch.zeros(_rows(head).shape, dtype=torch.float64, device=device) for head in heads]
     counts = torch.zeros(len(known), 1, dtype=torch.float64, device=device)
     for feats, labels in _examples(new, egs_dir, manifest, device):

@@ -87,6 +87,7 @@ class Trainer:
         augmentation: Augmentation | None = None,
         start: StartOptions = StartOptions(),
     ) -> None:
+        start.check_target(model_dir)
         set_up_torch(options, world)
         self.egs_dir, self.model_dir, self.world = egs_dir, model_dir, world
         self.manifest = Manifest.read(egs_dir)

@@ -294,6 +294,11 @@ class StartOptions:
             if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
                 raise DataError(f"lr_scale: {name}={factor}; it must be a number above 0 (--freeze for none at all)")
 
+    def check_target(self, model_dir: Path) -> None:
+        """Raises DataError if MODEL_DIR, where the new model goes, is the initial one."""
+        if self.init_model is not None and self.init_model.resolve() == model_dir.resolve():
+            raise DataError("training begins with this model, and another folder is needed for the new one", model_dir)
+
     @property
     def takes_network(self) -> bool:
         """The network begins as that of init_model."""

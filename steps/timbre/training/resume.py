@@ -37,14 +37,13 @@ def make_config(
     start: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """All that a model was made with, as plain values: what config.yaml holds; START: none for one from nothing."""
-    train = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
     return {
         "network": network,
         "objective": objective,
         "feat_dim": feat_dim,
         "num_speakers": num_speakers,
         "normalize": normalization,
-        "train": train,
+        "train": _plain(options),
         "augment": augmentation,
         "egs_sha256": egs_sha256,
     } | ({"start": start} if start else {})
@@ -60,6 +59,8 @@ def open_model_dir(model_dir: Path, config: dict[str, Any], spk2int: Path) -> No
     if checkpoints.exists() or (model_dir / "config.yaml").exists():
         try:
             was = read_config(model_dir)
+            if isinstance(was.get("train"), dict):  # an option that there was not then was as it is by default
+                was["train"] = _plain(TrainOptions()) | was["train"]
         except DataError as error:
             if (model_dir / "config.yaml").exists() or any(checkpoints.iterdir()):
                 raise DataError(f"not of a training, choose another folder for the model: {error}", model_dir) from None
@@ -74,6 +75,10 @@ def open_model_dir(model_dir: Path, config: dict[str, Any], spk2int: Path) -> No
     with atomic_path(model_dir / "spk2int") as temporary:
         shutil.copyfile(spk2int, temporary)
     write_config(config, model_dir)
+
+
+def _plain(options: TrainOptions) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
 
 
 def rng_state(device: torch.device) -> dict[str, Any]:

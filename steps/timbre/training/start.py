@@ -23,7 +23,7 @@ from timbre.nnet.objectives.margin import CosineClasses
 from timbre.nnet.scheduled import Scheduled
 from timbre.training.classes import fill_centroids
 from timbre.training.freezing import freeze, scale_factors
-from timbre.training.options import StartOptions
+from timbre.training.options import PARTS, StartOptions
 from timbre.training.resume import differences
 from timbre.utils.configure import read_config as read_settings
 from timbre.utils.errors import DataError
@@ -99,6 +99,10 @@ class Start:
         objective: YAML file of the objective; None: that of the initial model, its warm-up being over, or
             conf/objective/aam.yaml
 
+    Attributes:
+        network_config, objective_config: what network and objective are to be built from
+        config: for config.yaml: the options, and which weights they were; None for a training from nothing
+
     Raises:
         DataError: the initial model is not whole, damaged, or not safe to load
     """
@@ -106,6 +110,7 @@ class Start:
     def __init__(self, options: StartOptions, network: Path | None, objective: Path | None) -> None:
         self.options = options
         self.model = None if options.init_model is None else InitialModel(options.init_model, options.takes_objective)
+        self.config = self._config()
         if self.model is None or (network and not options.takes_network):
             self.network_config: Mapping[str, Any] | Path = network or NETWORK
         else:
@@ -140,6 +145,7 @@ class Start:
         centroids = options.init_classes == "centroids" or (options.init_classes == "auto" and options.takes_network)
         if centroids and objective.classifies and not known.all():
             fill_centroids(network.to(device), objective.to(device), known, egs_dir, manifest, device)
+        self.model = None  # its weights are not needed any more
 
     def freeze(self, module: nn.Module) -> dict[nn.Parameter, float]:
         """Takes what is frozen out of the training of MODULE (a TrainingModule); the factors of the learning rate.
@@ -151,17 +157,17 @@ class Start:
         freeze(module, self.options.freeze)
         for name, parameter in module.named_parameters():
             part = name.partition(".")[0]
-            if not parameter.requires_grad and part not in self.options.init_parts:
+            if parameter.requires_grad or part not in PARTS:
+                continue
+            if part not in self.options.init_parts:
                 raise DataError(f"freeze: {name} is not among what comes from the model (init_parts)")
-            if part == "objective" and not parameter.requires_grad and not self._known.all():
+            if part == "objective" and not self._known.all():
                 missing = [one for one, known in zip(self._speakers, self._known.tolist(), strict=True) if not known]
                 text = f"freeze: {len(missing)} of {len(self._speakers)} speakers, such as {missing[0]}, have no class"
                 raise DataError(f"{text} in the model, and classes are frozen", self.options.init_model)
         return factors
 
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """For config.yaml: the options, and which weights they were; None for a training from nothing."""
+    def _config(self) -> dict[str, Any] | None:
         options = asdict(self.options)
         if options == asdict(StartOptions()):
             return None

@@ -31,6 +31,11 @@ def split_jobs(items: Sequence[Job], num_jobs: int) -> list[Sequence[Job]]:
     return [items[start:end] for start, end in pairwise(bounds)]
 
 
+def on_cluster() -> bool:
+    """Whether jobs go to a cluster."""
+    return bool(os.environ.get("TIMBRE_CLUSTER"))
+
+
 def run_jobs(
     function: Callable[[Job], Result], jobs: Sequence[Job], nj: int, title: str, unit: str = "job"
 ) -> list[Result]:
