@@ -24,6 +24,7 @@ from timbre.nnet.objectives import (
 )
 from timbre.nnet.objectives.class_chunks import class_cross_entropy
 from timbre.nnet.objectives.margin import AngularSoftmax, MarginWarmup, add_angle
+from timbre.utils.errors import DataError
 
 Array = npt.NDArray[np.float64]
 CONF = Path(__file__).resolve().parents[2] / "conf" / "objective"
@@ -351,3 +352,33 @@ def test_training_separates_speakers(name: str) -> None:
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     assert correct is not None and correct.all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_are_the_logits_without_margin(name: str) -> None:
+    """Of the class with the largest cosine the largest; where there is no margin, the loss is made of them."""
+    objective = build_objective(CONF / f"{name}.yaml", 5, 7).eval()
+    own = next(one for one in objective.modules() if isinstance(one, Objective) and not hasattr(one, "terms"))
+    embeddings, labels = batch(length=3.0)
+    if name == "asoftmax":
+        own.with_margin = lambda cosines: cosines
+    elif name not in ("softmax", "softmax_center", "softmax_ring"):
+        own.set_margin(0.0)
+        own.top_k = 0
+    outputs = objective.outputs(embeddings)
+    loss, right = own(embeddings, labels)
+    assert torch.equal(outputs.argmax(1) == labels, right)
+    if name == "sphereface2":
+        signs = 2 * functional.one_hot(labels, 7) - 1
+        weights = torch.where(signs > 0, own.positive_weight, 1 - own.positive_weight)
+        expected = (weights * functional.softplus(-signs * outputs)).sum(1).mean()
+    else:
+        expected = functional.cross_entropy(outputs, labels)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    objective.input_length = 10.0
+    scaled = objective.outputs(embeddings)
+    assert torch.allclose(scaled, objective.outputs(7 * embeddings), atol=1e-4)
+    objective.input_length = 0.0
+    assert torch.allclose(scaled, objective.outputs(10 * functional.normalize(embeddings)), atol=1e-4)
+    with pytest.raises(DataError, match="Triplet: it has no outputs, one for each speaker"):
+        build_objective({"class_path": "Triplet"}, 5, 7).outputs(embeddings)

@@ -12,15 +12,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from egs_corpus import write_configs, write_small_egs
+from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_reader import Batch
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model
+from timbre.nnet.objectives import build_objective
 from timbre.nnet.options import SegmentOptions
 from timbre.nnet.segments import aggregate, grid_starts
 from timbre.training.distributed import World
 from timbre.training.loop import Trainer, train
 from timbre.training.options import TeacherOptions, TrainOptions
+from timbre.training.teacher import load_teacher
 from timbre.training.train_log import read_log
 from timbre.training.training_module import cosine_distance, divergence
 from timbre.training.views import Views
@@ -114,6 +117,26 @@ def test_the_loss_is_that_of_the_definition(home: Home, case: str) -> None:
     assert loss == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("objective", ["AngularPrototypical", "Contrastive", "Triplet"])
+def test_objectives_that_compare_see_segments_of_one_place_together(home: Home, objective: str, tmp_path: Path) -> None:
+    """In the order of the batch, which some need: AngularPrototypical is of groups, Contrastive of pairs."""
+    path = tmp_path / "objective.yaml"
+    path.write_text(f"class_path: {objective}")
+    settings = dataclasses.replace(OPTIONS, segments=SegmentOptions(15, heads=2))
+    trainer = Trainer(home.egs, tmp_path / "model", home.network, path, settings, CPU)
+    trainer.module.eval()
+    batch = next(iter(trainer.reader))
+    with torch.no_grad():
+        loss = float(trainer.module(*next(trainer.views(batch, 0)))[0])
+        starts = grid_starts(batch.feats.shape[1], 15)
+        network, head = trainer.network, trainer.module.extras["segment_objective"]
+        network.segments = None
+        codes = [network(batch.feats[:, start : start + 15]) for start in starts]
+        expected = trainer.objective(torch.stack(codes).mean(0), batch.labels)[0]
+        expected = expected + sum(head(code, batch.labels)[0] for code in codes)
+    assert loss == pytest.approx(float(expected), rel=1e-4) and loss > 0
+
+
 def _stop(home: Home, name: str, step: int, **options: object) -> None:
     """As train, but the process gets SIGTERM in the middle of STEP."""
     update = Trainer._update
@@ -168,6 +191,7 @@ def test_compiled_and_in_bfloat16_it_learns_the_same(home: Home, monkeypatch: py
     options = {
         "segments": SegmentOptions(15, 18, "maps", heads=2),
         "teacher": TeacherOptions(home.teacher, student_frames=19, level="both"),
+        "num_steps": 5,
     }
     plain = [line["loss"] for line in home.train("plain", **options)]
     compiled = [line["loss"] for line in home.train("compiled", compile=True, **options)]
@@ -235,6 +259,13 @@ def test_a_model_says_itself_how_its_utterances_are_cut(home: Home) -> None:
     feats = torch.randn(2, 60, 12)
     codes = [network(feats[:, start : start + 15]) for start in grid_starts(60, 15)]
     assert torch.allclose(network(feats), torch.stack(codes).mean(0), atol=1e-5)
+    # as a teacher it does so, too, and its head sees embeddings of length 10
+    manifest = Manifest.read(home.egs)
+    embeddings, log_probs = load_teacher(TeacherOptions(home.folder / "model"), home.egs, manifest, CPU.device)(feats)
+    head = build_objective(home.objective, 16, manifest.num_speakers)
+    head.load_state_dict(checkpoint.average(checkpoint.list_checkpoints(home.folder / "model"), "objective"))
+    expected = torch.log_softmax(head.outputs(10 * normalize(embeddings)), 1)
+    assert torch.equal(embeddings, network(feats)) and torch.allclose(log_probs, expected, atol=1e-5)
     path = home.folder / "model" / "config.yaml"
     config = yaml.safe_load(path.read_text())
     for damage, message in (
@@ -248,6 +279,11 @@ def test_a_model_says_itself_how_its_utterances_are_cut(home: Home) -> None:
         assert "config.yaml" in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_segments_must_be_long_enough(home: Home) -> None:
+def test_segments_must_be_long_enough(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    """For the network; and some shorter than the examples, or there is one of each, which is worth a word."""
+    home.trainer("some", segments=SegmentOptions(length=31))
+    assert "each is one segment" not in caplog.text
+    home.trainer("one", segments=SegmentOptions(length=32))
+    assert "segments have 32 frames, and examples no more than 32: each is one segment" in caplog.text
     with pytest.raises(DataError, match="examples of 9 frames; the network needs 15"):
         home.train("short", segments=SegmentOptions(length=9))

@@ -21,15 +21,16 @@ from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model
 from timbre.nnet.network import build_network
 from timbre.nnet.objectives import build_objective
+from timbre.nnet.options import SegmentOptions
 from timbre.training.distributed import World
 from timbre.training.loop import Trainer, train
 from timbre.training.options import TeacherOptions, TrainOptions
-from timbre.training.teacher import load_teacher
+from timbre.training.teacher import features_of, load_teacher
 from timbre.training.train_log import read_log
-from timbre.training.training_module import cosine_distance, divergence
+from timbre.training.training_module import build_module, cosine_distance, divergence
 from timbre.training.views import Part, Views
 from timbre.utils.errors import DataError
-from wave_corpus import write_noise, write_wave_egs
+from wave_corpus import FBANK, write_noise, write_wave_egs
 
 OPTIONS = TrainOptions(
     batch_size=32,
@@ -205,6 +206,16 @@ def test_speakers_are_matched_by_name(home: Home, tmp_path: Path) -> None:
     assert float(one[1].exp().sum(1).mean()) == pytest.approx(1, rel=1e-5)
 
 
+def test_a_teacher_that_is_the_best_of_its_training(home: Home) -> None:
+    """Its class weights lie beside its network, where the checkpoint of that step may be gone."""
+    home.train("best", num_steps=60, valid_interval=4, checkpoint_interval=50, keep=1, average=1, keep_best="accuracy")
+    [step] = checkpoint.load(home.folder / "best" / "final.pt")["steps"]
+    assert not checkpoint.checkpoint_path(home.folder / "best", step).exists()
+    manifest = Manifest.read(home.egs)
+    _, log_probs = load_teacher(TeacherOptions(home.folder / "best"), home.egs, manifest, CPU)(torch.randn(2, 30, DIM))
+    assert log_probs.shape == (2, manifest.num_speakers)
+
+
 def _spoil(model: Path, what: str) -> None:
     config = yaml.safe_load((model / "config.yaml").read_text())
     paths = checkpoint.list_checkpoints(model)
@@ -291,6 +302,28 @@ def test_options_are_checked(home: Home, options: dict[str, float], message: str
         home.train("refused", teacher=TeacherOptions(home.teacher, **options))
 
 
+def test_a_model_is_not_its_own_teacher(home: Home) -> None:
+    """It would be removed, as it was trained otherwise, by the training that learns from it."""
+    home.copy("own")
+    for path in (home.folder / "own", home.folder / "conf" / ".." / "own"):
+        with pytest.raises(DataError, match="it is the model that is to be trained; another folder"):
+            home.train("own", teacher=TeacherOptions(path))
+    assert (home.folder / "own" / "final.pt").is_file()
+
+
+def test_shares_of_the_classes_are_not_enough(home: Home) -> None:
+    """For outputs, nor is there a second head of which each rank would have a share."""
+    network = build_network(home.network, DIM)
+    for options, message in (
+        ({"teacher": TeacherOptions(home.teacher)}, "does not go with kld"),
+        ({"segments": SegmentOptions(heads=2)}, "does not go with segments that have a head of their own"),
+    ):
+        objective = build_objective(home.objective, 16, 18)
+        objective.shard_classes(0, 2)
+        with pytest.raises(DataError, match=message):
+            build_module(network, objective, 18, dataclasses.replace(OPTIONS, **options))
+
+
 def test_an_objective_without_classes_has_nothing_to_compare(home: Home) -> None:
     with pytest.raises(DataError, match="kld compares outputs, and Triplet has none; kld 0 leaves the embeddings"):
         home.train("triplet", objective="class_path: Triplet", teacher=TeacherOptions(home.teacher))
@@ -324,6 +357,18 @@ def test_a_teacher_hears_the_same_waveform(tmp_path: Path, monkeypatch: pytest.M
         assert torch.equal(teacher(whole), embeddings)
         places = [torch.isclose(whole[0, start : start + 20], short[0]).all() for start in range(whole.shape[1] - 19)]
         assert short.shape[1] == 20 < whole.shape[1] and any(places)
+    config = yaml.safe_load((tmp_path / "teacher" / "config.yaml").read_text())
+    config["features"]["class_path"] = "MfccOptions"
+    del config["features"]["init_args"]["use_log_fbank"]
+    config["features"]["init_args"]["channel"] = 1
+    (tmp_path / "teacher" / "config.yaml").write_text(yaml.safe_dump(config))
+    message = (
+        r"features\.class_path \(teacher MfccOptions, egs FbankOptions\); features\.init_args\.use_log_fbank [^;]*$"
+    )
+    with pytest.raises(DataError, match=message):
+        load_teacher(TeacherOptions(tmp_path / "teacher"), tmp_path / "egs", Manifest.read(tmp_path / "egs"), CPU)
     write_wave_egs(tmp_path / "feats", kind="features")
-    with pytest.raises(DataError, match=r"differs in normalize\.voiced_first \(teacher True, egs False\)"):
+    features = features_of(Manifest.read(tmp_path / "feats"))
+    assert features == {"class_path": "FbankOptions", "init_args": FBANK.to_dict()["init_args"]}
+    with pytest.raises(DataError, match=r"; normalize\.voiced_first \(teacher True, egs False\)"):
         load_teacher(TeacherOptions(tmp_path / "teacher"), tmp_path / "feats", Manifest.read(tmp_path / "feats"), CPU)

@@ -16,7 +16,7 @@ class SegmentOptions:
 
     Args:
         length: L, in frames
-        max_length: above 0, each batch has an L of its own, from length to this
+        max_length: above 0, each batch has an L of its own, from length to this, and at test it is midway
         kind: what the aggregate is made of. codes: the mean of the segments' embeddings. maps ("FM"): the frames that
             the trunk makes of each segment, one after the other, are pooled as those of one utterance
         starts: where segments begin in training: on the grid, or as many at random places

@@ -34,7 +34,7 @@ from timbre.training.resume import make_config, open_model_dir, rng_state, set_r
 from timbre.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from timbre.training.shards import clip_gradients, load_whole_states, whole_states
 from timbre.training.start import Start
-from timbre.training.teacher import load_teacher
+from timbre.training.teacher import features_of, load_teacher
 from timbre.training.train_log import TrainLog
 from timbre.training.training_module import build_module
 from timbre.training.validation import Validation, measured
@@ -123,7 +123,7 @@ class Trainer:
             self.objective.shard_classes(world.rank, world.size)
         self.teacher, teacher_dim = None, None
         if options.teacher is not None:
-            self.teacher = load_teacher(options.teacher, egs_dir, self.manifest, world.device)
+            self.teacher = load_teacher(options.teacher, egs_dir, self.manifest, world.device, model_dir)
             teacher_dim = self.teacher.network.embedding_dim
         num_speakers = self.manifest.num_speakers
         self.module = build_module(self.network, self.objective, num_speakers, options, gathers, teacher_dim)
@@ -363,6 +363,7 @@ class Trainer:
             hashlib.sha256((self.egs_dir / "manifest.json").read_bytes()).hexdigest(),
             self.start.config,
         )
+        config["features"] = features_of(manifest)
         if self.options.teacher is not None and self.teacher is not None:
             config["train"]["teacher"]["model"] = str(self.options.teacher.model)
             config["teacher_sha256"] = self.teacher.sha256
@@ -371,10 +372,12 @@ class Trainer:
     def _describe(self) -> str:
         millions = sum(parameter.numel() for parameter in self.network.parameters()) / 1e6
         precision = str(self.dtype or torch.float32).removeprefix("torch.")
-        reader, manifest = self.reader, self.manifest
+        reader, manifest, options = self.reader, self.manifest, self.options
+        teacher = "" if options.teacher is None else f", from the teacher {options.teacher.model}"
+        segments = "" if options.segments is None else f", in segments of {options.segments.length} frames"
         return (
             f"{millions:.2f} M parameters, {manifest.num_speakers} speakers, {self.num_steps} steps of "
-            f"{self.options.batch_size} examples ({self.num_steps / reader.batches_per_epoch:.1f} epochs; in each "
+            f"{options.batch_size} examples ({self.num_steps / reader.batches_per_epoch:.1f} epochs; in each "
             f"{reader.left_out} of {manifest.num_examples} examples fill no batch), {self.world.size} x "
-            f"{self.world.device.type} in {precision}"
+            f"{self.world.device.type} in {precision}{teacher}{segments}"
         )

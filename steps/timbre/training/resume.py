@@ -19,7 +19,8 @@ from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_path, remove_temporaries
 
 _MADE = ("final.pt", "log.jsonl", "tensorboard/events.out.tfevents.*", "checkpoints/step-*.*", "checkpoints/best-*.*")
-_INCIDENTAL = {"start.init_model", *(f"train.{name}" for name in INCIDENTAL)}
+# what egs_sha256 stands for too, and where things lie
+_INCIDENTAL = {"features", "start.init_model", *(f"train.{name}" for name in INCIDENTAL)}
 
 log = logging.getLogger(__name__)
 

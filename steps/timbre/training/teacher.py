@@ -13,13 +13,17 @@ from torch.nn import functional
 
 from timbre.datadir.tables import read_table
 from timbre.egs.egs_format import Manifest
+from timbre.feats.options import options_from
 from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model, read_config, segments_of
 from timbre.nnet.network import SpeakerNetwork
 from timbre.nnet.objectives import Objective, build_objective
 from timbre.training.options import TeacherOptions
 from timbre.training.training_module import Taught
+from timbre.utils.configure import read_config as read_settings
 from timbre.utils.errors import DataError
+
+READING = frozenset({"dither", "channel", "allow_downsample", "allow_upsample"})  # options of features
 
 
 class Teacher:
@@ -69,8 +73,10 @@ class Teacher:
         return digest.hexdigest()
 
 
-def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, device: torch.device) -> Teacher:
-    """The teacher that OPTIONS name, on DEVICE.
+def load_teacher(
+    options: TeacherOptions, egs_dir: Path, manifest: Manifest, device: torch.device, student_dir: Path | None = None
+) -> Teacher:
+    """The teacher that OPTIONS name, on DEVICE, which must not be what is trained in STUDENT_DIR.
 
     Raises:
         DataError: it was not trained to its end, is damaged, or does not fit the egs, and in what
@@ -78,10 +84,18 @@ def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, dev
     model = options.model
     if model is None:
         raise DataError("teacher: it has no model; --train.teacher.model DIR names it")
+    if student_dir is not None and model.resolve() == student_dir.resolve():
+        raise DataError(
+            "teacher: it is the model that is to be trained; another folder is needed for one of them", model
+        )
     config = read_config(model)
     own = {"feat_dim": manifest.feat_dim, "normalize": asdict(manifest.normalize)}
-    if differing := list(_differences({name: config[name] for name in own}, own)):
-        text = f"a teacher must have the features of the egs, and differs in {'; '.join(differing)}"
+    features = features_of(manifest)
+    if features is not None and isinstance(config.get("features"), Mapping):  # else one of the two is not known
+        own["features"] = features
+    if differing := _differences({name: config[name] for name in own}, own):
+        more = f"; {len(differing) - 4} more" if len(differing) > 4 else ""
+        text = f"a teacher must have the features of the egs, and differs in {'; '.join(differing[:4])}{more}"
         raise DataError(text, model / "config.yaml")
     network, _ = load_model(model, device)
     shortest = manifest.num_feats(min((ark.frames for ark in manifest.train), default=0))
@@ -94,16 +108,35 @@ def load_teacher(options: TeacherOptions, egs_dir: Path, manifest: Manifest, dev
     return Teacher(network, objective, torch.tensor(order, device=device), options.tau)
 
 
+def features_of(manifest: Manifest) -> dict[str, Any] | None:
+    """The options of the features in egs with this MANIFEST: class_path and init_args; None if they are not known.
+
+    The manifest of egs of waveforms holds them; of others, the data directory that they were made of, if it is there.
+    """
+    features = manifest.waveform
+    if features is None:
+        try:
+            features = options_from(read_settings(Path(manifest.data_dir) / "conf" / "feats.yaml"))
+        except DataError:
+            return None
+    return features.to_dict() | {"class_path": type(features).__name__}
+
+
 def _differences(theirs: object, own: object, name: str = "") -> list[str]:
-    """ "name: theirs, egs: own" of all that is not the same."""
+    """All that differs, as "name (teacher theirs, egs own)", but for what says how audio is read."""
     if isinstance(theirs, Mapping) and isinstance(own, Mapping):
         keys = sorted({*map(str, theirs), *own})
         return [
             text
             for key in keys
+            if key not in READING
             for text in _differences(theirs.get(key), own.get(key), f"{name}.{key}" if name else key)
         ]
-    return [] if theirs == own else [f"{name} (teacher {theirs}, egs {own})"]
+    return [] if theirs == own else [f"{_short(name)} (teacher {_short(theirs)}, egs {own})"]
+
+
+def _short(value: object) -> str:
+    return " ".join(str(value).split())[:60]
 
 
 def _match(theirs: Path, own: Path) -> list[int]:
@@ -150,10 +183,13 @@ def _load_objective(model_dir: Path, config: dict[str, Any], embedding_dim: int,
     steps = checkpoint.load(model_dir / "final.pt").get("steps")
     if not isinstance(steps, list) or not steps or not all(type(step) is int for step in steps):
         raise DataError("does not say which checkpoints it is the mean of", model_dir / "final.pt")
-    paths = [checkpoint.checkpoint_path(model_dir, step) for step in steps]
-    for path in paths:
-        if not path.is_file():
-            raise DataError("no such file, and kld needs its class weights; kld 0 leaves the embeddings", path)
+    paths = []
+    for step in steps:
+        path = checkpoint.find(model_dir, step)
+        if path is None:
+            missing = checkpoint.checkpoint_path(model_dir, step)
+            raise DataError("no such file, and kld needs its class weights; kld 0 leaves the embeddings", missing)
+        paths.append(path)
     try:
         objective.load_state_dict(checkpoint.average(paths, "objective"))
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:

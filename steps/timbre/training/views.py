@@ -4,6 +4,7 @@ What is drawn here follows from the seed and the step alone, for the whole batch
 device.
 """
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,6 +22,8 @@ from timbre.training.options import TrainOptions
 from timbre.training.teacher import Teacher
 from timbre.training.training_module import Taught
 from timbre.utils.errors import DataError
+
+log = logging.getLogger(__name__)
 
 Part = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Taught]  # what TrainingModule is called with
 
@@ -101,5 +104,10 @@ def check_lengths(options: TrainOptions, shortest: int, longest: int) -> int:
                 f"teacher: student_frames is {options.teacher.student_frames}, but no example has more than {longest} "
                 "frames; 0 shows the student all of them"
             )
-        shortest = min(shortest, options.teacher.student_frames)
-    return shortest if options.segments is None else min(shortest, options.segments.length)
+        shortest, longest = (min(frames, options.teacher.student_frames) for frames in (shortest, longest))
+    if options.segments is None:
+        return shortest
+    length = options.segments.length
+    if longest <= length:
+        log.warning("segments have %d frames, and examples no more than %d: each is one segment", length, longest)
+    return min(shortest, length)
