@@ -30,6 +30,7 @@ VARIANTS = {
     "ecapa128": SMALL["ecapa128"],  # the others are as it when all are small
     "chain without context": changed("ecapa128", trunk=TINY | {"residual": "chain"}, pooling={"global_context": False}),
 }
+MIRRORED = changed("ecapa128", trunk=TINY | {"padding": "reflect", "output_norm": True})
 
 by_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
 
@@ -40,6 +41,11 @@ by_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.k
 )
 def test_what_holds_for_every_network(check: Any, config: Config) -> None:
     check(config, 20)
+
+
+@pytest.mark.parametrize("check", [check_padding, check_gradients, check_round_trip, check_shortest])
+def test_with_mirrored_ends_too(check: Any) -> None:
+    check(MIRRORED, 20)
 
 
 def test_every_small_ecapa_is_the_same() -> None:

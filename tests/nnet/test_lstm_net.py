@@ -34,6 +34,7 @@ SMALL: dict[str, Config] = {
         "ge2e_lstm", trunk={"hidden_dim": 48, "num_layers": 2, "projection_dim": 24}, embedding_dim=24
     ),
 }
+WINDOWED = changed("ge2e_lstm", trunk={"hidden_dim": 12, "projection_dim": 0}, embedding_dim=9, windows=[20, 8, 15])
 
 by_network = pytest.mark.parametrize("config", SMALL.values(), ids=SMALL.keys())
 
@@ -42,6 +43,32 @@ by_network = pytest.mark.parametrize("config", SMALL.values(), ids=SMALL.keys())
 @pytest.mark.parametrize("check", [check_padding, check_gradients, check_round_trip, check_shortest])
 def test_what_holds_for_every_network(check: Any, config: Config) -> None:
     check(config, 20)
+
+
+@pytest.mark.parametrize("check", [check_padding, check_gradients, check_round_trip, check_shortest])
+def test_with_windows_too(check: Any) -> None:
+    check(WINDOWED, 20)
+
+
+@pytest.mark.parametrize("num_frames", [1, 14, 20, 22, 23, 31, 60])
+def test_an_embedding_is_the_mean_over_windows(num_frames: int) -> None:
+    network = build_network(WINDOWED, 20).eval()
+    whole = build_network(WINDOWED | {"windows": None}, 20).eval()
+    whole.load_state_dict(network.state_dict())
+    [feats] = utterances(1, num_frames, 20)
+    starts = [start for start in range(0, num_frames, 8) if start == 0 or num_frames - start >= 15]
+    padded = torch.cat([feats, torch.zeros(20, 20)])
+    with torch.inference_mode():
+        mean = torch.stack([whole(padded[None, start : start + 20])[0] for start in starts]).mean(0)
+        assert (network(feats[None])[0] - mean / mean.norm()).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("windows", [[20, 0, 15], [20, 21, 15], [20, 8, 21], [0, 0, 0], [20, 8, 0], [20, 8]])
+def test_windows_that_cannot_be_are_refused(windows: list[int]) -> None:
+    with pytest.raises(DataError, match="windows"):
+        build_network(WINDOWED | {"windows": windows}, 20)
+    with pytest.raises(DataError, match="windows of 8 frames; the trunk takes"):
+        build_network(changed("xvector", windows=[8, 8, 8]), 20)
 
 
 @by_network

@@ -206,6 +206,29 @@ def test_a_corpus_without_training_set_needs_a_model(make_set: MakeSet, place: P
     assert variables(made)["feats_conf"] == "conf/feats/fbank40.yaml"
 
 
+def test_a_model_of_another_toolkit_brings_its_features(make_set: MakeSet, place: Path) -> None:
+    make_set("synth/train")
+    make_set("synth/eval", trials=("trials",))
+    model = place / "exp" / "theirs"
+    model.mkdir(parents=True)
+    (model / "final.pt").touch()
+    config = "feat_dim: 64\nfeats: melspec64_vox.yaml\norigin: {non_commercial: true}\n"
+    (model / "config.yaml").write_text(config)
+    with pytest.raises(DataError, match=r"its features, melspec64_vox.yaml, are not there"):
+        plan(model="exp/theirs")
+    (model / "melspec64_vox.yaml").touch()
+    made = plan(model="exp/theirs")
+    assert {row.kind for row in made.rows() if row.stage == 2} == {"melspec"}
+    found = variables(made)
+    assert (found["feats_conf"], found["feats"]) == ("exp/theirs/melspec64_vox.yaml", "data/synth/melspec64_vox")
+    assert found["exp"] == "exp/synth_theirs" and "not for commercial use" in said(made)[0]
+    assert not [row for row in made.rows() if row.stage in (3, 4)]
+    assert variables(plan(model="exp/theirs", features="fbank"))["feats_conf"] == "conf/feats/fbank64.yaml"
+    (model / "config.yaml").write_text("feat_dim: 64\nfeats: ../../x/melspec64_vox.yaml\n")
+    made = plan(model="exp/theirs")
+    assert variables(made)["feats_conf"] == "exp/theirs/melspec64_vox.yaml" and said(made) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

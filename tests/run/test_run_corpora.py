@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 from stages_ran import ran
+
+from timbre.datadir.ark import read_vectors
+from timbre.embedding.embedder import Embedder, Front
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -46,6 +50,28 @@ def test_other_corpora_are_tested_beside_with_one_back_end_and_identification(
         assert found["gallery"] > 0
     assert {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()} == train
     assert ran(run(*options)) == [] and ran(run()) == [], "the other run is untouched"
+
+
+def test_a_model_of_another_toolkit_goes_from_its_own_features_to_decisions(
+    finished: Path, run: Run, place: Path, root: Path
+) -> None:
+    weights = root / "tests" / "data" / "imports" / "resemblyzer_lstm.pt"
+    words = [weights, "exp/lstm", "--from", "resemblyzer", "--licence", "mine", "--non-commercial"]
+    subprocess.run([sys.executable, root / "steps" / "import_model.py", *words], cwd=place, check=True)
+    few = ["--baseline", "false", "--backend-conf", "conf/backend/cosine.yaml"]
+    done = run("--model", "exp/lstm", "--name", "lstm_run", *few)
+    assert ran(done) == ["features", "embed", "held-out", "back-end", "score", "results", "decision"]
+    assert "the weights are not for commercial use" in done.stdout
+    exp = place / "exp" / "lstm_run"
+    assert "model exp/lstm, features exp/lstm/melspec40_resemblyzer.yaml" in (exp / "RESULTS.md").read_text()
+    assert "Not for commercial use" in (exp / "decision" / "README.md").read_text()
+    assert "mine" in (exp / "decision" / "model" / "ORIGIN.md").read_text()
+
+    (utt, wav), *_ = (line.split() for line in (finished.parents[1] / "data/synth_smoke/eval/wav.scp").open())
+    front = Front.read(exp / "decision" / "front.yaml")
+    embedded = Embedder(exp / "decision" / "model", front, min_speech=0)(str(place / wav))
+    vectors = dict(zip(*read_vectors(exp / "embeddings" / "eval" / "xvector.ark"), strict=True))
+    assert np.abs(embedded.vector - vectors[utt]).max() < 1e-5, "a pack hears what the run heard"
 
 
 def test_a_corpus_without_training_set_is_tested_with_a_model_that_exists(

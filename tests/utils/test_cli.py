@@ -44,6 +44,14 @@ def test_good(tmp_path: Path) -> None:
     assert run(tmp_path, "data", "--scale", "1.5") == (0, "1.5\n", "")
 
 
+def test_what_python_keeps_for_itself_may_be_an_option(tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text(PROGRAM.replace("some_option", "from_"))
+    for words in (["data", "--from=a-b"], ["--from", "a-b", "data"]):
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "a-b\n1.0\n")
+
+
 def test_options_with_dashes(tmp_path: Path) -> None:
     for args in (["--some-option=a-b_c"], ["--some-option", "a-b_c"], ["--some_option", "a-b_c"]):
         assert run(tmp_path, "data", *args) == (0, "a-b_c\n1.0\n", "")

@@ -10,6 +10,7 @@ from timbre.evaluation.results_page import table
 from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write
 
+TERMS = ("ORIGIN.md", "LICENSE")  # what a model of weights of other hands has, and goes where they go
 _WHAT = {"prior": "target prior {0:g}", "false_alarm_rate": "false-alarm rate {0:.3g} %"}
 
 
@@ -108,3 +109,11 @@ def speech_paragraphs(min_speech: float, errors: Sequence[CutError] | None) -> l
     ]
     columns = ["speech", "trials", "error %", "error % of whole recordings", "kept?"]
     return ["## Least speech", rule, chosen, table(columns, rows)]
+
+
+def origin(model_dir: Path) -> list[str]:
+    """Where the weights in MODEL_DIR are from, if they were imported."""
+    path = model_dir / TERMS[0]
+    if not path.is_file():
+        return []
+    return ["## Origin of the network", *path.read_text(encoding="utf-8").strip().split("\n\n")[1:]]

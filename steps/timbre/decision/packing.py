@@ -19,7 +19,7 @@ from timbre.decision.calibration import Calibration
 from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.overlap import Who
 from timbre.decision.pack import COHORT, MEASURES, DecisionPack, Scorer, pack_terms
-from timbre.decision.pack_page import speech_paragraphs, write_page
+from timbre.decision.pack_page import TERMS, origin, speech_paragraphs, write_page
 from timbre.decision.quality import trial_values
 from timbre.decision.thresholds import operating_points
 from timbre.evaluation.metrics import Floats, split
@@ -127,7 +127,8 @@ def make_pack(
         pack = replace(pack, min_speech=shortest_kept(speech))
     with atomic_folder(out_dir, "decision pack", inputs, "pack.yaml") as folder:
         (folder / "model").mkdir(parents=True)
-        for name in ("config.yaml", "final.pt"):
+        names_of_model = ["config.yaml", "final.pt", *(name for name in TERMS if (model_dir / name).is_file())]
+        for name in names_of_model:
             shutil.copyfile(model_dir / name, folder / "model" / name)
         whole_front.write(folder / "front.yaml")
         (folder / "backend").mkdir()
@@ -150,7 +151,7 @@ def make_pack(
             str(measured_on.path),
             tested.num_speakers,
             not test_list,
-            speech_paragraphs(pack.min_speech, None if min_speech is not None else speech),
+            speech_paragraphs(pack.min_speech, None if min_speech is not None else speech) + origin(model_dir),
         )
     for point in points:
         log.info(

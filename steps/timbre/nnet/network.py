@@ -99,9 +99,11 @@ class SpeakerNetwork(nn.Module):
         if not 1 <= pooled_stages <= len(stage_dims):
             raise DataError(f"pooled_stages is {pooled_stages}; the trunk has {len(stage_dims)} to pool")
         self.min_frames, self.receptive_field = self.trunk.min_frames, self.trunk.receptive_field
+        self.windows = None if windows is None else Windows(*windows)
+        if self.windows is not None and self.windows.length < self.min_frames:
+            raise DataError(f"windows of {self.windows.length} frames; the trunk takes {self.min_frames} or more")
         self.poolings = nn.ModuleList(pooling(dim) for dim in stage_dims[-pooled_stages:])
         self.instance_norm, self.embedding_length = instance_norm, embedding_length
-        self.windows = None if windows is None else Windows(*windows)
         pooled_dim = sum(pool.output_dim for pool in self.poolings if isinstance(pool, Pooling))
         self.feat_dim = feat_dim
         self.embedding_dim = embedding_dim or (pooled_dim, *hidden_dims)[-1]

@@ -104,6 +104,7 @@ class Layout:
         exp = Path("exp") / (settings.name or f"{settings.corpus}_{stem}")
         copies = [Path(settings.augment_conf).stem] if settings.augment_conf else []
         said = [warning] if warning and not main.brings_features("train") else []
+        said += [settings.terms] if settings.terms else []
         model = Path(settings.model) if settings.model else exp / "model"
         return cls(settings, corpora, main.audio.joinpath(*copies, "train"), exp, model, kind, feats_conf, said)
 

@@ -153,6 +153,14 @@ class Settings:
     def _model_config(self) -> dict[str, Any]:
         return _read_yaml(str(Path(self.model) / "config.yaml"))
 
+    @property
+    def terms(self) -> str:
+        """What a person should know of the use of the model's weights; "": nothing."""
+        origin = self._model_config.get("origin") if self.model else None
+        if not isinstance(origin, dict) or not origin.get("non_commercial"):
+            return ""
+        return f"warning: --model {self.model}: the weights are not for commercial use ({self.model}/ORIGIN.md)"
+
     def choose_features(self) -> tuple[str, str, str]:
         """(kind of features; YAML file of its options; what a person should know of the choice).
 

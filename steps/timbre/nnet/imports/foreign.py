@@ -5,6 +5,7 @@ Modules of toolkits use Weights and Foreign; into_state brings the weights under
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from timbre.utils.errors import DataError
 
 _HOLDERS = ("model_state", "state_dict", "model", "network", "net", "embedding_model")  # keys that weights lie under
 _WRAPPERS = ("module.", "__S__.", "_orig_mod.")  # what names begin with after data-parallel or compiled training
+_DEPTH = 4  # of tables in tables
 _SHOWN = 8  # names in a message
 
 
@@ -49,15 +51,22 @@ class Weights(Mapping[str, Tensor]):
             DataError: the file is damaged, is a pickle that would run code, or holds no weights
         """
         state: Any = checkpoint.load(path)
-        while (holder := next((name for name in _HOLDERS if isinstance(state.get(name), dict)), None)) is not None:
-            state = state[holder]
-        tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        for _ in range(_DEPTH):
+            state = next((state[name] for name in _HOLDERS if isinstance(state.get(name), dict)), state)
+        tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
         if not tensors:
             raise DataError("holds no weights: a checkpoint is a table of names and tensors", path)
+        if bad := [name for name, value in tensors.items() if not _is_plain(value)]:
+            raise DataError(f"not plain tables of numbers: {listed(bad)}", path)
+        if bad := [name for name, value in tensors.items() if value.nbytes > value.untyped_storage().nbytes()]:
+            raise DataError(f"weights of more numbers than the file holds: {listed(bad)}", path)
         if bad := [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
             raise DataError(f"weights that are not finite: {listed(bad)}", path)
         while prefix := next((one for one in _WRAPPERS if any(name.startswith(one) for name in tensors)), None):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+            renamed = {name.removeprefix(prefix): value for name, value in tensors.items()}
+            if len(renamed) < len(tensors):
+                raise DataError(f"has the same weight with and without '{prefix}'", path)
+            tensors = renamed
         return cls(path, tensors)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -151,10 +160,16 @@ def _renamed(weights: Weights, foreign: Foreign) -> Iterator[tuple[str, str, Ten
             continue
         rule = next((rule for rule in foreign.rules if re.fullmatch(rule[0], name)), None)
         for change in rule[2:] if rule else ():
-            value = change(value)
+            with suppress(RuntimeError, IndexError):  # of another shape, which is told then
+                value = change(value)
         yield name, re.sub(rule[0], rule[1], name) if rule else "", value
     for name, value in foreign.changed.items():
         yield name, name, value
+
+
+def _is_plain(value: Tensor) -> bool:
+    dense = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return dense and not value.is_complex() and value.numel() > 0
 
 
 def _core(value: Tensor) -> list[int]:
