@@ -52,6 +52,15 @@ def speakerlab(model: str, **options: Any) -> tuple[nn.Module, Embed]:
     return net, lambda wave: net(fbank(wave)[None])
 
 
+def trainer(model: str, **options: Any) -> tuple[nn.Module, Embed]:
+    """MainModel of voxceleb_trainer or of temporal_dynamic_cnn, after ten epochs if it has a temperature."""
+    net = importlib.import_module(f"models.{model}").MainModel(**options)
+    for _ in range(10):
+        if hasattr(net, "update_temperature"):
+            net.update_temperature()
+    return net, net
+
+
 SMALL = {"m_channels": 16, "num_blocks": [1, 2, 1, 2]}  # of networks whose full size takes long
 AUG = {**SMALL, "expansion": 4, "baseWidth": 24, "scale": 3}
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, Embed]]] = {
@@ -80,6 +89,15 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, Embed]]] = {
     ),
     "3dspeaker_campplus": lambda: speakerlab("campplus.DTDNN.CAMPPlus", feat_dim=80, embedding_size=192),
     "3dspeaker_xvector": lambda: speakerlab("xvector.TDNN.Xvector", feat_dim=80),
+    "voxceleb_trainer_resnetse34l": lambda: trainer("ResNetSE34L", nOut=512, encoder_type="SAP"),
+    "voxceleb_trainer_resnetse34l_asp": lambda: trainer("ResNetSE34L", nOut=512, encoder_type="ASP", n_mels=64),
+    "voxceleb_trainer_resnetse34v2": lambda: trainer("ResNetSE34V2", nOut=512, encoder_type="ASP", n_mels=64),
+    "voxceleb_trainer_vggvox": lambda: trainer("VGGVox", nOut=512, encoder_type="SAP"),
+    "voxceleb_trainer_vggvox_tap": lambda: trainer("VGGVox", nOut=512, encoder_type="TAP"),
+    "tdy_resnet34_025": lambda: trainer("TDy_ResNet34_quarter", nOut=512, encoder_type="AVG", n_mels=64),
+    "tdy_resnet34_025_asp": lambda: trainer("TDy_ResNet34_quarter", nOut=512, encoder_type="ASP", n_mels=64),
+    "tdy_resnet34_05": lambda: trainer("TDy_ResNet34_half", nOut=512, encoder_type="AVG", n_mels=64),
+    "tdy_vggvox": lambda: trainer("TDy_VGGVox", nOut=512, encoder_type="AVG"),
 }
 
 

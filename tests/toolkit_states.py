@@ -38,7 +38,8 @@ def make_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
         elif last in ("running_mean", "bias") or len(shape) < 2:
             values = 0.4 * uniform - 0.2
         else:
-            values = (2 * uniform - 1) * (3 / max(1, np.prod(shape[1:]))) ** 0.5
+            fan_in = np.prod(shape[2:] if len(shape) == 5 else shape[1:])  # five axes: kernels that are mixed
+            values = (2 * uniform - 1) * ((6 if len(shape) == 5 else 3) / fan_in) ** 0.5
         state[name] = torch.tensor(values, dtype=torch.float32)
     return state
 

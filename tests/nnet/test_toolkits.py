@@ -11,7 +11,7 @@ from timbre.embedding.extract import extract_embeddings
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.normalize import normalize
 from timbre.feats.options import FbankOptions, FrameOptions, MelspecOptions
-from timbre.nnet.imports.toolkits import import_weights
+from timbre.nnet.imports.toolkits import TOOLKITS, import_weights
 from timbre.nnet.model import load_model
 from toolkit_states import REFERENCES, Reference, make_state, make_waves
 
@@ -22,7 +22,7 @@ KINDS: dict[str, type[FrameOptions]] = {"fbank": FbankOptions, "melspec": Melspe
 def test_embeddings_are_those_of_the_toolkit(name: str, tmp_path: Path) -> None:
     reference = Reference.read(name)
     torch.save(make_state(reference.shapes), tmp_path / "model.pt")
-    toolkit = name.partition("_")[0]
+    toolkit = next(toolkit for toolkit in TOOLKITS if name.startswith(toolkit))
     import_weights(str(tmp_path / "model.pt"), tmp_path / "model", toolkit, "", False)
     network, normalization = load_model(tmp_path / "model")
     feats = yaml.safe_load((tmp_path / "model" / "config.yaml").read_text())["feats"]

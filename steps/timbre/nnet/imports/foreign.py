@@ -18,7 +18,8 @@ from timbre.feats.options import FrameOptions
 from timbre.nnet import checkpoint
 from timbre.utils.errors import DataError
 
-_HOLDERS = ("model_state", "state_dict", "model", "network", "net", "embedding_model")  # keys that weights lie under
+# keys that weights lie under
+_HOLDERS = ("model_state", "model_state_dict", "state_dict", "model", "network", "net", "embedding_model")
 _WRAPPERS = ("module.", "__S__.", "_orig_mod.")  # what names begin with after data-parallel or compiled training
 _DEPTH = 4  # of tables in tables
 _SHOWN = 8  # names in a message

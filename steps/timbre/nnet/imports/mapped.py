@@ -26,12 +26,14 @@ class Mapped:
     feat_dim: int
     rules: Sequence[Rule]
     changed: Mapping[str, Tensor] = field(default_factory=dict)
+    unused: Sequence[str] = ()
 
-    def on(self, feats: FrameOptions, toolkit: str, cmn: bool = True) -> Foreign:
-        """With the features of TOOLKIT, whose means over the utterance are subtracted if CMN."""
+    def on(self, feats: FrameOptions, toolkit: str, cmn: bool = True, unused: Sequence[str] = ()) -> Foreign:
+        """With the features of TOOLKIT, whose means over the utterance are subtracted if CMN, less UNUSED weights."""
         normalize = NormalizeOptions(cmn="utterance" if cmn else "none", vad=False)
         name = f"{feats.kind}{self.feat_dim}_{toolkit}"
-        return Foreign(self.network, self.feat_dim, feats, name, normalize, self.rules, CLASSIFIERS, self.changed)
+        unused = [*CLASSIFIERS, *self.unused, *unused]
+        return Foreign(self.network, self.feat_dim, feats, name, normalize, self.rules, unused, self.changed)
 
 
 Kinds = Mapping[str, tuple[str, Callable[[Weights], Mapped]]]  # a network's name -> a weight of it, what reads it
