@@ -61,6 +61,39 @@ def trainer(model: str, **options: Any) -> tuple[nn.Module, Embed]:
     return net, net
 
 
+def redimnet(**options: Any) -> tuple[nn.Module, Embed]:
+    """ReDimNetWrap of IDRnD/ReDimNet, in whose checkpoints the options are."""
+    net = importlib.import_module("redimnet.model").ReDimNetWrap(**options)
+    net.settings = options
+    return net, net
+
+
+# sizes of B0 and B2, the second with everything else that its checkpoints may tell
+REDIMNET: dict[str, dict[str, Any]] = {
+    "b0": {
+        "F": 60,
+        "C": 10,
+        "block_2d_type": "basic_resnet",
+        "stages_setup": [[1, 2, 1, [[3, 3]], 30], [2, 3, 2, [[3, 3]], 30], [1, 3, 3, [[3, 3]], None]],
+        "group_divisor": 1,
+        "global_context_att": True,
+        "emb_bn": True,
+        "spec_params": {"do_spec_aug": False},
+    },
+    "b2": {
+        "F": 72,
+        "C": 16,
+        "block_2d_type": "convnext_like",
+        "stages_setup": [
+            [stride, count, 1, [[3, 3]], reduction]
+            for stride, count, reduction in ((1, 2, 12), (2, 2, 12), (1, 3, 12), (3, 4, 8), (1, 4, 8), (2, 4, 4))
+        ],
+        "group_divisor": 4,
+        "global_context_att": True,
+        "hop_length": 240,
+        "spec_params": {"norm_signal": True, "f_min": 50, "f_max": 7000},
+    },
+}
 SMALL = {"m_channels": 16, "num_blocks": [1, 2, 1, 2]}  # of networks whose full size takes long
 AUG = {**SMALL, "expansion": 4, "baseWidth": 24, "scale": 3}
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, Embed]]] = {
@@ -76,6 +109,13 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, Embed]]] = {
     "wespeaker_eres2net_aug": lambda: wespeaker("eres2net.ERes2Net", feat_dim=80, embed_dim=192, **AUG),
     "wespeaker_simam": lambda: wespeaker("samresnet.SimAM_ResNet34_ASP", embed_dim=256, in_planes=32),
     "wespeaker_xvector": lambda: wespeaker("tdnn.XVEC", feat_dim=80, embed_dim=512),
+    "wespeaker_redimnet_b0": lambda: wespeaker("redimnet.ReDimNetB0", feat_dim=60, embed_dim=192),
+    "wespeaker_redimnet_b1": lambda: wespeaker("redimnet.ReDimNetB1", feat_dim=72, embed_dim=192),
+    "wespeaker_redimnet_b2": lambda: wespeaker("redimnet.ReDimNetB2", feat_dim=72, embed_dim=192),
+    "wespeaker_redimnet_b3": lambda: wespeaker("redimnet.ReDimNetB3", feat_dim=72, embed_dim=192),
+    "wespeaker_redimnet_b4": lambda: wespeaker("redimnet.ReDimNetB4", feat_dim=72, embed_dim=192),
+    "wespeaker_redimnet_b5": lambda: wespeaker("redimnet.ReDimNetB5", feat_dim=72, embed_dim=192),
+    "wespeaker_redimnet_b6": lambda: wespeaker("redimnet.ReDimNetB6", feat_dim=72, embed_dim=192),
     "3dspeaker_ecapa": lambda: speakerlab(
         "ecapa_tdnn.ECAPA_TDNN.ECAPA_TDNN", input_size=80, channels=[1024, 1024, 1024, 1024, 3072]
     ),
@@ -97,6 +137,8 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, Embed]]] = {
     "tdy_resnet34_025": lambda: trainer("TDy_ResNet34_quarter", nOut=512, encoder_type="AVG", n_mels=64),
     "tdy_resnet34_025_asp": lambda: trainer("TDy_ResNet34_quarter", nOut=512, encoder_type="ASP", n_mels=64),
     "tdy_resnet34_05": lambda: trainer("TDy_ResNet34_half", nOut=512, encoder_type="AVG", n_mels=64),
+    "redimnet_b0": lambda: redimnet(block_1d_type="conv+att", **REDIMNET["b0"]),
+    "redimnet_b2": lambda: redimnet(block_1d_type="conv+att", **REDIMNET["b2"]),
     "tdy_vggvox": lambda: trainer("TDy_VGGVox", nOut=512, encoder_type="AVG"),
 }
 
@@ -113,7 +155,7 @@ def main(wanted: str, folder: str) -> None:
             net.load_state_dict({**state, **made})
             with torch.no_grad():
                 embeddings = np.stack([embed(torch.from_numpy(wave)[None])[0].numpy().ravel() for wave in make_waves()])
-            Reference(shapes, embeddings).write(name)
+            Reference(shapes, embeddings, getattr(net, "settings", {})).write(name)
             change = np.linalg.norm(embeddings[0] - embeddings[1]) / np.linalg.norm(embeddings[0])
             print(f"{name}: {len(shapes)} weights, {embeddings.shape}, one utterance differs by {change:.3f}")
 

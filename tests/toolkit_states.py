@@ -3,10 +3,12 @@
 test_toolkits.py imports them and compares with the embeddings that make_toolkit_references.py got from the toolkits.
 """
 
+import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,24 +64,27 @@ def make_waves() -> list[NDArray[np.float32]]:
 class Reference:
     """What a toolkit made of make_waves with make_state.
 
-    shapes: of its weights by name; embeddings: (2, dim)
+    shapes: of its weights by name; embeddings: (2, dim); settings: model_config of its checkpoints, if they have one
     """
 
     shapes: dict[str, tuple[int, ...]]
     embeddings: NDArray[np.float32]
+    settings: dict[str, Any]
 
     @classmethod
     def read(cls, name: str) -> "Reference":
         """That of the file NAME.npz."""
         with np.load(REFERENCES / f"{name}.npz") as file:
             lines = bytes(file["shapes"]).decode().splitlines()
-            embeddings = file["embeddings"]
+            embeddings, settings = file["embeddings"], json.loads(bytes(file["settings"]))
         table = [line.split() for line in lines]
-        return cls({row[0]: tuple(int(size) for size in row[1:]) for row in table}, embeddings)
+        return cls({row[0]: tuple(int(size) for size in row[1:]) for row in table}, embeddings, settings)
 
     def write(self, name: str) -> None:
         """Into the file NAME.npz."""
         lines = [" ".join([weight, *map(str, shape)]) for weight, shape in self.shapes.items()]
-        text = np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
+        text, settings = (
+            np.frombuffer(part.encode(), dtype=np.uint8) for part in ("\n".join(lines), json.dumps(self.settings))
+        )
         REFERENCES.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(REFERENCES / f"{name}.npz", shapes=text, embeddings=self.embeddings)
+        np.savez_compressed(REFERENCES / f"{name}.npz", shapes=text, settings=settings, embeddings=self.embeddings)

@@ -21,7 +21,8 @@ KINDS: dict[str, type[FrameOptions]] = {"fbank": FbankOptions, "melspec": Melspe
 @pytest.mark.parametrize("name", sorted(path.stem for path in REFERENCES.glob("*.npz")))
 def test_embeddings_are_those_of_the_toolkit(name: str, tmp_path: Path) -> None:
     reference = Reference.read(name)
-    torch.save(make_state(reference.shapes), tmp_path / "model.pt")
+    state = {"state_dict": make_state(reference.shapes), "model_config": reference.settings}
+    torch.save(state, tmp_path / "model.pt")
     toolkit = next(toolkit for toolkit in TOOLKITS if name.startswith(toolkit))
     import_weights(str(tmp_path / "model.pt"), tmp_path / "model", toolkit, "", False)
     network, normalization = load_model(tmp_path / "model")

@@ -123,7 +123,7 @@ def _mixed(weight: Tensor) -> Tensor:
 
 
 def _order(weight: Tensor, channels: int, size: int) -> Tensor:
-    parts = weight.unflatten(1, (-1, channels, size // channels))  # two of them: means and deviations
+    parts = torch.unflatten(weight, 1, (-1, channels, size // channels))  # two of them: means and deviations
     return parts.transpose(2, 3).flatten(1, 3)
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import yaml
 
 from timbre.nnet import checkpoint
-from timbre.nnet.imports import resemblyzer, speechbrain, tdy_weights, threed_speaker, voxceleb_trainer, wespeaker
+from timbre.nnet.imports import (
+    redimnet_weights,
+    resemblyzer,
+    speechbrain,
+    tdy_weights,
+    threed_speaker,
+    voxceleb_trainer,
+    wespeaker,
+)
 from timbre.nnet.imports.foreign import Foreign, Weights, into_state
 from timbre.nnet.model import write_config
 from timbre.nnet.network import build_network
@@ -40,6 +48,7 @@ TOOLKITS: dict[str, Source] = {
     "3dspeaker": Source(threed_speaker.read),
     "voxceleb_trainer": Source(voxceleb_trainer.read),
     "tdy": Source(tdy_weights.read),
+    "redimnet": Source(redimnet_weights.read),
     "resemblyzer": Source(resemblyzer.read, "pretrained.pt", "Apache-2.0"),
 }
 

@@ -111,10 +111,9 @@ def pool_frames(weights: Weights, channels: int) -> Pooling:
     """
     if "sap_linear.weight" not in weights:
         return {"class_path": "MeanPooling"}, [], {}
-    if weights.size("fc.weight", 1) == channels:
-        hidden, pooling = "hidden", {"class_path": "SelfAttentivePooling"}
-        changed = {}
-    else:
+    hidden, changed = "hidden", {}
+    pooling: dict[str, Any] = {"class_path": "SelfAttentivePooling"}
+    if weights.size("fc.weight", 1) != channels:
         hidden, changed = "frame", {"poolings.0.attention.bias": torch.zeros(1)}
         sizes = {"bottleneck": channels, "global_context": False, "channel_dependent": False, "variance_floor": FLOOR}
         pooling = {"class_path": "AttentiveStatisticsPooling", "init_args": sizes}

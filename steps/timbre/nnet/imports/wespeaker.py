@@ -6,6 +6,7 @@ from timbre.feats.options import FbankOptions
 from timbre.nnet.imports.dense_tdnn import read_campplus
 from timbre.nnet.imports.foreign import Foreign, Rule, Weights
 from timbre.nnet.imports.mapped import Kinds, Mapped, embedding, statistics, tell
+from timbre.nnet.imports.reshaped_planes import read_redimnet
 from timbre.nnet.imports.residual_planes import outer_rules, read_planes
 
 FLOOR = 1e-7  # of variances
@@ -16,6 +17,7 @@ def read(weights: Weights) -> Foreign:
     kinds: Kinds = {
         "ECAPA-TDNN": ("layer1.conv.weight", _ecapa),
         "CAM++": ("xvector.tdnn.linear.weight", partial(read_campplus, floor=FLOOR)),
+        "ReDimNet": ("backbone.stem.0.weight", lambda found: read_redimnet(found, *embedding(found))),
         "SimAM-ResNet": ("front.conv1.weight", _simam),
         "x-vector": ("frame_1.conv_1d.weight", partial(read_xvector, floor=FLOOR)),
         "ResNet, Res2Net or ERes2Net": ("layer1.0.conv1.weight", partial(read_planes, floor=FLOOR)),
