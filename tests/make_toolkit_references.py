@@ -5,6 +5,7 @@
 
 NAME is one of NETWORKS. FOLDER holds the toolkit's source: the unpacked wheels wespeaker-unofficial 0.0.2 or speakerlab
 0.0.6, or a copy of clovaai/voxceleb_trainer, shkim816/temporal_dynamic_cnn or IDRnD/ReDimNet. Not part of the tests.
+Those of networks that take long (B1, B3, B4 and B6 of ReDimNet, TDy_ResNet34_half, TDy_VGGVox) are not in the clone.
 """
 
 import importlib

@@ -17,13 +17,14 @@ from torch import Tensor
 
 REFERENCES = Path(__file__).parent / "data" / "toolkits"
 FRONT_ENDS = ("spectrogram.window", "mel_scale.fb", "flipped_filter")  # buffers of features: left as they are
+PERIOD = 200_003  # after so many numbers they are the same again; a prime, so that rows differ
 SECONDS = (3.21, 2.015)  # of the audio, the second with 202 centred frames
 
 
 def numbers(seed: str, size: int) -> NDArray[np.float64]:
     """SIZE numbers from 0 to 1: of the bits of a generator, whose stream numpy does not change."""
-    bits = np.random.PCG64(zlib.crc32(seed.encode())).random_raw(size)
-    return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
+    bits = np.random.PCG64(zlib.crc32(seed.encode())).random_raw(min(size, PERIOD))
+    return np.resize((bits >> np.uint64(11)).astype(np.float64) / 2.0**53, size)
 
 
 def make_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

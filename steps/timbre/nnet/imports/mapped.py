@@ -15,7 +15,7 @@ from timbre.nnet.imports.foreign import Foreign, Rule, Weights, listed
 from timbre.utils.errors import DataError
 
 Pooling = tuple[dict[str, Any], list[Rule], dict[str, Tensor]]  # settings, rules, weights that are changed
-CLASSIFIERS = [r"(?:projection|classifier|cls_head|__L__)\..*"]  # of no use after training
+CLASSIFIERS = r"(?:projection|classifier|cls_head|__L__)\..*"  # and losses
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Mapped:
         """With the features of TOOLKIT, whose means over the utterance are subtracted if CMN, less UNUSED weights."""
         normalize = NormalizeOptions(cmn="utterance" if cmn else "none", vad=False)
         name = f"{feats.kind}{self.feat_dim}_{toolkit}"
-        unused = [*CLASSIFIERS, *self.unused, *unused]
+        unused = [CLASSIFIERS, *self.unused, *unused]
         return Foreign(self.network, self.feat_dim, feats, name, normalize, self.rules, unused, self.changed)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from timbre.feats.options import MelspecOptions
 from timbre.nnet.imports.foreign import Foreign, Rule, Weights
-from timbre.nnet.imports.mapped import tell
+from timbre.nnet.imports.mapped import Mapped, tell
 from timbre.nnet.imports.reshaped_planes import read_redimnet
 from timbre.utils.errors import DataError
 
@@ -27,18 +27,7 @@ def read(weights: Weights) -> Foreign:
         other.append(f"block_2d_type {block}")
     if other:
         raise DataError(f"settings that are not known here: {', '.join(other)}", weights.path)
-    tail: dict[str, Any] = {
-        "pooling_norm": True,
-        "embedding_dim": weights.size("linear.weight"),
-        "embedding_norm": "bn2.weight" in weights,
-    }
-    rules: list[Rule] = [
-        (r"bn\.(\w+)", r"segment.0.\1"),
-        (r"linear\.(\w+)", r"segment.1.\1"),
-        (r"bn2\.(\w+)", r"segment.2.\1"),
-    ]
-    name = "backbone.stem.0.weight"
-    mapped = tell(weights, "redimnet", {"ReDimNet": (name, lambda found: read_redimnet(found, tail, rules))})
+    mapped = tell(weights, "redimnet", {"ReDimNet": ("backbone.stem.0.weight", _network)})
     feats = MelspecOptions(
         num_mel_bins=mapped.feat_dim,
         frame_shift=settings.get("hop_length", 160) / 16,
@@ -48,3 +37,18 @@ def read(weights: Weights) -> Foreign:
         standardize=bool(spec.get("norm_signal", False)),
     )
     return mapped.on(feats, "redimnet", unused=[FRONT_END])
+
+
+def _network(weights: Weights) -> Mapped:
+    """What its `bn`, `linear` and `bn2` are, and all before."""
+    settings: dict[str, Any] = {
+        "pooling_norm": True,
+        "embedding_dim": weights.size("linear.weight"),
+        "embedding_norm": "bn2.weight" in weights,
+    }
+    rules: list[Rule] = [
+        (r"bn\.(\w+)", r"segment.0.\1"),
+        (r"linear\.(\w+)", r"segment.1.\1"),
+        (r"bn2\.(\w+)", r"segment.2.\1"),
+    ]
+    return read_redimnet(weights, settings, rules)

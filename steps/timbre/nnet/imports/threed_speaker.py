@@ -19,7 +19,7 @@ def read(weights: Weights) -> Foreign:
     if "blocks.0.conv.conv.weight" in weights:
         foreign = speechbrain.read(weights)
         feats = FbankOptions(num_mel_bins=foreign.feat_dim, unit_scale=True)
-        return replace(foreign, feats=feats, feats_name=f"fbank{foreign.feat_dim}_3dspeaker", unused=CLASSIFIERS)
+        return replace(foreign, feats=feats, feats_name=f"fbank{foreign.feat_dim}_3dspeaker", unused=[CLASSIFIERS])
     kinds: Kinds = {
         "CAM++": ("xvector.tdnn.linear.weight", partial(read_campplus, floor=0.0)),
         "x-vector": ("frame_1.conv_1d.weight", partial(read_xvector, floor=FLOOR)),
