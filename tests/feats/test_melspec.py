@@ -76,6 +76,15 @@ def test_quiet_signals_are_raised_to_the_level_and_loud_ones_left() -> None:
     assert error(raised([quiet])[0], plain([quiet])[0] * gain**2) < 1e-5
 
 
+def test_a_signal_is_brought_to_mean_0_and_variance_1_before_all_else() -> None:
+    arguments = {"num_mel_bins": 30, "preemphasis_coefficient": 0.97}
+    signal = 0.02 * wave(16000) + 0.1
+    standard = ((signal - signal.mean()) / (signal.std() + 1e-6)).astype(np.float32)
+    found = FeatureExtractor(MelspecOptions(**arguments, standardize=True))([signal, np.zeros(800, np.float32)])
+    assert error(found[0], FeatureExtractor(MelspecOptions(**arguments))([standard])[0]) < 1e-5
+    assert found[1].isfinite().all()  # silence has no variance
+
+
 def test_decibels_go_no_further_down_than_the_range() -> None:
     arguments = {"num_mel_bins": 20, "log": "decibel", "log_floor": 1e-10, "edges": "zeros"}
     signal = np.concatenate([wave(8000), 1e-6 * wave(8000)])

@@ -29,6 +29,8 @@ Array = npt.NDArray[np.float64]
 FACTORIES: dict[str, Callable[[], Pooling]] = {
     "mean": lambda: MeanPooling(6),
     "statistics": lambda: StatisticsPooling(6),
+    "statistics, unbiased": lambda: StatisticsPooling(6, variance_floor=0.01, unbiased=True),
+    "statistics, unbiased, no floor": lambda: StatisticsPooling(6, variance_floor=0, unbiased=True),
     "max": lambda: MaxPooling(6),
     "last": lambda: LastFramePooling(6),
     "self-attentive": lambda: SelfAttentivePooling(6),
@@ -38,6 +40,7 @@ FACTORIES: dict[str, Callable[[], Pooling]] = {
     "attentive, relu_norm": lambda: AttentiveStatisticsPooling(6, bottleneck=4, hidden="relu_norm"),
     "attentive, relu_norm_tanh": lambda: AttentiveStatisticsPooling(6, bottleneck=4, hidden="relu_norm_tanh"),
     "attentive, one weight": lambda: AttentiveStatisticsPooling(6, 4, channel_dependent=False),
+    "attentive, unbiased": lambda: AttentiveStatisticsPooling(6, 4, variance_floor=0.01, unbiased_context=True),
     "heads": lambda: MultiHeadAttentivePooling(6, heads=3, bottleneck=None, deviation=False),
     "queries": lambda: MultiHeadAttentivePooling(6, heads=2, queries=3, bottleneck=4),
     "ghost": lambda: GhostVlad(6, clusters=3, ghosts=2),
@@ -90,6 +93,11 @@ def weighted(frames: Array, weights: Array) -> tuple[Array, Array]:
     return mean, np.sqrt((weights * (frames - mean) ** 2).sum(0))
 
 
+def spread(frames: Array, unbiased: bool, floor: float) -> Array:
+    """Standard deviations of FRAMES (T, C): unbiased ones as torch.var, with FLOOR added, are those of WeSpeaker."""
+    return np.sqrt(frames.var(0, ddof=1) + floor) if unbiased else frames.std(0)
+
+
 def self_attentive(pooling: Any, frames: Array) -> Array:
     hidden = [np.tanh(affine(pooling.hidden, frame)) for frame in frames]
     return weighted(frames, softmax(np.stack([affine(pooling.attention, one) for one in hidden])))[0]
@@ -100,7 +108,8 @@ def attentive(pooling: Any, frames: Array) -> Array:
     for frame in frames:
         hidden = affine(pooling.frame, frame)
         if pooling.context is not None:
-            hidden = hidden + values(pooling.context.weight) @ np.concatenate((frames.mean(0), frames.std(0)))
+            seen = spread(frames, pooling.unbiased_context, pooling.variance_floor)
+            hidden = hidden + values(pooling.context.weight) @ np.concatenate((frames.mean(0), seen))
         for layer in pooling.between:
             if isinstance(layer, nn.BatchNorm1d):
                 hidden = normalized(layer, hidden)
@@ -154,7 +163,9 @@ def posterior(pooling: Any, frames: Array) -> Array:
 
 BRUTE_FORCE: dict[type[Pooling], Callable[[Any, Array], Array]] = {
     MeanPooling: lambda pooling, frames: frames.mean(0),
-    StatisticsPooling: lambda pooling, frames: np.concatenate((frames.mean(0), frames.std(0))),
+    StatisticsPooling: lambda pooling, frames: np.concatenate(
+        (frames.mean(0), spread(frames, pooling.unbiased, pooling.variance_floor))
+    ),
     MaxPooling: lambda pooling, frames: frames.max(0),
     LastFramePooling: lambda pooling, frames: frames[-1],
     SelfAttentivePooling: self_attentive,

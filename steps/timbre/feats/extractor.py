@@ -16,6 +16,7 @@ from timbre.feats.mel import frame_window
 from timbre.feats.options import FrameOptions, MelspecOptions
 from timbre.utils.errors import DataError
 
+STANDARD_FLOOR = 1e-6  # of the deviation that signals are divided by
 INT16_SCALE = 32768.0  # audio is read into [-1, 1); Kaldi's features are of samples in the range of int16
 BLOCK = {"cpu": 512, "cuda": 65536}  # frames: on a CPU what its cache holds, on a GPU what fills it
 
@@ -112,10 +113,13 @@ class FeatureExtractor:
         return self._finished(feats)
 
     def _prepared(self, wave: Tensor) -> Tensor:
-        """WAVE (..., num_samples) in [-1, 1) with what is done to a whole signal: level and pre-emphasis."""
+        """WAVE (..., num_samples) in [-1, 1) with what is done to a whole signal: scale and pre-emphasis."""
         options = self.options
         if not isinstance(options, MelspecOptions):
             return wave
+        if options.standardize:
+            deviation = wave.std(-1, correction=0, keepdim=True)
+            wave = (wave - wave.mean(-1, keepdim=True)) / (deviation + STANDARD_FLOOR)
         if options.level is not None:
             level = wave.double().square().mean(-1, keepdim=True).sqrt()
             wave = wave * (10 ** (options.level / 20) / level.clamp(min=1e-10)).clamp(min=1).float()

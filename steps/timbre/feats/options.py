@@ -255,6 +255,7 @@ class MelspecOptions(FrameOptions):
         log_floor: see `log`
         range_db: of decibel: what is more below the loudest value of the utterance is raised to that; 0: no limit
         level: RMS of the utterance in dB of full scale that quieter ones are raised to; None: no gain
+        standardize: the utterance is brought to mean 0 and variance 1 before that (ReDimNet)
         trailing_frames: so many frames more, of the silence after the signal; needs edges: zeros
     """
 
@@ -272,6 +273,7 @@ class MelspecOptions(FrameOptions):
     log_floor: float = 1e-6
     range_db: float = 0.0
     level: float | None = None
+    standardize: bool = False
     trailing_frames: int = 0
 
     kind: ClassVar[str] = "melspec"

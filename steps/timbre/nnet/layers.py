@@ -65,16 +65,27 @@ def plane_means(planes: Tensor, mask: Tensor | None) -> Tensor:
     return means if mask is None else means * (planes.shape[3] / mask.sum(2))
 
 
-def mean_and_std(frames: Tensor, mask: Tensor | None, variance_floor: float) -> tuple[Tensor, Tensor]:
-    """Mean and biased standard deviation over the real frames of FRAMES (B, C, T) -> two of (B, C) float32.
+def mean_and_std(
+    frames: Tensor, mask: Tensor | None, variance_floor: float, unbiased: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the real frames of FRAMES (B, C, T) -> two of (B, C) float32.
 
     In two passes, since E[x^2] - E[x]^2 loses half of the digits in float32; the second is a norm, whose gradient is
     cheaper than that of squares, and 0 where all frames are equal.
+
+    Args:
+        frames: (B, C, T)
+        mask: of the real frames
+        variance_floor: least variance of the biased deviation; the unbiased one has it added
+        unbiased: by one frame less than there are
     """
     mean = masked_mean(frames, mask)
     count = frames.shape[2] if mask is None else mask.sum(2)
     norm = torch.linalg.vector_norm(zero_padding(frames - mean[:, :, None], mask), dim=2)
-    return mean, (norm / count**0.5).clamp(min=variance_floor**0.5)
+    if not unbiased:
+        return mean, (norm / count**0.5).clamp(min=variance_floor**0.5)
+    std = norm / (count - 1 + (count == 1)) ** 0.5  # one frame has no deviation: any divisor but 0 will do
+    return mean, (std.square() + variance_floor).sqrt() if variance_floor else std
 
 
 def normalize_instances(feats: Tensor, lengths: Tensor | None) -> Tensor:

@@ -18,7 +18,8 @@ from timbre.feats.options import FrameOptions
 from timbre.nnet import checkpoint
 from timbre.utils.errors import DataError
 
-_HOLDERS = ("model_state", "state_dict", "model", "network", "net", "embedding_model")  # keys that weights lie under
+# keys that weights lie under
+_HOLDERS = ("model_state", "model_state_dict", "state_dict", "model", "network", "net", "embedding_model")
 _WRAPPERS = ("module.", "__S__.", "_orig_mod.")  # what names begin with after data-parallel or compiled training
 _DEPTH = 4  # of tables in tables
 _SHOWN = 8  # names in a message
@@ -38,10 +39,11 @@ class Weights(Mapping[str, Tensor]):
 
     Attributes:
         path: the file
+        settings: of the network, which some toolkits keep beside the weights (model_config); unchecked
     """
 
-    def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
-        self.path, self._tensors = path, dict(tensors)
+    def __init__(self, path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any] | None = None) -> None:
+        self.path, self._tensors, self.settings = path, dict(tensors), dict(settings or {})
 
     @classmethod
     def read(cls, path: Path) -> "Weights":
@@ -51,6 +53,7 @@ class Weights(Mapping[str, Tensor]):
             DataError: the file is damaged, is a pickle that would run code, or holds no weights
         """
         state: Any = checkpoint.load(path)
+        settings = state.get("model_config")
         for _ in range(_DEPTH):
             state = next((state[name] for name in _HOLDERS if isinstance(state.get(name), dict)), state)
         tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
@@ -67,7 +70,7 @@ class Weights(Mapping[str, Tensor]):
             if len(renamed) < len(tensors):
                 raise DataError(f"has the same weight with and without '{prefix}'", path)
             tensors = renamed
-        return cls(path, tensors)
+        return cls(path, tensors, settings if isinstance(settings, dict) else None)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]

@@ -2,6 +2,8 @@
 
 import hashlib
 import importlib.util
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -10,14 +12,24 @@ from pathlib import Path
 import yaml
 
 from timbre.nnet import checkpoint
-from timbre.nnet.imports import resemblyzer, speechbrain
-from timbre.nnet.imports.foreign import Foreign, Weights, into_state
+from timbre.nnet.imports import (
+    redimnet_weights,
+    resemblyzer,
+    speechbrain,
+    tdy_weights,
+    threed_speaker,
+    voxceleb_trainer,
+    wespeaker,
+)
+from timbre.nnet.imports.foreign import Foreign, Weights, into_state, listed
+from timbre.nnet.imports.mapped import CLASSIFIERS
 from timbre.nnet.model import write_config
 from timbre.nnet.network import build_network
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_folder, atomic_write
 from timbre.utils.spelling import did_you_mean
 
+log = logging.getLogger(__name__)
 UNTOLD = "not told: ask those whom the weights are from"
 
 
@@ -36,6 +48,11 @@ class Source:
 
 TOOLKITS: dict[str, Source] = {
     "speechbrain": Source(speechbrain.read),
+    "wespeaker": Source(wespeaker.read),
+    "3dspeaker": Source(threed_speaker.read),
+    "voxceleb_trainer": Source(voxceleb_trainer.read),
+    "tdy": Source(tdy_weights.read),
+    "redimnet": Source(redimnet_weights.read),
     "resemblyzer": Source(resemblyzer.read, "pretrained.pt", "Apache-2.0"),
 }
 
@@ -69,9 +86,14 @@ def import_weights(weights: str, out_dir: Path, toolkit: str, licence: str, non_
         network = build_network(foreign.network, foreign.feat_dim)
     except DataError as error:
         raise DataError(error.message, error.path or path) from error
+    except (KeyError, IndexError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise DataError(f"is not of {name}, or not whole: {what}", path) from error
     if foreign.feats.dim != foreign.feat_dim:
         raise DataError(f"weights for features of {foreign.feat_dim}, not of {foreign.feats.dim} dimensions", path)
     state = into_state(read, foreign, network)
+    if left_out := [weight for weight in read if re.fullmatch(CLASSIFIERS, weight)]:
+        log.info("%s: left out, for training needs them alone: %s", path, listed(left_out))
     licence = licence or (source.licence if terms else UNTOLD)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     origin = Origin(name, path.name, digest, licence, non_commercial)

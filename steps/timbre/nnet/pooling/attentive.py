@@ -50,6 +50,8 @@ class AttentiveStatisticsPooling(Pooling):
             voxceleb_trainer), or these and tanh (TaoRuijie's ECAPA-TDNN)
         channel_dependent: each channel has weights of its own
         variance_floor: least variance
+        unbiased_context: the variance that the attention sees is by one frame less than there are, with variance_floor
+            added (WeSpeaker)
     """
 
     def __init__(
@@ -60,11 +62,12 @@ class AttentiveStatisticsPooling(Pooling):
         hidden: Literal["tanh", "relu_norm", "relu_norm_tanh"] = "tanh",
         channel_dependent: bool = True,
         variance_floor: float = 1e-5,
+        unbiased_context: bool = False,
     ) -> None:
         super().__init__()
         if bottleneck < 1:
             raise DataError(f"AttentiveStatisticsPooling: bottleneck is {bottleneck}; it must be at least 1")
-        self.variance_floor = variance_floor
+        self.variance_floor, self.unbiased_context = variance_floor, unbiased_context
         self.frame = nn.Conv1d(channels, bottleneck, 1)
         # the part of the first affine map that sees [mean; std]: applied once an utterance, not once a frame
         self.context = nn.Linear(2 * channels, bottleneck, bias=False) if global_context else None
@@ -78,7 +81,8 @@ class AttentiveStatisticsPooling(Pooling):
         frames = zero_padding(frames, mask)
         hidden = self.frame(frames)
         if self.context is not None:
-            hidden = hidden + self.context(torch.cat(mean_and_std(frames, mask, self.variance_floor), 1))[:, :, None]
+            statistics = mean_and_std(frames, mask, self.variance_floor, self.unbiased_context)
+            hidden = hidden + self.context(torch.cat(statistics, 1))[:, :, None]
         weights = frame_weights(self.attention(self.between(hidden)), mask)
         if weights.shape[1] == 1:
             return torch.cat(means_and_stds(frames, weights, self.variance_floor), 2)[:, 0]

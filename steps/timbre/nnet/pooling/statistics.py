@@ -25,16 +25,17 @@ class StatisticsPooling(Pooling):
     Args:
         channels: channels in
         variance_floor: least variance, as Kaldi's
+        unbiased: variances by one frame less than there are, with variance_floor added (WeSpeaker, 3D-Speaker)
     """
 
-    def __init__(self, channels: int, variance_floor: float = 1e-10) -> None:
+    def __init__(self, channels: int, variance_floor: float = 1e-10, unbiased: bool = False) -> None:
         super().__init__()
-        self.variance_floor = variance_floor
+        self.variance_floor, self.unbiased = variance_floor, unbiased
         self.output_dim = 2 * channels
 
     def pool(self, frames: Tensor, mask: Tensor | None) -> Tensor:
-        """Means, then biased standard deviations."""
-        return torch.cat(mean_and_std(frames, mask, self.variance_floor), 1)
+        """Means, then standard deviations."""
+        return torch.cat(mean_and_std(frames, mask, self.variance_floor, self.unbiased), 1)
 
 
 class MaxPooling(Pooling):
