@@ -61,7 +61,7 @@ def test_a_model_that_is_damaged_or_not_whole(place: Place, model: Path, tmp_pat
         ({"network": {**state["network"], "segment.0.bias": torch.full((16,), torch.nan)}}, "are not finite"),
         ({"network": dict(list(state["network"].items())[:5])}, "missing there"),
         ({"network": state["network"] | {"more": torch.ones(1)}}, "more is of no use there"),
-        ({"steps": [6, 7]}, "without the checkpoints that final.pt is made of there is no objective"),
+        ({"steps": [6, 7]}, "no such file, which has the objective: --init-parts network"),
         ({"steps": "all"}, "without the checkpoints"),
     ):
         checkpoint.save(state | change, final)

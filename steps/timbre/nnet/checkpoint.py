@@ -3,6 +3,7 @@
 Used by loop.py and resume.py, model.py (final.pt) and steps/average_checkpoints.py.
 """
 
+import hashlib
 import io
 import logging
 import lzma
@@ -11,6 +12,7 @@ import struct
 import time
 import zipfile
 import zlib
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -180,3 +182,13 @@ def _part(path: Path, part: str) -> dict[str, Tensor]:
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items()}
+
+
+def digest(states: Iterable[Mapping[str, Tensor]]) -> str:
+    """sha256 of the names, types, shapes and values of tensors."""
+    found = hashlib.sha256()
+    for state in states:
+        for name, value in state.items():
+            found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            found.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
+from timbre.datadir.tables import read_table
 from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.network import SpeakerNetwork, build_network
@@ -49,6 +51,38 @@ def segments_of(config: dict[str, Any]) -> SegmentOptions | None:
     train = config.get("train")
     options = train.get("segments") if isinstance(train, dict) else None
     return None if options is None else check(SegmentOptions, options, set())()
+
+
+def read_classes(spk2int: Path) -> dict[str, int]:
+    """The class of each speaker, from the file of that name of a model or of egs.
+
+    Raises:
+        DataError: they are not numbered from 0 on
+    """
+    try:
+        classes = {name: int(number) for name, number in read_table(spk2int).items()}
+    except ValueError as error:
+        raise DataError(f"not a table of speakers and their numbers: {error}", spk2int) from error
+    if sorted(classes.values()) != list(range(len(classes))):
+        raise DataError("speakers are not numbered from 0 on", spk2int)
+    return classes
+
+
+def read_objective(model_dir: Path) -> dict[str, Tensor]:
+    """Weights of the objective of a trained model: the mean of those of the checkpoints that final.pt is the mean of.
+
+    Raises:
+        DataError: final.pt does not say of which, they are no longer there, or damaged
+    """
+    path = model_dir / "final.pt"
+    steps = checkpoint.load(path).get("steps")
+    if not isinstance(steps, list) or not steps or not all(type(step) is int for step in steps):
+        raise DataError("does not say which checkpoints it is the mean of, which have the objective", path)
+    found = {step: checkpoint.find(model_dir, step) for step in steps}
+    paths = [path for path in found.values() if path is not None]
+    if missing := [step for step, path in found.items() if path is None]:
+        raise DataError("no such file, which has the objective", checkpoint.checkpoint_path(model_dir, missing[0]))
+    return checkpoint.average(paths, "objective")
 
 
 def load_model(model_dir: Path, device: torch.device | str = "cpu") -> tuple[SpeakerNetwork, NormalizeOptions]:

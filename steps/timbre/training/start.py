@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from timbre.datadir.tables import read_table
 from timbre.egs.egs_format import Manifest
 from timbre.nnet import checkpoint
-from timbre.nnet.model import read_config
+from timbre.nnet.model import read_classes, read_config, read_objective
 from timbre.nnet.network import SpeakerNetwork
 from timbre.nnet.objectives import Objective, build_objective
 from timbre.nnet.objectives.margin import CosineClasses
@@ -61,33 +61,22 @@ class InitialModel:
         self.classes: dict[str, int] = {}
         if not objective_too:
             return
-        steps = final.get("steps")
-        paths = [checkpoint.find(model_dir, step) for step in steps] if isinstance(steps, list) and steps else [None]
-        found = [path for path in paths if path is not None]
-        if len(found) < len(paths):
-            text = "without the checkpoints that final.pt is made of there is no objective: --init-parts network"
-            raise DataError(text, model_dir / "checkpoints")
         if not isinstance(self.config.get("objective"), dict):
             raise DataError("it names no objective: --init-parts network", model_dir / "config.yaml")
-        self.objective = checkpoint.average(found, "objective")
-        _check_weights(self.objective, found[-1])
-        path = model_dir / "spk2int"
         try:
-            self.classes = {speaker: int(number) for speaker, number in read_table(path).items()}
-        except ValueError as error:
-            raise DataError(f"not a table of numbers: {error}", path) from None
-        if sorted(self.classes.values()) != list(range(int(self.config.get("num_speakers") or 0))):
-            raise DataError("not the classes that config.yaml counts", path)
+            self.objective = read_objective(model_dir)
+        except DataError as error:
+            raise DataError(f"{error.message}: --init-parts network", error.path) from error
+        _check_weights(self.objective, model_dir / "checkpoints")
+        self.classes = read_classes(model_dir / "spk2int")
+        if len(self.classes) != self.config.get("num_speakers"):
+            raise DataError("not the classes that config.yaml counts", model_dir / "spk2int")
 
     @property
     def sha256(self) -> str:
         """Of all that training takes from here."""
-        state = hashlib.sha256()
-        for name, value in sorted([*self.network.items(), *self.objective.items()]):
-            state.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            state.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        state.update(repr(sorted(self.classes.items())).encode())
-        return state.hexdigest()
+        states = checkpoint.digest([self.network, self.objective])
+        return hashlib.sha256(f"{states} {sorted(self.classes.items())}".encode()).hexdigest()
 
 
 class Start:

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from timbre.datadir.tables import read_table
 from timbre.egs.egs_format import Manifest
 from timbre.feats.options import options_from
 from timbre.nnet import checkpoint
-from timbre.nnet.model import load_model, read_config, segments_of
+from timbre.nnet.model import load_model, read_classes, read_config, read_objective, segments_of
 from timbre.nnet.network import SpeakerNetwork
 from timbre.nnet.objectives import Objective, build_objective
 from timbre.training.options import TeacherOptions
@@ -59,18 +58,14 @@ class Teacher:
         return embeddings, functional.log_softmax(outputs / self._tau, 1)
 
     def _digest(self) -> str:
-        digest = hashlib.sha256(json.dumps(self.network.config, sort_keys=True).encode())
-        if self.network.segments is not None:
-            digest.update(json.dumps(asdict(self.network.segments), sort_keys=True).encode())
+        segments = self.network.segments
+        settings: list[object] = [self.network.config, None if segments is None else asdict(segments)]
         states: list[Mapping[str, Tensor]] = [self.network.state_dict()]
         if self._objective is not None and self._order is not None:
-            digest.update(json.dumps(self._objective.config, sort_keys=True).encode())
+            settings.append(self._objective.config)
             states += [self._objective.state_dict(), {"order": self._order}]
-        for state in states:
-            for name, value in state.items():
-                digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-                digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        text = json.dumps([settings, checkpoint.digest(states)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_teacher(
@@ -145,7 +140,7 @@ def _match(theirs: Path, own: Path) -> list[int]:
     Raises:
         DataError: they are not the same speakers
     """
-    classes, speakers = _read_classes(theirs), _read_classes(own)
+    classes, speakers = read_classes(theirs), read_classes(own)
     if odd := sorted({*classes} ^ {*speakers}):
         where = "the teacher does not know" if odd[0] in speakers else "the egs do not have"
         raise DataError(
@@ -154,16 +149,6 @@ def _match(theirs: Path, own: Path) -> list[int]:
             theirs,
         )
     return [classes[name] for name in sorted(speakers, key=lambda name: speakers[name])]
-
-
-def _read_classes(path: Path) -> dict[str, int]:
-    try:
-        classes = {name: int(number) for name, number in read_table(path).items()}
-    except ValueError as error:
-        raise DataError(f"not a table of speakers and their numbers: {error}", path) from error
-    if sorted(classes.values()) != list(range(len(classes))):
-        raise DataError("speakers are not numbered from 0 on", path)
-    return classes
 
 
 def _load_objective(model_dir: Path, config: dict[str, Any], embedding_dim: int, num_speakers: int) -> Objective:
@@ -180,20 +165,12 @@ def _load_objective(model_dir: Path, config: dict[str, Any], embedding_dim: int,
         name = objective.config["class_path"]
         text = f"kld compares outputs, and the teacher's objective, {name}, has none; kld 0 leaves the embeddings"
         raise DataError(text, model_dir / "config.yaml")
-    steps = checkpoint.load(model_dir / "final.pt").get("steps")
-    if not isinstance(steps, list) or not steps or not all(type(step) is int for step in steps):
-        raise DataError("does not say which checkpoints it is the mean of", model_dir / "final.pt")
-    paths = []
-    for step in steps:
-        path = checkpoint.find(model_dir, step)
-        if path is None:
-            missing = checkpoint.checkpoint_path(model_dir, step)
-            raise DataError("no such file, and kld needs its class weights; kld 0 leaves the embeddings", missing)
-        paths.append(path)
     try:
-        objective.load_state_dict(checkpoint.average(paths, "objective"))
+        objective.load_state_dict(read_objective(model_dir))
+    except DataError as error:
+        raise DataError(f"{error.message}; kld 0 leaves the embeddings", error.path) from error
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"not the objective of config.yaml: {str(error).splitlines()[0]}", paths[-1]) from error
+        raise DataError(f"not the objective of config.yaml: {str(error).splitlines()[0]}", model_dir) from error
     segments = segments_of(config)
     objective.input_length = 0.0 if segments is None else segments.code_length
     return objective
