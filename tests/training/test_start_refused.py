@@ -62,7 +62,7 @@ def test_a_model_that_is_damaged_or_not_whole(place: Place, model: Path, tmp_pat
         ({"network": dict(list(state["network"].items())[:5])}, "missing there"),
         ({"network": state["network"] | {"more": torch.ones(1)}}, "more is of no use there"),
         ({"steps": [6, 7]}, "no such file, which has the objective: --init-parts network"),
-        ({"steps": "all"}, "without the checkpoints"),
+        ({"steps": "all"}, "does not say which checkpoints"),
     ):
         checkpoint.save(state | change, final)
         refuse(place, text, init_model=model)
