@@ -119,11 +119,31 @@ def speechbrain_ecapa(path: Path) -> tuple[nn.Module, Callable[[Floats], Floats]
     return network.eval(), call
 
 
+def speechbrain_resnet(path: Path) -> tuple[nn.Module, Callable[[Floats], Floats]]:
+    """ResNet, 4 and 5 wide, as EncoderClassifier.encode_batch calls it."""
+    from speechbrain.lobes.features import Fbank
+    from speechbrain.lobes.models.ResNet import ResNet
+    from speechbrain.processing.features import InputNormalization
+
+    network = ResNet(80, channels=[4, 4, 5, 4], block_sizes=[1, 2, 1, 1], lin_neurons=20)
+    if not path.exists():
+        torch.save(shaken(network), path)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    fbank, centre = Fbank(n_mels=80), InputNormalization(norm_type="sentence", std_norm=False)
+
+    def call(wave: Floats) -> Floats:
+        whole = torch.ones(1)
+        return np.asarray(network(centre(fbank(torch.from_numpy(wave)[None]), whole), whole)[0])
+
+    return network.eval(), call
+
+
 # name of the reference -> (toolkit, the toolkit's own way from audio to an embedding, with the weights of a file, which
 # is made if it is not there)
 PEERS: Mapping[str, tuple[str, Peer]] = {
     "resemblyzer_lstm": ("resemblyzer", resemblyzer_lstm),
     "speechbrain_ecapa": ("speechbrain", speechbrain_ecapa),
+    "speechbrain_resnet": ("speechbrain", speechbrain_resnet),
 }
 
 

@@ -1,6 +1,10 @@
-"""SpeechBrain: ECAPA-TDNN on decibels of mel filters of even width, whose means over the utterance are subtracted."""
+"""SpeechBrain: ECAPA-TDNN and ResNet on decibels of mel filters of even width, centred over the utterance."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
 
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import MelspecOptions
@@ -8,11 +12,91 @@ from timbre.nnet.imports.foreign import Change, Foreign, Rule, Weights, as_it_is
 
 
 def read(weights: Weights) -> Foreign:
-    """What the weights of speechbrain.lobes.models.ECAPA_TDNN are (embedding_model.ckpt).
+    """What the weights of an embedding_model.ckpt are: speechbrain.lobes.models.ECAPA_TDNN or .ResNet."""
+    return _resnet(weights) if "layer1.0.conv1.weight" in weights else _ecapa(weights)
 
-    Dilations are not told by the weights: they are 2, 3, 4, ..., as in all of its recipes. Features are those of Fbank
-    with n_mels alone, with InputNormalization by sentence without the variance. There the first group of channels of a
-    Res2Net convolution is passed on as it is, here the last one: channels are turned by one group.
+
+def _foreign(
+    network: dict[str, Any], feat_dim: int, rules: Sequence[Rule], changed: Mapping[str, Tensor] | None = None
+) -> Foreign:
+    """With the features of Fbank with n_mels alone, and InputNormalization by sentence without the variance."""
+    feats = MelspecOptions(
+        num_mel_bins=feat_dim,
+        round_to_power_of_two=False,
+        window_type="hamming",
+        filters="even",
+        edges="zeros",
+        log="decibel",
+        log_floor=1e-10,
+        range_db=80,
+    )
+    normalize = NormalizeOptions(cmn="utterance", vad=False)
+    return Foreign(network, feat_dim, feats, f"melspec{feat_dim}_speechbrain", normalize, rules, changed=changed or {})
+
+
+def _resnet(weights: Weights) -> Foreign:
+    """ResNet. The weights tell neither strides, which are (1, 2, 2, 2) in its recipe, nor all of the feature dimension,
+    which is taken for a multiple of 8. Its planes are (time, frequency), ours the other way round."""
+    stages = range(1, 5)
+    channels = [weights.size(f"layer{stage}.0.conv1.weight") for stage in stages]
+    feat_dim = 8 * (weights.size("attention.0.weight", 1) // channels[-1])
+    network = {
+        "trunk": {
+            "class_path": "PreactivationResNet",
+            "init_args": {
+                "channels": channels,
+                "blocks": [weights.count(rf"layer{stage}\.(\d+)\.conv1") for stage in stages],
+                "strides": [1, 2, 2, 2],
+                "attention_stages": weights.count(r"layer(\d+)\.0\.se"),
+                "reduction": max(1, channels[0] // weights.size("layer1.0.se.fc.0.weight")),
+            },
+        },
+        "pooling": {
+            "class_path": "AttentiveStatisticsPooling",
+            "init_args": {
+                "bottleneck": weights.size("attention.0.weight"),
+                "global_context": False,
+                "hidden": "relu_norm",
+            },
+        },
+        "pooling_norm": True,
+        "embedding_dim": weights.size("fc_embed.weight"),
+        "embedding_norm": True,
+    }
+    rules: list[Rule] = [
+        (r"conv1\.weight", "trunk.stem.layer.conv.weight", _turned),
+        (r"bn1\.(\w+)", r"trunk.stem.layer.norm.\1"),
+        (r"attention\.0\.(\w+)", r"poolings.0.frame.\1"),
+        (r"attention\.2\.(\w+)", r"poolings.0.between.1.\1"),
+        (r"attention\.3\.(\w+)", r"poolings.0.attention.\1"),
+        (r"norm_stats\.(\w+)", r"segment.0.\1"),
+        (r"fc_embed\.(\w+)", r"segment.1.\1"),
+        (r"norm_embed\.(\w+)", r"segment.2.\1"),
+    ]
+    for stage in stages:
+        there, here = rf"layer{stage}\.(\d+)", rf"trunk.blocks.{stage - 1}.\1"
+        for part in range(3):
+            rules += [
+                (rf"{there}\.bn{part + 1}\.(\w+)", rf"{here}.norms.{part}.\2"),
+                (rf"{there}\.conv{part + 1}\.weight", f"{here}.convs.{part}.weight", _turned),
+            ]
+        rules += [
+            (rf"{there}\.se\.fc\.(\d)\.(\w+)", rf"{here}.attention.gate.\2.\3"),
+            (rf"{there}\.downsample\.0\.weight", f"{here}.shortcut.conv.weight"),
+            (rf"{there}\.downsample\.1\.(\w+)", rf"{here}.shortcut.norm.\2"),
+        ]
+    return _foreign(network, feat_dim, rules)
+
+
+def _turned(weight: Tensor) -> Tensor:
+    return weight.transpose(2, 3)
+
+
+def _ecapa(weights: Weights) -> Foreign:
+    """ECAPA_TDNN. Dilations are not told by the weights: they are 2, 3, 4, ..., as in all of its recipes.
+
+    There the first group of channels of a Res2Net convolution is passed on as it is, here the last one: channels are
+    turned by one group.
     """
     feat_dim, channels = weights.size("blocks.0.conv.conv.weight", 1), weights.size("blocks.0.conv.conv.weight")
     width = weights.size("blocks.1.res2net_block.blocks.0.conv.conv.weight")
@@ -44,27 +128,9 @@ def read(weights: Weights) -> Foreign:
         "pooling_norm": True,
         "embedding_dim": weights.size("fc.conv.weight"),
     }
-    feats = MelspecOptions(
-        num_mel_bins=feat_dim,
-        round_to_power_of_two=False,
-        window_type="hamming",
-        filters="even",
-        edges="zeros",
-        log="decibel",
-        log_floor=1e-10,
-        range_db=80,
-    )
     context = weights["asp.tdnn.conv.conv.weight"][:, output_channels:]  # the part that sees mean and deviation
     changed = {"poolings.0.context.weight": context} if attention > output_channels else {}
-    return Foreign(
-        network,
-        feat_dim,
-        feats,
-        f"melspec{feat_dim}_speechbrain",
-        NormalizeOptions(cmn="utterance", vad=False),
-        _rules(num_blocks, width, output_channels),
-        changed=changed,
-    )
+    return _foreign(network, feat_dim, _rules(num_blocks, width, output_channels), changed)
 
 
 def _rules(num_blocks: int, width: int, output_channels: int) -> list[Rule]:

@@ -9,6 +9,7 @@ from timbre.nnet.models.eres2net import ERes2Net
 from timbre.nnet.models.ftdnn import FactorizedTdnn
 from timbre.nnet.models.iskconvnet import IskConvNet
 from timbre.nnet.models.lstm import Lstm
+from timbre.nnet.models.preactivation import PreactivationResNet
 from timbre.nnet.models.redimnet import ReDimNet
 from timbre.nnet.models.repvgg import RepVgg
 from timbre.nnet.models.res2net import Res2Net
@@ -32,6 +33,7 @@ __all__ = [
     "FactorizedTdnn",
     "IskConvNet",
     "Lstm",
+    "PreactivationResNet",
     "ReDimNet",
     "RepVgg",
     "Res2Net",
