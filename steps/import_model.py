@@ -15,8 +15,8 @@ def import_model(weights: str, out_dir: Path, from_: str = "", licence: str = ""
     Args:
         weights: a checkpoint on disk, or resemblyzer: the weights that the installed package of that name brings
         out_dir: the model directory to write; an existing one is replaced, any other folder is left as it is
-        from_: the toolkit whose weights they are: speechbrain, wespeaker, 3dspeaker, voxceleb_trainer, tdy,
-            redimnet or resemblyzer; that of an installed package is known
+        from_: the toolkit whose weights they are: speechbrain, wespeaker, 3dspeaker, voxceleb_trainer, tdy, redimnet or
+            resemblyzer (steps/README.md has their networks); that of an installed package is known
         licence: of the weights, for ORIGIN.md; what a package brings is copied
         non_commercial: note that they are not to be used for money
     """

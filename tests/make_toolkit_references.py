@@ -137,6 +137,7 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, Embed]]] = {
     "voxceleb_trainer_vggvox_tap": lambda: trainer("VGGVox", nOut=512, encoder_type="TAP"),
     "tdy_resnet34_025": lambda: trainer("TDy_ResNet34_quarter", nOut=512, encoder_type="AVG", n_mels=64),
     "tdy_resnet34_025_asp": lambda: trainer("TDy_ResNet34_quarter", nOut=512, encoder_type="ASP", n_mels=64),
+    "tdy_ordinary": lambda: trainer("ResNet34_quarter", nOut=512, encoder_type="SAP", n_mels=64),
     "tdy_resnet34_05": lambda: trainer("TDy_ResNet34_half", nOut=512, encoder_type="AVG", n_mels=64),
     "redimnet_b0": lambda: redimnet(block_1d_type="conv+att", **REDIMNET["b0"]),
     "redimnet_b2": lambda: redimnet(block_1d_type="conv+att", **REDIMNET["b2"]),

@@ -42,13 +42,16 @@ def make_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
             values = 0.4 * uniform - 0.2
         else:
             fan_in = np.prod(shape[2:] if len(shape) == 5 else shape[1:])  # five axes: kernels that are mixed
-            values = (2 * uniform - 1) * ((6 if len(shape) == 5 else 3) / fan_in) ** 0.5
+            values = (2 * uniform - 1) * ((4 if len(shape) == 5 else 3) / fan_in) ** 0.5
         state[name] = torch.tensor(values, dtype=torch.float32)
     return state
 
 
 def make_waves() -> list[NDArray[np.float32]]:
-    """Two signals at 16 kHz, whole numbers over 32768: harmonics that come and go, and noise."""
+    """Two signals at 16 kHz, whole numbers over 32768: harmonics that come and go, and noise.
+
+    The second has a pause of zeros, where floors of energies tell.
+    """
     waves = []
     for number, seconds in enumerate(SECONDS):
         time = np.arange(round(16000 * seconds)) / 16000
@@ -57,7 +60,9 @@ def make_waves() -> list[NDArray[np.float32]]:
         loudness = 0.55 + 0.45 * np.sin(2 * np.pi * (2.1 + number) * time)
         voice = sum(np.sin(order * phase) / order for order in range(1, 30)) * loudness
         noise = numbers(f"noise {number}", len(time)) - 0.5
-        waves.append((np.round(3000 * voice + 200 * noise) / 32768).astype(np.float32))
+        sound = np.round(3000 * voice + 200 * noise) / 32768
+        sound[9000 : 9000 + 5000 * number] = 0
+        waves.append(sound.astype(np.float32))
     return waves
 
 
