@@ -56,6 +56,10 @@ CASES: dict[str, Case] = {
     },
     "steps.extract_statistics": lambda run, out: {"data_dir": run / "dev", "out_stem": out / "xvector", "nj": 1},
     "steps.get_egs": lambda run, out: {"data_dir": run / "train", "out_dir": out, "egs": EGS, "nj": 1},
+    "steps.import_model": lambda run, out: {
+        "weights": str(ROOT / "tests" / "data" / "imports" / "resemblyzer_lstm.pt"), "out_dir": out,
+        "from_": "resemblyzer"
+    },
     "steps.make_calibration_trials": lambda run, out: {
         "data_dir": run / "dev", "out_dir": out, "spk_list": run / "speakers"
     },
@@ -63,6 +67,7 @@ CASES: dict[str, Case] = {
     "steps.make_gallery": lambda run, out: {"data_dir": run / "dev", "out_dir": out},
     "steps.make_quality": lambda run, out: {"data_dir": run / "dev", "out_dir": out, "nj": 1},
     "steps.make_windows": lambda run, out: {"data_dir": run / "dev", "out_dir": out},
+    "steps.mix_data_dir": lambda run, out: {"data_dir": run / "dev", "out_dir": out},
     "steps.preprocess_audio": lambda run, out: {"data_dir": run / "dev", "out_dir": out, "nj": 1},
     "steps.simulate_conversations": lambda run, out: {
         "data_dir": run / "dev", "out_dir": out, "conversations": TALK, "nj": 1

@@ -107,7 +107,7 @@ def test_features_may_be_mfcc_and_objective_softmax(finished: Path, run: Run, pl
     assert ran(run()) == []  # the other run's features are untouched
 
 
-def test_a_model_is_trained_further(finished: Path, run: Run, place: Path, root: Path) -> None:
+def test_a_model_is_trained_further(finished: Path, run: Run, place: Path) -> None:
     """With longer crops and a larger margin; results say what they are of, and a comparison pairs before and after."""
     conf = place / "further.yaml"
     conf.write_text(
@@ -133,7 +133,7 @@ def test_a_model_is_trained_further(finished: Path, run: Run, place: Path, root:
     planned = run("--plan", *options).stdout
     assert "stage 5 tuning-egs: up to date" in planned and "stage 5 fine-tune: would run" in planned
     command = [place / "steps" / "compare_runs.py", finished, exp, "--backends", "[cosine]", "--draws", "50"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert done.returncode == 0 and "further" in done.stdout and "eval_all" in done.stdout, done.stderr
 
 
@@ -307,7 +307,7 @@ def test_failing_step_names_its_log_and_leaves_nothing_half_done(run: Run, place
         (["--corpus", "klingon"], "there is no local/prepare_klingon.py"),
         (["--corpus", "kaldi"], "needs --corpus-dir DIR"),
         (["--network", "conf/network/absent.yaml"], "conf/network/absent.yaml: no such file"),
-        (["--features", "plp"], "not fbank, mfcc or spectrogram"),
+        (["--features", "plp"], "not fbank, mfcc, spectrogram or melspec"),
         (["--augment-conf", "conf/augment/absent.yaml"], "conf/augment/absent.yaml: no such file"),
         (["--noise-dir", "absent"], "absent: no such directory"),
         (["--corpus", "voxcelb"], "there is no local/prepare_voxcelb.py; did you mean voxceleb?"),
