@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from voices import FBANK, embed, write_data, write_model
 
 from steps.make_decision_pack import make_decision_pack
 from steps.make_quality import make_quality
 from steps.make_trials import make_trials
 from steps.train_backend import train_backend
+from voices import FBANK, embed, write_data, write_model
 
 
 @pytest.fixture(scope="module")

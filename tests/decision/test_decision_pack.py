@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from voices import FBANK, embed, voice, write_data, write_model
 
 from steps.enroll_gallery import enroll_gallery
 from steps.identify import identify
@@ -35,6 +34,7 @@ from timbre.embedding.embedder import AudioOptions, Embedder, Front, Unusable
 from timbre.feats.options import FrameOptions, MfccOptions
 from timbre.feats.vad import VadOptions
 from timbre.utils.errors import DataError
+from voices import FBANK, embed, voice, write_data, write_model
 
 
 @pytest.mark.parametrize("kind", ["fbank", "mfcc", "effects", "downsampled"])
