@@ -177,3 +177,21 @@ def test_damaged_recordings_stop_a_run_or_are_left_out_of_all_of_it(run: Run, pl
     assert ran(run(*options, "--stage", "1", "--allow-missing", "4%", "--identify")) == []
     stopped = run(*options, "--stage", "1", ok=False)
     assert "1 of 288 utterances have no features" in stopped.stderr, "what was allowed is so no more"
+
+
+def test_a_study_is_one_command(run: Run, place: Path) -> None:
+    """Two systems, the second of which begins with the model of the first, and their table by test length."""
+    tuned, study = place / "tuned.yaml", place / "study.conf"
+    tuned.write_text("{freeze: [objective], train: {num_steps: 4, lr: 1.0e-4, warmup_steps: 0}}")
+    study.write_text(
+        "name=study\ncalibrate=false\nbaseline=false\nprotocols=len0.5s\n"
+        f"[long]\n[short]\ninit-model={{long}}/model\nfine-tune-conf={tuned}\n"
+    )
+    run("--config", str(study))
+    exp = place / "exp" / "study"
+    table = (exp / "TABLE.md").read_text()
+    assert all(f"| {system}, plda_asnorm |" in table for system in ("long", "short")) and "0.5 s" in table
+    assert {path.name for path in exp.iterdir()} >= {"long", "short", "TABLE.md", "TABLE.tsv", "TABLE_eval.png"}
+    assert "fine-tuned from exp/study/long/model" in (exp / "short" / "RESULTS.md").read_text()
+    again = run("--config", str(study), "--systems", "short")
+    assert ran(again) == [] and "system long" not in again.stdout
