@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from embedding_data import FEAT_DIM, NUM_FRAMES
 from steps.extract_embeddings import extract_embeddings
-from steps.extract_statistics import extract_statistics
 from timbre.datadir.ark import ArkWriter, read_mat, read_vectors
 from timbre.datadir.tables import read_table, write_table
 from timbre.embedding import vector_parts
@@ -25,8 +25,6 @@ from timbre.nnet.model import write_config
 from timbre.nnet.network import SpeakerNetwork, build_network
 from timbre.utils.errors import DataError
 
-FEAT_DIM = 12
-NUM_FRAMES = [60, 25, 300, 41, 9, 77, 120, 61]
 ECAPA = {
     "trunk": {"class_path": "EcapaTdnn", "init_args": {"channels": 16, "output_channels": 24}},
     "pooling": "AttentiveStatisticsPooling",
@@ -37,23 +35,6 @@ XVECTOR = {
     "pooling": "StatisticsPooling",
     "embedding_dim": 10,
 }
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    """Eight utterances of 9 to 300 frames, a third of each unvoiced, ids not in the order of their lengths."""
-    path = tmp_path / "data"
-    path.mkdir()
-    generator = np.random.default_rng(0)
-    utts = [f"spk{number % 3}-utt{number}" for number in range(len(NUM_FRAMES))]
-    with ArkWriter(path / "feats.ark") as feats, ArkWriter(path / "vad.ark") as vad:
-        for utt, length in zip(utts, NUM_FRAMES, strict=True):
-            feats.write(utt, generator.normal(generator.normal(size=FEAT_DIM), 1, (length, FEAT_DIM)))
-            vad.write(utt, (generator.random(length) < 0.67).astype(np.float32))
-    write_table(path / "feats.scp", feats.scp)
-    write_table(path / "vad.scp", vad.scp)
-    write_table(path / "utt2spk", {utt: utt.split("-")[0] for utt in utts})
-    return path
 
 
 @pytest.fixture
@@ -372,29 +353,7 @@ def test_an_error_in_reading_comes_through() -> None:
         extract(build_network(XVECTOR, FEAT_DIM).eval(), broken())
 
 
-@pytest.mark.parametrize("options", [NormalizeOptions(cmn="none"), NormalizeOptions(window=30)])
-def test_statistics_are_those_of_normalised_voiced_frames(
-    options: NormalizeOptions, data_dir: Path, tmp_path: Path
-) -> None:
-    extract_statistics(data_dir, tmp_path / "statistics", options, nj=1)
-    ids, vectors = read_vectors(tmp_path / "statistics.scp")
-    feats, vads = read_table(data_dir / "feats.scp"), read_table(data_dir / "vad.scp")
-    assert ids == sorted(feats)
-    for utt, vector in zip(ids, vectors, strict=True):
-        frames = normalize(read_mat(feats[utt]), read_mat(vads[utt]) != 0, options).astype(np.float64)
-        assert np.abs(vector - np.concatenate((frames.mean(0), frames.std(0)))).max() < 1e-5
-
-
-def test_statistics_of_what_cannot_be_read_fail_and_may_be_allowed(data_dir: Path, tmp_path: Path) -> None:
-    table = read_table(data_dir / "feats.scp")
-    write_table(data_dir / "feats.scp", table | {"spk0-utt3": str(tmp_path / "nowhere.ark:3")})
-    with pytest.raises(DataError, match="1 of 8 utterances have no statistics"):
-        extract_statistics(data_dir, tmp_path / "statistics")
-    extract_statistics(data_dir, tmp_path / "statistics", allow_missing=1)
-    assert len(read_vectors(tmp_path / "statistics.ark")[0]) == 7
-
-
-def test_statistics_need_no_torch(root: Path) -> None:
+def test_the_scripts_start_without_torch(root: Path) -> None:
     code = "import sys, steps.extract_statistics, steps.extract_embeddings; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 

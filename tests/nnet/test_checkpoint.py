@@ -107,3 +107,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert checkpoint.load(path) == {"step": 1}
     assert [one.name for one in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize("content, said", [(b"", "damaged: it is empty"), (b"junk\n", "damaged: it is not what torch")])
+def test_what_is_no_checkpoint_is_said_in_words(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        checkpoint.load(tmp_path / "x.pt")

@@ -59,7 +59,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise DataError("refused: it holds more than tensors and numbers, or is damaged", path) from error
     except _BROKEN as error:
-        raise DataError(f"damaged: {str(error).partition(chr(10))[0]}", path) from error
+        reason = str(error).partition("\n")[0]
+        if not any(letter.isalpha() for letter in reason):  # a number that is no opcode of a pickle, or nothing
+            reason = "it is not what torch.save writes" if path.stat().st_size else "it is empty"
+        raise DataError(f"damaged: {reason}", path) from error
     if not isinstance(state, dict):
         raise DataError(f"a {type(state).__name__}, not a checkpoint", path)
     return state
