@@ -62,4 +62,5 @@ parse_options "$@"
 check_files
 [ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); exit 1; }
 if [ ${#study_systems[@]} != 0 ] && [ -z "$system" ]; then supervise run_study "$@"; fi
+[ -z "$systems" ] || [ -n "$system" ] || die "--systems $systems: no --config has sections [SYSTEM]"
 supervise main "$@"

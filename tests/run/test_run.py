@@ -310,6 +310,7 @@ def test_failing_step_names_its_log_and_leaves_nothing_half_done(run: Run, place
         (["--features", "plp"], "not fbank, mfcc, spectrogram or melspec"),
         (["--augment-conf", "conf/augment/absent.yaml"], "conf/augment/absent.yaml: no such file"),
         (["--noise-dir", "absent"], "absent: no such directory"),
+        (["--systems", "teacher"], "--systems teacher: no --config has sections"),
         (["--corpus", "voxcelb"], "there is no local/prepare_voxcelb.py; did you mean voxceleb?"),
         (["--corpus", "folder", "--corpus-dir", "absent"], "--corpus-dir absent: no such directory"),
         (["--corpus", "folder", "--corpus-dir", "absent", "--plan"], "--corpus-dir absent: no such directory"),

@@ -78,6 +78,8 @@ def test_what_python_keeps_for_itself_may_be_an_option(tmp_path: Path) -> None:
     for words in (["data", "--from=a-b"], ["--from", "a-b", "data"]):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (0, "a-b\n1.0\n")
+    said = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True).stdout
+    assert "--from FROM " in said and "from_" not in said.lower()
 
 
 def test_options_with_dashes(tmp_path: Path) -> None:

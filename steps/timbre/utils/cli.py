@@ -121,7 +121,8 @@ class _Parser(ArgumentParser):
         return ""
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
-        return _plain_types(super().format_help(*args, **kwargs))
+        text = _plain_types(super().format_help(*args, **kwargs))
+        return re.sub(r"--([a-z]+)_ ([A-Z]+)_", r"--\1 \2", text)  # --from
 
 
 def _plain_types(text: str) -> str:
