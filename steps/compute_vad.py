@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Energy-based voice activity detection of a data directory, as Kaldi's compute_vad_decision.sh."""
+"""Voice activity detection of a data directory: by energy, as Kaldi's compute_vad_decision.sh, or by a network."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def compute_vad(data_dir: Path, vad: VadOptions = VadOptions(), nj: int = 4, all
 
     Args:
         data_dir: Kaldi data directory with features (their log energy in column 0, or in energy.scp)
-        vad: the options of Kaldi's compute-vad, or a YAML file of them
+        vad: how speech is found, or a YAML file that says so (conf/feats/vad.yaml, conf/feats/vad_silero.yaml)
         nj: number of jobs
         allow_missing: number of utterances that may fail, or a share such as 2%; vad.missing lists them
     """

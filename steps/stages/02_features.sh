@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2154,SC2034
-# Stage 2, features: fbank, MFCC or spectrograms, and energy VAD; with --audit, a look at the corpus.
+# Stage 2, features: fbank, MFCC or spectrograms, and VAD; with --audit, a look at the corpus.
 # Reads the wav.scp of every set; makes <audio>/<feats-conf>/<set>/{feats.scp,vad.scp} and, with --audit,
 # <audio>/audit/AUDIT.md. A corpus that brings features and no audio keeps its own, without VAD.
 
 option features "" "fbank, mfcc, spectrogram or melspec (default: what the network is counted at, such as 64 fbank)"
 option feats-conf "" "file: YAML with their options (default: that of the model of another toolkit, or the one of conf/feats/ with as many dimensions)"
-option vad-conf conf/feats/vad.yaml "file: YAML with the options of the energy VAD"
+option vad-conf conf/feats/vad.yaml "file: YAML that says how speech is found: by energy, or by a network (conf/feats/vad_silero.yaml)"
 option compression "" "of features: none, CM (one byte a value), CM2 (two) or CM3 (one) (default: none, and CM2 beyond 100,000 training utterances)"
 option feats-device cpu "cpu or cuda: where features are computed (a GPU gives them to rounding)"
 option allow-missing 0 "some: utterances of a set, or a share (2%), that may lack audio, features or an embedding; they are listed and left out"

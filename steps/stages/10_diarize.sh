@@ -6,13 +6,14 @@
 
 option diarize false "true/false: at the end diarize conversations made of the evaluation speakers"
 option diarize-method spectral "ahc, spectral or vbx"
+option diarize-vad-conf conf/feats/vad_conversation.yaml "file: YAML that says how speech is found in conversations (conf/feats/vad_silero.yaml)"
 option conversations-conf "" "file: YAML of them: conversations, speakers, lengths, pauses, overlaps (default: 20 of 90 s)"
 
 stage_diarize() {
   [ "$diarize" = true ] || return 0
   local diar=$exp/diarization
   if unit diarize "$diar" in "$model/final.pt" "$backend/backend.yaml" "{data}/wav.scp" \
-    ${conversations_conf:+"$conversations_conf"} out "$diar/tuned/$diarize_method.yaml" with "method $diarize_method"; then
+    ${conversations_conf:+"$conversations_conf"} "$diarize_vad_conf" out "$diar/tuned/$diarize_method.yaml" with "method $diarize_method"; then
     rm -rf "$diar"
     while next_row; do simulate_and_embed; done 9< <(rows diarize)
     while next_row; do [ "$set" = dev ] || find_speakers; done 9< <(rows diarize)
@@ -25,7 +26,7 @@ simulate_and_embed() {
   steps/simulate_conversations.py "$data_dir" "$output" "${speakers[@]}" --conversations.prefix "$set-" \
     ${conversations_conf:+--conversations "$conversations_conf"} ${noise_dir:+--noise-dir "$noise_dir"} --nj "$nj"
   "steps/make_$features.py" "$output" "--$features" "$feats_conf" --nj "$nj"
-  steps/compute_vad.py "$output" --vad conf/feats/vad_conversation.yaml --nj "$nj"
+  steps/compute_vad.py "$output" --vad "$diarize_vad_conf" --nj "$nj"
   steps/make_windows.py "$output" "$output/windows" --windows conf/diar/windows_vad.yaml
   steps/extract_windows.py "$model" "$output" "$output/windows" "$output/windows/xvector" --device "$device"
 }

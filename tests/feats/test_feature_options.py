@@ -89,12 +89,19 @@ CONF = {
 
 
 def test_the_files_of_conf_feats(root: Path) -> None:
-    assert {path.stem for path in (root / "conf" / "feats").glob("*.yaml")} == {*CONF, "vad", "vad_conversation"}
+    assert {path.stem for path in (root / "conf" / "feats").glob("*.yaml")} == {
+        *CONF,
+        "vad",
+        "vad_conversation",
+        "vad_silero",
+    }
     for name, (kind, dim) in CONF.items():
         options = kind(**yaml.safe_load((root / "conf" / "feats" / f"{name}.yaml").read_text()))
         assert options.dim == dim, name
     assert VadOptions(**yaml.safe_load((root / "conf" / "feats" / "vad.yaml").read_text())) == VadOptions()
     VadOptions(**yaml.safe_load((root / "conf" / "feats" / "vad_conversation.yaml").read_text()))
+    silero = VadOptions(**yaml.safe_load((root / "conf" / "feats" / "vad_silero.yaml").read_text()))
+    assert silero == VadOptions(method="silero")
 
 
 def test_resolved_options_build_the_same_object_again() -> None:

@@ -311,3 +311,11 @@ def test_large_corpora_are_compressed_unless_it_is_said_otherwise(make_set: Make
     assert compression(**{"egs-conf": "egs.yaml"}) == ("CM2", "")
     none = default | {"compression": "none", "egs-compression": "none"}
     assert compression(**none) == ("none", "none") and not any("bytes" in line for line in said(plan(**none)))
+
+
+def test_decisions_of_another_vad_lie_in_a_folder_of_their_own(root: Path) -> None:
+    folders = {
+        variables(plan(**options))["feats"].rpartition("/")[2] for options in ({}, {"vad-conf": "conf/feats/vad.yaml"})
+    }
+    assert folders == {"fbank80"}
+    assert variables(plan(**{"vad-conf": "conf/feats/vad_silero.yaml"}))["feats"].endswith("/fbank80_vad_silero")

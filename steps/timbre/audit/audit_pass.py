@@ -21,7 +21,8 @@ from timbre.datadir.datadir import DataDir, Segment
 from timbre.datadir.tables import read_table, write_table
 from timbre.feats.mean_std import frame_statistics
 from timbre.feats.options import MfccOptions, require
-from timbre.feats.vad import VadOptions, energy_vad
+from timbre.feats.recorded import voiced_frames
+from timbre.feats.vad import VadOptions
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write, remove_temporaries
 from timbre.utils.jobs import run_jobs
@@ -39,7 +40,7 @@ class ListenOptions:
 
     Args:
         mfcc: features whose mean and standard deviation describe an utterance, without any normalisation
-        vad: the energy VAD that tells speech from the rest
+        vad: what tells speech from the rest
         guard: frames beside a frame of speech that count as neither, for its sound dies away in the room
     """
 
@@ -151,8 +152,8 @@ def _listen(part: _Part) -> None:
     with speech, nonspeech:
         for batch in _batches(part, lines):
             feats, energies = extractor.with_energy([wave for _, wave, _ in batch])
-            for (item, _, facts), matrix, energy in zip(batch, feats, energies, strict=True):
-                voiced = energy_vad(energy.numpy(), part.options.vad)
+            for (item, wave, facts), matrix, energy in zip(batch, feats, energies, strict=True):
+                voiced = _voiced(part.options, energy.numpy(), wave)
                 silent = ~_widened(voiced, part.options.guard)
                 for writer, chosen in ((speech, voiced), (nonspeech, silent)):
                     if chosen.any():
@@ -163,6 +164,10 @@ def _listen(part: _Part) -> None:
         write_table(writer.path.with_suffix(".scp"), writer.scp)
     with atomic_write(part.table) as file:
         file.writelines(lines[item.utt] for item in part.items)
+
+
+def _voiced(options: ListenOptions, energy: NDArray[np.float32], wave: Samples) -> NDArray[np.bool_]:
+    return voiced_frames(options.vad, energy, lambda: wave, options.mfcc)
 
 
 def _widened(voiced: NDArray[np.bool_], guard: int) -> NDArray[np.bool_]:

@@ -12,8 +12,8 @@ from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.feats.dump_feats import read_samples
 from timbre.feats.normalize import NormalizeOptions
-from timbre.feats.options import FrameOptions, options_from, require
-from timbre.utils.documents import read_yaml
+from timbre.feats.options import FrameOptions, require
+from timbre.feats.recorded import read_feature_options
 from timbre.utils.errors import DataError
 
 
@@ -93,22 +93,6 @@ def list_waveforms(data: DataDir, normalization: NormalizeOptions) -> list[Wavef
     if missing is not None:
         raise DataError(f"utterance {missing} is not in vad.scp")
     return [Waveform(utt, *data.recording_of(utt), vads.get(utt), features) for utt in data.utts]
-
-
-def read_feature_options(data: DataDir) -> FrameOptions:
-    """The options that the features of DATA were computed with.
-
-    Raises:
-        DataError: conf/feats.yaml is missing or damaged
-    """
-    path = data.path / "conf" / "feats.yaml"
-    if not path.exists():
-        raise DataError("no such file: compute features first (steps/make_fbank.py)", path)
-    content = read_yaml(path)
-    try:
-        return options_from(content)
-    except DataError as error:
-        raise DataError(error.message, path) from error
 
 
 @lru_cache(maxsize=1)

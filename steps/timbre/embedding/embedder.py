@@ -18,8 +18,9 @@ from timbre.embedding.extract import ExtractOptions, device_named, extract_embed
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.normalize import normalize
 from timbre.feats.options import FrameOptions, options_from
+from timbre.feats.recorded import voiced_frames
 from timbre.feats.speech_quality import signal_to_noise
-from timbre.feats.vad import VadOptions, energy_vad
+from timbre.feats.vad import VadOptions
 from timbre.nnet.model import load_model
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError
@@ -138,11 +139,12 @@ class Embedder:
         if facts.clipped > _RUINED:
             raise Unusable(f"{100 * facts.clipped:.0f} % of the samples are clipped", path)
         options = self._front.feats
-        feats, energies = self._extractor.with_energy([self._at_rate(samples, rate)])
+        heard = self._at_rate(samples, rate)
+        feats, energies = self._extractor.with_energy([heard])
         if not len(feats[0]):
             raise Unusable(f"{len(samples)} samples at {rate} Hz are less than one frame", path)
         energy = (feats[0][:, 0] if options.energy_first else energies[0]).numpy()
-        voiced = energy_vad(energy, self._front.vad)
+        voiced = voiced_frames(self._front.vad, energy, lambda: heard, options)
         speech = float(np.count_nonzero(voiced)) * options.frame_shift / 1000
         warnings = []
         if facts.clipped > _CLIPPED:

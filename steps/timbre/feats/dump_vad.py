@@ -12,7 +12,8 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
 from timbre.feats.ark_parts import arks_named, merge, offsets, places
 from timbre.feats.energies import Energy, list_energies
-from timbre.feats.vad import VadOptions, energy_vad
+from timbre.feats.recorded import Recorded, list_recorded
+from timbre.feats.vad import VadOptions
 from timbre.utils.errors import DataError
 from timbre.utils.missing import Allowed, check_missing
 from timbre.utils.parts import Result, kept_parts, make_parts, part_size
@@ -25,15 +26,15 @@ log = logging.getLogger(__name__)
 def dump_vad(data: DataDir, options: VadOptions, nj: int, allow_missing: Allowed = 0) -> None:
     """Writes vad.scp: a vector of 0 and 1, one a frame, for every utterance, with the arks under arks/vad/.
 
-    The energy is that of energy.scp where there is one, and column 0 of the features otherwise. A copy (utt2uniq) as
-    long as its original is decided by the original's energy, to which no noise was added. An utterance without any
-    voiced frame keeps all its frames: each is listed in a warning.
+    The energy is that of energy.scp where there is one, and column 0 of the features otherwise; a method that needs
+    audio reads it anew. A copy (utt2uniq) as long as its original is decided by the original, to which no noise was
+    added. An utterance without any voiced frame keeps all its frames: each is listed in a warning.
 
     Raises:
-        DataError: no features; more than ALLOW_MISSING utterances with an ark that cannot be read, or without frames:
-            vad.missing lists them
+        DataError: no features, or no audio where it is needed; more than ALLOW_MISSING utterances with an ark or audio
+            that cannot be read, or without frames: vad.missing lists them
     """
-    items = list_energies(data)
+    items: Sequence[Energy | Recorded] = list_recorded(data) if options.needs_audio else list_energies(data)
     arks = data.path / "arks" / "vad"
     with kept_parts(arks, items, f"vad {_VERSION} {options}", part_size(len(items), 1024)) as parts:
         results = make_parts(parts, partial(_compute, options=options), nj, f"vad {data.path}")
@@ -50,7 +51,7 @@ def dump_vad(data: DataDir, options: VadOptions, nj: int, allow_missing: Allowed
     log.info("%s: %d utterances, %.1f %% of %d frames are voiced", data.path, len(scp), 100 * share, num_frames)
 
 
-def _compute(items: Sequence[Energy], folder: Path, options: VadOptions) -> Result:
+def _compute(items: Sequence[Energy | Recorded], folder: Path, options: VadOptions) -> Result:
     """Writes vad.ark of ITEMS into FOLDER."""
     unvoiced: list[str] = []
     failures: dict[str, str] = {}
@@ -58,7 +59,7 @@ def _compute(items: Sequence[Energy], folder: Path, options: VadOptions) -> Resu
     with ArkWriter(folder / "vad.ark") as writer:
         for item in items:
             try:
-                voiced = energy_vad(item.read(), options)
+                voiced = item.decide(options)
             except DataError as error:
                 failures[item.name] = str(error)
                 continue

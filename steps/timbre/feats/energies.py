@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from timbre.datadir.ark import read_mat, read_shape, split_rx
 from timbre.datadir.contents import ORIGINALS
 from timbre.datadir.datadir import DataDir
+from timbre.feats.vad import VadOptions, energy_vad
 from timbre.utils.errors import DataError
 
 
@@ -40,6 +41,19 @@ class Energy:
         if not np.isfinite(column).all():
             raise DataError(f"the energy of utterance '{self.name}' is NaN or infinite", place)
         return column
+
+    def decide(
+        self, options: VadOptions, rows: NDArray[np.int64] | None = None, of: int | None = None
+    ) -> NDArray[np.bool_]:
+        """Which frames are speech, of all or of ROWS as if there were no others, (num_frames,) bool.
+
+        Raises:
+            DataError: as `read`; the utterance has not OF frames
+        """
+        energy = self.read()
+        if of is not None and len(energy) != of:
+            raise DataError(f"utterance {self.name}: {of} frames of features, but {len(energy)} of energy", self.place)
+        return energy_vad(energy if rows is None else energy[rows], options)
 
 
 def list_energies(data: DataDir) -> list[Energy]:

@@ -14,8 +14,9 @@ from timbre.feats.energies import Energy, list_energies
 from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.options import FrameOptions, options_from
 from timbre.feats.protocols import Frames, Protocol, frame_shift_of
+from timbre.feats.recorded import Recorded, list_recorded
 from timbre.feats.utterances import Utterance
-from timbre.feats.vad import VadOptions, energy_vad
+from timbre.feats.vad import VadOptions
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
 
@@ -27,13 +28,14 @@ Piece = tuple[str, str, Feats | DataError]  # protocol, id, normalised features 
 class Cutter:
     """Makes pieces of the utterances of a data directory.
 
-    frames: how frames lie in a recording; vad: by which the frames of a piece of its own are voiced; energies: of the
-    utterances, as far as they are known; centred: the mean over the utterance is subtracted from the features on disk
+    frames: how frames lie in a recording; vad: by which the frames of a piece of its own are voiced; heard: what it
+    decides by, the energies or the audio of the utterances, as far as it is known; centred: the mean over the utterance
+    is subtracted from the features on disk
     """
 
     frames: Frames
     vad: VadOptions
-    energies: Mapping[str, Energy] = field(default_factory=dict)
+    heard: Mapping[str, Energy | Recorded] = field(default_factory=dict)
     centred: bool = False
 
     @classmethod
@@ -50,8 +52,13 @@ class Cutter:
         length = shift if options is None else options.length / options.sample_frequency
         # as compute_vad.py: column 0 of the features, unless it is known to be another
         known = data.has("energy.scp") or (data.has("feats.scp") and (options is None or options.energy_first))
-        energies = {energy.name: energy for energy in list_energies(data)} if known else {}
-        return cls(Frames(shift, length), vad, energies, options is not None and options.subtract_mean)
+        heard: list[Energy | Recorded] = []
+        if vad.needs_audio:
+            heard += list_recorded(data)
+        elif known:
+            heard += list_energies(data)
+        by_name = {one.name: one for one in heard}
+        return cls(Frames(shift, length), vad, by_name, options is not None and options.subtract_mean)
 
     def pieces(self, utterance: Utterance, protocols: Sequence[Protocol]) -> list[Piece]:
         """All pieces of UTTERANCE, which is read once."""
@@ -86,13 +93,9 @@ class Cutter:
             part = part - part.mean(0)
         if not options.vad:
             return normalize(part, None, options)
-        if utterance.utt not in self.energies:
+        if utterance.utt not in self.heard:
             raise DataError(f"no energy of utterance {utterance.utt}, by which the frames of a cut are voiced")
-        energy = self.energies[utterance.utt].read()
-        if len(energy) != len(feats):
-            text = f"utterance {utterance.utt}: {len(feats)} frames of features, but {len(energy)} of energy"
-            raise DataError(text, self.energies[utterance.utt].place)
-        voiced = energy_vad(energy[rows], self.vad)
+        voiced = self.heard[utterance.utt].decide(self.vad, rows, len(feats))
         if not voiced.any():  # as compute_vad.py has it
             options = replace(options, vad=False)
         return normalize(part, voiced, options)

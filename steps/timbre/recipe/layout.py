@@ -182,7 +182,8 @@ def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: 
     data = Path("data") / "_".join(name for name in names if name)
     audio = data / Path(settings.audio_conf).stem if settings.audio_conf else data
     folder = audio / Path(settings.augment_conf).stem if settings.augment_conf and trained_on else audio
-    corpus = Corpus(front, source, conf, data, audio, folder / Path(feats_conf).stem, "" if trained_on else f"_{front}")
+    kind = Path(feats_conf).stem + ("" if (vad := Path(settings.vad_conf).stem) == "vad" else f"_{vad}")
+    corpus = Corpus(front, source, conf, data, audio, folder / kind, "" if trained_on else f"_{front}")
     if corpus.brings_features("train") or (not trained_on and any(map(corpus.brings_features, corpus.eval_sets))):
         return replace(corpus, audio=data, feats=data / GIVEN)
     return corpus

@@ -30,6 +30,7 @@ class Settings:
     name: str = ""
     features: str = ""
     feats_conf: str = ""
+    vad_conf: str = "conf/feats/vad.yaml"
     audio_conf: str = ""
     augment_conf: str = ""
     train_augment: str = ""
