@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from plans import plan, variables
+from plans import plan, said, variables
 
 from timbre.feats.normalize import NormalizeOptions
 from timbre.utils.errors import DataError
@@ -46,6 +46,19 @@ def test_stage_5_begins_with_another_model(model: Path, place: Path) -> None:
     assert next(row.stage for row in made.rows() if row.task in ("egs", "train")) == 5
     same = variables(plan(**{"fine-tune-conf": "plain.yaml"}))
     assert same["tuning_egs"] == same["egs"] and same["tuning_data"] == same["feats"] + "/train"
+
+
+def test_a_model_without_an_objective_gives_its_network_alone(model: Path, place: Path) -> None:
+    options = {"init-model": "exp/old/model", "fine-tune-conf": "conf/fine_tune/durations.yaml"}
+    made = plan(**options)
+    assert variables(made)["tuning_parts"] == "network"
+    assert any("exp/old/model has no objective" in text for text in said(made))
+    config = yaml.safe_load((model / "config.yaml").read_text()) | {"objective": {"class_path": "AamSoftmax"}}
+    (model / "config.yaml").write_text(yaml.safe_dump(config))
+    made = plan(**options)
+    assert variables(made)["tuning_parts"] == "network,objective" and not any(
+        "no objective" in text for text in said(made)
+    )
 
 
 def test_stage_5_that_cannot_be_is_refused_before_anything_runs(model: Path, place: Path) -> None:

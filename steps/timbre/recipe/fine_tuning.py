@@ -98,6 +98,13 @@ class FineTuning:
         same = self.after_training and self.data == self.feats and self.options.egs is None
         return self.egs if same else self.exp / "fine_tune" / "egs"
 
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        """What training begins with, of what there is."""
+        if self.after_training or "objective" in read_config(self.init / "config.yaml"):
+            return self.options.init_parts
+        return tuple(name for name in self.options.init_parts if name != "objective") or self.options.init_parts
+
     def check_normalization(self, conf: str) -> None:
         """Raises DataError if CONF, a file of conf/normalize or "", is not how the features of INIT were normalised."""
         there = read_config(self.init / "config.yaml").get("normalize")
@@ -122,7 +129,10 @@ class FineTuning:
         yield "tuning_altered", str(options.altered_speakers).lower()
         yield "tuning_share", str(options.mix_share)
         yield "tuning_train", json.dumps(written.get("train") or {})
-        yield "tuning_parts", ",".join(options.init_parts)
+        yield "tuning_parts", ",".join(self._parts)
+        if self._parts != options.init_parts:
+            made = options.objective or "conf/objective/aam.yaml"
+            yield "say", f"{self.init} has no objective, as models of other toolkits: {made} begins anew"
         yield "tuning_freeze", ",".join(options.freeze)
         yield "tuning_lr_scale", ",".join(f"{name}={factor}" for name, factor in options.lr_scale.items())
         yield "tuning_classes", options.init_classes
