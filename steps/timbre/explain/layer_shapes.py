@@ -19,7 +19,7 @@ from timbre.utils.spelling import did_you_mean
 
 Map = NDArray[np.float32]
 
-_MORE = 64  # frames that the second utterance has more: a multiple of the strides that networks have
+_MORE = 7 * 64  # frames that the second utterance has more: a multiple of the strides that networks have
 
 
 @dataclass(frozen=True)
