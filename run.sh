@@ -42,7 +42,7 @@ END
 
 main() { # ARGS OF run.sh
   . ./path.sh
-  [ -n "$stop_stage" ] || stop_stage=$([ "$diarize" = true ] && echo 10 || echo 9)
+  [ -n "$stop_stage" ] || stop_stage=$([ "$explain" = true ] && echo 11 || { [ "$diarize" = true ] && echo 10; } || echo 9)
   [ -n "$ngpu" ] || ngpu=$(gpus_to_use)
   [ "$nodes" = 1 ] || [ -n "$batch" ] || die "--nodes $nodes needs --batch conf/cluster/batch/slurm.sh"
   device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
@@ -57,7 +57,7 @@ main() { # ARGS OF run.sh
   [ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
 }
 
-recipe data audio features egs train fine_tune embed back_end score results diarize
+recipe data audio features egs train fine_tune embed back_end score results diarize explain
 parse_options "$@"
 check_files
 [ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); exit 1; }

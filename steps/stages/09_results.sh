@@ -12,8 +12,10 @@ stage_results() {
   [ -z "$tuned_from" ] || made+=", fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ -z "$init_model" ] || made="features $feats_conf, fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ "$has_trials" = true ] || return 0
-  if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html"; then
-    rm -rf "$exp/analysis"
+  local page=("$exp/report.html")
+  [ "$explain" = false ] || page=() # stage 11 makes it anew
+  if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "${page[@]}"; then
+    rm -rf "$exp/analysis" "$exp/explain"
     while next_row; do
       [ "$task" != analyze ] || steps/analyze_trials.py "$trials" "$from" "$output" --data-dir "$data_dir" --nj "$nj"
     done 9< <(rows results)

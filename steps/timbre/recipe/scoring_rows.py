@@ -33,7 +33,7 @@ class Row:
 
 
 def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
-    """Stages 7 to 10."""
+    """Stages 7 to 11."""
     if systems.has_backend:
         yield from _backend_rows(layout, systems)
     if systems.calibrate:
@@ -145,3 +145,16 @@ def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
         for test in originals:
             row = Row(10, "diarize", "conversations", test.name, data=str(test.audio))
             yield replace(row, output=str(folder / test.name))
+    if layout.settings.explain == "true":
+        yield from _explain_rows(layout, systems)
+
+
+def _explain_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
+    backend = systems.folders[systems.names[-1]]
+    for test in layout.scored():
+        for trials in test.trial_lists:
+            name = f"{test.name}{trials.name.removeprefix('trials')}"
+            row = Row(11, "explain", "explain", test.name, systems.best, trials=str(trials), data=str(test.feats))
+            row = replace(row, models=str(test.models or "-"), using=str(backend or "-"))
+            source = layout.exp / "analysis" / f"{name}.{systems.best}.json"
+            yield replace(row, source=str(source), output=str(layout.exp / "explain" / name))

@@ -15,6 +15,7 @@ from timbre.utils.spelling import did_you_mean
 KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257", "melspec": "melspec64"}
 # kinds of features, and what each is where the network is counted at no size of it that conf/feats has
 TAKEN = re.compile(r"statistics|fusion|.*_asnorm|.*_llr")  # names of score files that no back-end may have
+EXPLAIN_METHODS = ("gradient", "gradcam", "gradcam++", "layercam", "fullgrad", "integrated_gradients", "occlusion")
 GIVEN = "given"  # the features of a corpus that brings its own
 
 
@@ -58,6 +59,8 @@ class Settings:
     identify: str = "false"
     diarize: str = "false"
     diarize_method: str = "spectral"
+    explain: str = "false"
+    explain_method: str = "occlusion"
 
     @classmethod
     def read(cls, lines: list[str]) -> "Settings":
@@ -101,6 +104,8 @@ class Settings:
         self._check_protocols()
         if self.diarize_method not in ("ahc", "spectral", "vbx"):
             raise DataError(f"--diarize-method {self.diarize_method}: not ahc, spectral or vbx")
+        if self.explain_method not in EXPLAIN_METHODS:
+            raise DataError(f"--explain-method {self.explain_method}: not {', '.join(EXPLAIN_METHODS)}")
         for _, folder in self.test_corpora:
             if not Path(folder).is_dir():
                 raise DataError(f"--eval-corpora: {folder}: no such directory")

@@ -152,7 +152,7 @@ def list_section(run: RunFiles, name: str, pictures: Sequence[Picture]) -> Html:
         parts.append(
             details(f"{_KINDS.get(kind, kind.capitalize())}, each back-end", tag("div", *shown, class_="gallery large"))
         )
-    return join([*parts, *_analyses(run, name)])
+    return join([*parts, *_analyses(run, name), *_explanations(run, name)])
 
 
 def find_pictures(run: RunFiles) -> tuple[dict[str, list[Picture]], dict[str, Path]]:
@@ -293,4 +293,16 @@ def _analyses(run: RunFiles, name: str) -> list[Html]:
         elif not path.with_suffix(".md").exists():
             text = json.dumps(read_json(path), indent=1, ensure_ascii=False)
             parts.append(details(title, tag("pre", text, tabindex=0)))
+    return parts
+
+
+def _explanations(run: RunFiles, name: str) -> list[Html]:
+    """What stage 11 says of the worst trials of the list."""
+    parts = []
+    for stem, path in run.pictures(run.folder / "explain" / name).items():
+        told = path.with_suffix(".json")
+        content = read_json(told) if told.exists() else {}
+        says = str(content.get("caption", "")) if isinstance(content, dict) else ""
+        title = f"The worst {stem.replace('_', ' ')}, and what in both recordings its score comes from"
+        parts += [tag("h4", title), figure(image(path, f"{title}. {says}"), says, "wide")]
     return parts
