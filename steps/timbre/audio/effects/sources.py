@@ -73,13 +73,17 @@ class Pool:
             pieces.append(_first_heard(partial(self._read, recording, rng, num_samples, rate, True)))
         return pieces
 
-    def whole(self, rng: Rng, rate: int, longest: float) -> Samples:
-        """All of a random recording, channel 0; DataError where it is longer than LONGEST seconds."""
+    def whole(self, rng: Rng, rate: int, longest: float) -> tuple[Samples, str]:
+        """All of a random recording, channel 0, and its speaker (of impulse responses: the room), or its file.
+
+        Raises:
+            DataError: it is longer than LONGEST seconds
+        """
         recording = self._any(rng)
         samples, found = self._decoded(recording.place, recording.segment)
         if len(samples) > longest * found:
             raise DataError(f"{len(samples) / found:.1f} s long; at most {longest:g} s are wanted", recording.place)
-        return samples if found == rate else resample(samples, found, rate)
+        return samples if found == rate else resample(samples, found, rate), recording.speaker
 
     def _any(self, rng: Rng) -> _Recording:
         group = self._groups[rng.integers(len(self._groups))]
