@@ -48,7 +48,7 @@ def test_short_signals(length: int) -> None:
     assert butter_bandpass(wave, RATE, 300, 3400, zero_phase=True).shape == (length,)
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 3400), (-1, 3400), (3400, 300), (300, 300), (300, 8000), (300, 9000)])
+@pytest.mark.parametrize(("low", "high"), [(0, 3400), (-1, 3400), (3400, 300), (300, 300), (8000, 9000)])
 def test_impossible_bands_are_refused(low: float, high: float) -> None:
     with pytest.raises(DataError, match="band-pass"):
         butter_bandpass(np.zeros(10, np.float32), RATE, low, high)

@@ -175,7 +175,7 @@ class Layout:
 
     @property
     def dev(self) -> Path:
-        """Where sets of the speakers held out of training lie: in one place for all runs that hold out the same ones."""
+        """Where sets of the speakers held out of training lie: one place for all runs that hold out the same ones."""
         if self.settings.trained_model or self.settings.fine_tune_conf:
             return self.exp / "dev"
         return self.egs.with_name(self.egs.name.replace("egs", "dev", 1))

@@ -14,8 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 _FRAME = 0.04  # seconds; two periods of a low voice
 _SEARCH = 0.008  # seconds that a frame may be moved to where it continues the one before
-_QUEFRENCY = 0.0022  # seconds: what is slower in the cepstrum is pitch
-_MOST = 20.0  # dB by which the envelope is lifted or lowered at most
+_MOST = 30.0  # dB by which the envelope is lifted or lowered at most
 
 
 class Manner(Effect):
@@ -85,7 +84,7 @@ def stretch(samples: Samples, rate: int, speed: float) -> Samples:
 def move_envelope(samples: Samples, rate: int, ratio: float) -> Samples:
     """SAMPLES (num_samples,) whose spectral envelope had been stretched by RATIO, with the envelope of before.
 
-    Frame by frame the cepstrally smoothed spectrum is divided out and put in again at frequencies RATIO times lower.
+    Frame by frame the envelope by linear prediction is divided out, and put in again at frequencies RATIO times lower.
     """
     hop = max(round(0.008 * rate), 4)
     size, number = 4 * hop, len(samples)
@@ -107,10 +106,11 @@ def move_envelope(samples: Samples, rate: int, ratio: float) -> Samples:
 
 
 def _envelope(spectra: npt.NDArray[np.complex128], rate: int) -> Floats:
-    """Natural logarithms (frames, bins) of the SPECTRA's magnitudes, without what pitch adds."""
-    power = np.abs(spectra) ** 2
-    floor = 1e-8 * power.max(axis=1, keepdims=True) + 1e-20
-    cepstra = np.fft.irfft(0.5 * np.log(power + floor))
-    kept = round(_QUEFRENCY * rate)
-    cepstra[:, kept + 1 : -kept] = 0
-    return np.asarray(np.fft.rfft(cepstra).real)
+    """Natural logarithms (frames, bins) of the envelopes of SPECTRA, by linear prediction, but for a constant."""
+    order = 2 + round(rate / 1000)
+    likeness = np.fft.irfft(np.abs(spectra) ** 2)[:, : order + 1]
+    likeness[:, 0] = 1.0001 * likeness[:, 0] + 1e-12  # noise 40 dB below, or a frame of zeros could not be predicted
+    lags = np.abs(np.subtract.outer(np.arange(order), np.arange(order)))
+    taps = np.linalg.solve(likeness[:, lags], likeness[:, 1:, None])[:, :, 0]
+    inverse = np.fft.rfft(np.pad(-taps, ((0, 0), (1, 0))) + (np.arange(order + 1) == 0), 2 * (spectra.shape[1] - 1))
+    return np.asarray(-np.log(np.abs(inverse)))
