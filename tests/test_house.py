@@ -171,7 +171,7 @@ def read_options(kind: type) -> Loader:
 def read_effects(path: Path, sources: Sources) -> object:
     """As the options of preprocess_audio.py, on the command line of which such a file is --config."""
     config = read_config(path)
-    assert set(config) <= {"rate", "effects"} and isinstance(config.get("rate"), int | None)
+    assert set(config) <= {"rate", "cut", "across", "effects"} and isinstance(config.get("rate"), int | None)
     return build_chain(config["effects"], sources)
 
 

@@ -54,6 +54,14 @@ def test_impossible_bands_are_refused(low: float, high: float) -> None:
         butter_bandpass(np.zeros(10, np.float32), RATE, low, high)
 
 
+@pytest.mark.parametrize("high", [8000, 9000])
+@pytest.mark.parametrize("zero_phase", [False, True])
+def test_an_upper_edge_that_the_audio_cannot_have_is_none(high: float, zero_phase: bool) -> None:
+    assert gain(7900, high=high, zero_phase=zero_phase) == pytest.approx(0, abs=0.01)
+    assert gain(300, high=high, zero_phase=zero_phase) == pytest.approx(-6 if zero_phase else -3, abs=0.1)
+    assert gain(150, high=high) < -40
+
+
 def test_impossible_orders_are_refused() -> None:
     with pytest.raises(DataError, match="order is 0"):
         BandpassOptions(order=0)

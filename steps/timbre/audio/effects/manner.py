@@ -6,7 +6,7 @@ Speed (duration.py) moves the formants with the pitch, and so makes another spea
 import numpy as np
 import numpy.typing as npt
 
-from timbre.audio.effects.base import Effect, Rng, fit_length, note
+from timbre.audio.effects.base import Effect, Rng, fit_length, note, power
 from timbre.audio.reading import Samples, resample
 from timbre.utils.errors import DataError
 
@@ -82,7 +82,7 @@ def stretch(samples: Samples, rate: int, speed: float) -> Samples:
 
 
 def move_envelope(samples: Samples, rate: int, ratio: float) -> Samples:
-    """SAMPLES (num_samples,) whose spectral envelope had been stretched by RATIO, with the envelope of before.
+    """SAMPLES (num_samples,) whose spectral envelope had been stretched by RATIO, with the envelope of before, as loud.
 
     Frame by frame the envelope by linear prediction is divided out, and put in again at frequencies RATIO times lower.
     """
@@ -102,7 +102,9 @@ def move_envelope(samples: Samples, rate: int, ratio: float) -> Samples:
         blocks = changed[quarter::4]
         span = result[quarter * hop : quarter * hop + blocks.size]
         span += blocks.reshape(-1)[: len(span)]
-    return (result[size : size + number] / 1.5).astype(np.float32)  # the squares of the window add up to 1.5
+    made = (result[size : size + number] / 1.5).astype(np.float32)  # the squares of the window add up to 1.5
+    after = power(made)
+    return made * np.float32(np.sqrt(power(samples) / after)) if after > 0 else made
 
 
 def _envelope(spectra: npt.NDArray[np.complex128], rate: int) -> Floats:
