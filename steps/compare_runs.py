@@ -15,6 +15,7 @@ def compare_runs(
     draws: int = 1000,
     seed: int = 0,
     heat_map: bool = False,
+    seeds: bool = False,
     grid: Path | None = None,
     reference: str = "",
     nj: int = 4,
@@ -32,6 +33,9 @@ def compare_runs(
         draws: number of draws of speakers
         seed: of the draws
         heat_map: also OUT_DIR/heatmap_<backend>.png and .svg, EER of every run (row) on every trial list (column)
+        seeds: runs NAME.seed1, NAME.seed2, ... (or _seed1, -seed1) are one system: instead of single runs the means
+            over seeds are compared, with the range over seeds; the p-value counts what seeds differ by too. OUT_DIR
+            then has SEEDS.md and seeds.json
         grid: instead, or with --out-dir as well: OUT.md, tables of runs and back-ends by the seconds of test speech
             (run.sh --protocols), EER and minDCF, the last column as "full (crops)", of one run or several; OUT.tsv; and
             OUT_<trials>.png and .svg, EER against seconds
@@ -42,18 +46,22 @@ def compare_runs(
     from timbre.evaluation.compare_page import print_comparison
     from timbre.evaluation.length_grid import read_grid
     from timbre.evaluation.length_page import print_grid
+    from timbre.evaluation.seeds import print_seeds
 
     if len(exp_dirs) < 2 and (out_dir or not grid):
         raise DataError("two runs at least are needed to compare")
     if reference and not grid:
         raise DataError("--reference needs --grid")
-    if heat_map and out_dir is None:
-        raise DataError("--heat-map needs --out-dir")
+    if heat_map and (out_dir is None or seeds):
+        raise DataError("--heat-map needs --out-dir, and is of single runs")
     order = [path.resolve().name for path in exp_dirs]
     if out_dir or not grid:
         systems = compare.find_systems(exp_dirs, backends, draws, seed)
         measured = run_jobs(compare.System.measure, systems, nj, "comparison", "score file")
-        print_comparison(measured, order, out_dir, heat_map)
+        if seeds:
+            print_seeds(measured, out_dir)
+        else:
+            print_comparison(measured, order, out_dir, heat_map)
     if grid:
         print_grid(grid, read_grid(exp_dirs, backends), reference, draws, seed, nj)
 

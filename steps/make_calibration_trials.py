@@ -19,6 +19,7 @@ def make_calibration_trials(
     spk_list: Path | None = None,
     model_dir: Path | None = None,
     within: list[str] = [],  # noqa: B006 (shown as the default)
+    whole: bool = True,
     draw: CalibrationDraw = CalibrationDraw(),
 ) -> None:
     """Write OUT_DIR, a data directory with trials, of speakers that the network was not trained on.
@@ -36,6 +37,7 @@ def make_calibration_trials(
         within: tables of DATA_DIR, as [spk2gender,utt2session]: both sides of every trial have the same label. Say in
             which group the hard trials are, such as the corpus where several are mixed: easy nontargets make
             log-likelihood ratios that promise too much
+        whole: whether OUT_DIR has all utterances of these speakers, or those of the trials alone
         draw: how many trials, and how they are drawn
     """
     from timbre.egs.held_out import held_out_speakers
@@ -51,7 +53,8 @@ def make_calibration_trials(
         table = data.table(name)
         labels.append({u: table[k] for u, s in utt2spk.items() if (k := s if name.startswith("spk2") else u) in table})
     trials = calibration_trials(utt2spk, seconds, labels, draw)
-    Contents.read(data_dir).select(held.keys()).write(out_dir)
+    kept = held.keys() if whole else {*trials.enroll_ids, *trials.test_ids}
+    Contents.read(data_dir).select(kept).write(out_dir)
     write_trials(out_dir / "trials", trials)
     logging.info("%s: %s of %d speakers", out_dir / "trials", trials.summary(), len(speakers))
 

@@ -171,7 +171,7 @@ def read_options(kind: type) -> Loader:
 def read_effects(path: Path, sources: Sources) -> object:
     """As the options of preprocess_audio.py, on the command line of which such a file is --config."""
     config = read_config(path)
-    assert set(config) <= {"rate", "effects"} and isinstance(config.get("rate"), int | None)
+    assert set(config) <= {"rate", "cut", "across", "effects"} and isinstance(config.get("rate"), int | None)
     return build_chain(config["effects"], sources)
 
 
@@ -249,4 +249,4 @@ def test_option_sets_have_known_options(path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for line in path.read_text().splitlines():
         value = line.partition("=")[2]
-        assert not value.startswith("conf/") or (ROOT / value).is_file(), value
+        assert not value.startswith("conf/") or all((ROOT / word).is_file() for word in value.split()), value

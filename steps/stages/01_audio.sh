@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 1, audio: resampled and filtered copies, augmented copies of `train`, evaluation sets under other conditions.
 # Reads data/<corpus>/<set>/wav.scp; makes, where asked to, data/<corpus>/<audio-conf>/<set>, .../<augment-conf>/train,
-# .../conditions/<condition>/<set>_<condition>, and impulse responses of simulated rooms in data/<corpus>/rooms.
+# .../conditions/<condition>/<set>_<condition>, and impulse responses of simulated rooms in data/<corpus>/rooms and, for
+# conditions, data/<corpus>/rooms_test.
 
 option command-seconds "" "number: seconds that a \"cmd |\" of wav.scp may take (default: 600)"
 option command-mb "" "number: megabytes that it may write (default: 4096)"
@@ -14,16 +15,20 @@ option speech-dir "" "directory: data dir or folder of voices for babble (defaul
 option rir-dir "" "directory: data dir or folder of impulse responses (default: simulated rooms)"
 option test-conf "" "files: YAML of effects to test under as well, several in quotes, such as conf/condition/noise10.yaml"
 option test-noise-dir "" "directory: data dir or folder of noises for them, best not those of training (default: noise-dir)"
+option test-rir-dir "" "directory: data dir or folder of impulse responses for them (default: simulated rooms, others than those of training)"
 
-find_sources() { # what augmentation takes noise, rooms, ... from: options of the steps, and the tables or folders behind
+find_sources() { # [test]: what effects take noise, rooms, ... from: options of the steps, and the tables or folders behind
   local source directory
   source_options=() source_inputs=()
-  [ -n "$augment_conf$train_augment$test_conf" ] || return 0
+  [ -n "$augment_conf$train_augment$test_conf$dev_conf" ] || return 0
   for source in noise music speech rir; do
     directory=${source}_dir
-    [ -n "${!directory}" ] || continue
-    source_options+=("--$source-dir" "${!directory}")
-    source_inputs+=("$([ -f "${!directory}/wav.scp" ] && echo "${!directory}/wav.scp" || echo "${!directory}")")
+    [ "${1:-}$source" != testrir ] && { [ "${1:-}$source" != testnoise ] || [ -z "$test_noise_dir" ]; } ||
+      directory=test_$directory
+    directory=${!directory}
+    [ -n "$directory" ] || continue
+    source_options+=("--$source-dir" "$directory")
+    source_inputs+=("$([ -f "$directory/wav.scp" ] && echo "$directory/wav.scp" || echo "$directory")")
   done
 }
 
@@ -40,18 +45,20 @@ stage_audio() {
   if [ "$rir_dir" = "$data/rooms" ] && unit rooms "$rir_dir" out "$rir_dir/wav.scp"; then
     steps/simulate_rooms.py "$rir_dir" --nj "$nj"
   fi
+  if [ "$test_rir_dir" = "$data/rooms_test" ] && unit rooms_test "$test_rir_dir" out "$test_rir_dir/wav.scp"; then
+    steps/simulate_rooms.py "$test_rir_dir" --seed 1 --nj "$nj"
+  fi
   find_sources
   if [ -n "$augment_conf" ] && unit augment "$(dirname "$train")" in "$audio/train/wav.scp" "$augment_conf" \
     "${source_inputs[@]}" out "$train/wav.scp" with "sources ${source_options[*]}"; then
     steps/augment_data_dir.py "$audio/train" "$train" --augment-conf "$augment_conf" "${source_options[@]}" \
       "${missing[@]}" --nj "$nj"
   fi
+  find_sources test
   for name in $(units 1 | grep '^condition_' || true); do
-    if unit "$name" "$(folder_of "$name")" in "{data}/wav.scp" "{with}" "${source_inputs[@]}" \
-      ${test_noise_dir:+"$test_noise_dir"} out "{output}/wav.scp"; then
+    if unit "$name" "$(folder_of "$name")" in "{data}/wav.scp" "{with}" "${source_inputs[@]}" out "{output}/wav.scp"; then
       while next_row; do
-        steps/preprocess_audio.py "$data_dir" "$output" --config "$with" "${missing[@]}" --nj "$nj" \
-          "${source_options[@]}" ${test_noise_dir:+--noise-dir "$test_noise_dir"}
+        steps/preprocess_audio.py "$data_dir" "$output" --config "$with" "${source_options[@]}" "${missing[@]}" --nj "$nj"
       done 9< <(rows "$name")
     fi
   done

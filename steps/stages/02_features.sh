@@ -18,23 +18,27 @@ find_missing() { # sets missing, the option of steps that go on without some of 
   [ "$allow_missing" = 0 ] || missing=(--allow-missing "$allow_missing")
 }
 
+make_features() { # of a row: features and VAD, but of a corpus that brings features
+  local extra=(--nj "$nj" ${compression:+--compression "$compression"} "${missing[@]}")
+  [ "$feats_device" = cpu ] || extra+=(--device "$feats_device")
+  steps/copy_data_dir.py "$data_dir" "$output"
+  [ "$kind" != given ] || return 0
+  "steps/make_$kind.py" "$output" "--$kind" "$feats_conf" "${extra[@]}"
+  steps/compute_vad.py "$output" --vad "$vad_conf" "${missing[@]}" --nj "$nj"
+  [ "$allow_missing" = 0 ] || steps/fix_data_dir.py "$output" # without those that are missing
+}
+
 stage_features() {
-  local name vad where=() extra=(--nj "$nj" ${compression:+--compression "$compression"})
+  local name vad where=()
   find_missing
-  if [ "$feats_device" != cpu ]; then
-    extra+=(--device "$feats_device") where=("device $feats_device")
-  fi
+  [ "$feats_device" = cpu ] || where=("device $feats_device")
   for name in $(units 2); do
     vad=(in "$feats_conf" "$vad_conf" out "{output}/vad.scp")
     [[ $name != given* ]] || vad=()
     if unit "$name" "$(folder_of "$name")" in "{from}" "${vad[@]}" out "{output}/feats.scp" \
       with ${compression:+"compression $compression"} "${where[@]}" ${missing[0]:+"${missing[*]}"}; then
       while next_row; do
-        steps/copy_data_dir.py "$data_dir" "$output"
-        [ "$kind" != given ] || continue
-        "steps/make_$kind.py" "$output" "--$kind" "$feats_conf" "${extra[@]}" "${missing[@]}"
-        steps/compute_vad.py "$output" --vad "$vad_conf" "${missing[@]}" --nj "$nj"
-        [ "$allow_missing" = 0 ] || steps/fix_data_dir.py "$output" # without those that are missing
+        make_features
       done 9< <(rows "$name")
     fi
   done

@@ -6,6 +6,7 @@
 option network conf/network/ecapa128.yaml "file: YAML of the network"
 option objective conf/objective/aam.yaml "file: YAML of the objective"
 option train-conf conf/train/cpu.yaml "file: YAML with the options of training"
+option seed "" "number: of initialisation, order and augmentation in training and fine-tuning (default: as their options say)"
 option batch "" "file: batch script that training and extraction are submitted as, such as conf/cluster/batch/slurm.sh (default: they run here)"
 option nodes 1 "number: nodes that --batch asks for, with --ngpu GPUs each"
 option max-restarts "" "number: how often training or extraction on several GPUs begins again, with what is done, when a process fails (default: 1; 3 in a job of --batch)"
@@ -24,7 +25,7 @@ gpus_to_use() { # as many of those there are as the batch of --train-conf can be
   echo "$number"
 }
 
-find_training_sources() { # sets online and online_inputs, the options and inputs of --train-augment and --teacher, and ranks
+find_training_sources() { # sets online and online_inputs, the options and inputs of --train-augment, --teacher and --seed, and ranks
   online=() online_inputs=() ranks="ngpu $ngpu"
   if [ -n "$train_augment" ]; then
     find_sources
@@ -34,6 +35,7 @@ find_training_sources() { # sets online and online_inputs, the options and input
   if [ -n "$teacher" ]; then
     online+=(--train.teacher.model "$teacher") online_inputs+=("$teacher/final.pt")
   fi
+  [ -z "$seed" ] || online+=(--train.seed "$seed")
   [ "$nodes" = 1 ] || ranks="nodes $nodes $ranks"
   [ -z "${online[*]}" ] || ranks+=" ${online[*]}"
 }

@@ -8,10 +8,14 @@ option backend-conf conf/backend/plda.yaml "file: YAML of the back-end beside co
 option calibrate auto "true/false: calibrate and fuse on the speakers held out of training, and make a decision pack (auto: where 4 are)"
 option baseline auto "true/false: score means and deviations of features beside the embeddings (auto: up to 100,000 training utterances)"
 
+find_held_out() { # who is held out of training: the option of the step, and the file that tells
+  whose=(--egs-dir "${tuning_egs:-$egs}") manifest=${tuning_egs:-$egs}/manifest.json
+  [ -n "$trained$tuned_from" ] || whose=(--model-dir "$model") manifest=$model/spk2int
+}
+
 stage_back_end() {
   [ "$has_train" = true ] || return 0
-  local whose=(--egs-dir "${tuning_egs:-$egs}") manifest=${tuning_egs:-$egs}/manifest.json
-  [ -n "$trained$tuned_from" ] || whose=(--model-dir "$model") manifest=$model/spk2int
+  find_held_out
   if [ "$calibrate" = true ] && unit held-out "$calibration" in "$manifest" "{data}/utt2spk" \
     "$embeddings/train/xvector.scp" out "$calibration/trials" "$calibration/others.scp"; then
     steps/make_calibration_trials.py "${embedded:-$feats}/train" "$calibration" "${whose[@]}"

@@ -112,8 +112,8 @@ def test_what_is_made_already_is_kept_and_a_share_may_be_missing(tmp_path: Path)
 
 
 def test_options_that_cannot_be(data: DataDir, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"2 of 2 recordings have no audio.*high is 3400 Hz; at 6000 Hz"):
-        preprocess_audio(data, tmp_path / "new", BAND, nj=1, rate=6000)
+    with pytest.raises(DataError, match=r"2 of 2 recordings have no audio.*low is 300 Hz; at 600 Hz"):
+        preprocess_audio(data, tmp_path / "new", BAND, nj=1, rate=600)
     with pytest.raises(DataError, match="must not be the old one"):
         preprocess_audio(data, data.path, NOTHING, nj=1)
     with pytest.raises(DataError, match="rate is 0"):

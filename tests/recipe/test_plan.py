@@ -73,6 +73,7 @@ def test_conditions_and_other_corpora_have_units_of_their_own(make_set: MakeSet,
     (place / "voices").mkdir()
     (place / "my calls" / "calls").mkdir(parents=True)
     options = {"corpus": "folder", "corpus-dir": "voices", "eval-corpora": "kaldi='my calls/calls'"}
+    options["test-noise-dir"] = "voices"
     made = plan(**options, **{"test-conf": "conf/condition/noise10.yaml conf/condition/telephone.yaml"})
     assert [(row.unit, row.output) for row in made.rows() if row.stage == 1] == [
         ("condition_noise10", "data/folder_voices/conditions/noise10/eval_noise10"),
@@ -85,7 +86,7 @@ def test_conditions_and_other_corpora_have_units_of_their_own(make_set: MakeSet,
     lists = {row.trials for row in rows(made, "score") if row.set == "eval_noise10"}
     assert lists == {"data/folder_voices/conditions/noise10/eval_noise10/trials"}, "known before the copy is made"
     assert [value for name, value in made.variables() if name == "root"] == ["data/folder_voices", "data/kaldi_calls"]
-    assert variables(made)["rir_dir"] == "data/folder_voices/rooms"
+    assert variables(made)["rir_dir"] == variables(made)["test_rir_dir"] == "", "neither has a room"
     assert "data/kaldi_calls/conditions/telephone" in variables(made)["trial_dirs"].split(",")
 
 

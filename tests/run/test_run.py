@@ -186,7 +186,7 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
     soundfile.write(hum / "hum.wav", 0.5 * np.sin(np.arange(16000) * 0.2), 16000)
     run()
     conditions = "conf/condition/telephone_band.yaml conf/condition/noise0.yaml"
-    options = ["--test-conf", conditions, "--test-noise-dir", str(hum), "--rir-dir", str(hum)]
+    options = ["--test-conf", conditions, "--test-noise-dir", str(hum)]
     ran_first = ran(run(*options))
     assert "train" not in ran_first and "features" not in ran_first and ran_first[-2:] == ["score", "results"]
     records = json.loads((finished / "results.json").read_text())
@@ -200,7 +200,48 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
     ]
     assert np.median(powers[0] / powers[1]) == pytest.approx(2, rel=0.1), "noise as loud as the voice"
     assert ran(run(*options)) == []
-    assert "noise" in run("--test-conf", conditions, "--name", "lacking", ok=False).stderr
+    refused = run("--test-conf", conditions, "--name", "lacking", ok=False)
+    assert "an effect needs noise: give --noise-dir" in refused.stderr and refused.stderr.count("\n") == 1
+    assert not (place / "exp" / "lacking").exists(), "before anything runs"
+
+
+def test_speakers_held_out_are_tested_under_draws_of_their_own(finished: Path, run: Run, place: Path) -> None:
+    rooms = place / "rooms"
+    rooms.mkdir()
+    for number in range(8):
+        response = np.random.default_rng(number).standard_normal(1600) * np.exp(-np.arange(1600) / 200)
+        soundfile.write(rooms / f"room{number}.wav", 0.2 * response, 16000)
+    run()
+    options = [
+        "--dev-conf",
+        "conf/condition/all_drawn.yaml conf/condition/as_recorded.yaml",
+        "--test-rir-dir",
+        str(rooms),
+    ]
+    made = ran(run(*options))
+    assert made[:2] == ["dev_held_out", "dev_audio_all_drawn"] and made[-2:] == ["score", "results"]
+    assert ran(run(*options)) == []
+    records = json.loads((finished / "results.json").read_text())
+    systems = {name: {one["backend"] for one in records if one["trials"] == name} for name in ("eval", "dev_all_drawn")}
+    assert systems["dev_all_drawn"] == PLAIN - {"statistics"} and systems["eval"] >= PLAIN, (
+        "those that do not know them"
+    )
+    (folder,) = place.glob("data/*/fbank80/dev_cpu")
+    held_out = json.loads((folder.parent / "egs_cpu" / "manifest.json").read_text())["valid_speakers"]
+    assert {path.name for path in folder.iterdir()} >= {"dev_all_drawn", "dev_as_recorded"}
+    drawn = folder / "dev_all_drawn"
+    assert {line.split()[1] for line in (drawn / "utt2spk").read_text().splitlines()} == set(held_out)
+    room = dict(line.split() for line in (drawn / "utt2room").read_text().splitlines())
+    trials = [line.split()[:2] for line in (drawn / "trials").read_text().splitlines()]
+    assert trials and all(room[one] != room[other] for one, other in trials)
+    recorded = (folder / "dev_as_recorded" / "trials").read_text().splitlines()
+    assert len(recorded) > len(trials)
+    page = (finished / "analysis" / "dev_all_drawn.plda_asnorm.md").read_text()
+    assert all(
+        f"| {name}: " in page for name in ("band", "codec", "room", "snr", "rate", "pitch", "handset_low", "loss")
+    )
+    refused = run(*options, "--calibrate", "false", ok=False)
+    assert "--dev-conf needs --calibrate" in refused.stderr and refused.stderr.count("\n") == 1
 
 
 def test_short_tests_and_crops_are_scored_beside(finished: Path, run: Run) -> None:

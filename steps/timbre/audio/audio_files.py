@@ -1,7 +1,7 @@
 """New audio files from old ones through effects, in jobs. Called by preprocess.py and augmented_copies.py."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from timbre.audio.effects import Chain, generator
+from timbre.audio.effects.base import NotedRng
 from timbre.audio.reading import AudioReader, Samples
 from timbre.datadir.datadir import Segment
 from timbre.utils.errors import DataError
@@ -22,7 +23,7 @@ from timbre.utils.parts import Result, kept_parts, make_parts
 
 AudioFormat = Literal["flac", "wav"]
 
-_VERSION = 1  # of what is made: another makes everything anew
+_VERSION = 2  # of what is made: another makes everything anew
 _MEAN_SIZE = 64  # files in a part
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Dumped:
-    """What was made: name -> file, name -> seconds, and the names whose number of samples the effects changed."""
+    """What was made: name -> file, name -> seconds, the names whose number of samples the effects changed, and what
+    the effects drew: what it is called -> name -> value.
+    """
 
     places: dict[str, str]
     seconds: dict[str, float]
     changed: frozenset[str]
+    drawn: dict[str, dict[str, str]]
 
 
 @contextmanager
@@ -101,7 +105,16 @@ def dump_audio(
             },
             {name: seconds for result in results for name, seconds in result["seconds"].items()},
             frozenset(name for result in results for name in result["changed"]),
+            _by_label(name_and_notes for result in results for name_and_notes in result["drawn"].items()),
         )
+
+
+def _by_label(notes: Iterable[tuple[str, dict[str, str]]]) -> dict[str, dict[str, str]]:
+    tables: dict[str, dict[str, str]] = {}
+    for name, drawn in notes:
+        for label, value in drawn.items():
+            tables.setdefault(label, {})[name] = value
+    return tables
 
 
 def _process(
@@ -117,11 +130,13 @@ def _process(
     seconds: dict[str, float] = {}
     changed: list[str] = []
     failures: dict[str, str] = {}
+    drawn: dict[str, dict[str, str]] = {}
     reader, num_loud = AudioReader(channel), 0
     for item in items:
         try:
             before, found = reader.read(item.place, item.segment, rate)
-            samples = chain(before, found, generator(seed, 0, item.name), item.speaker)
+            rng = NotedRng(generator(seed, 0, item.name))
+            samples = chain(before, found, rng, item.speaker)
             _check(samples)
         except DataError as error:
             failures[item.name] = str(error)
@@ -134,9 +149,11 @@ def _process(
         (folder / file).write_bytes(encoded.getvalue())  # a full disk is an OSError here, not in libsndfile
         files[item.name] = file
         seconds[item.name] = len(samples) / found
+        drawn[item.name] = rng.notes
         if len(samples) != len(before):
             changed.append(item.name)
-    return {"failures": failures, "files": files, "seconds": seconds, "changed": changed, "num_loud": num_loud}
+    made = {"files": files, "seconds": seconds, "changed": changed, "drawn": drawn}
+    return {"failures": failures, "num_loud": num_loud} | made
 
 
 def _check(samples: Samples) -> None:

@@ -15,7 +15,7 @@ class BandpassOptions:
 
     Args:
         low: lower edge in Hz, where the gain is -3 dB
-        high: upper edge in Hz
+        high: upper edge in Hz; at or above half the sample rate there is none
         order: of each edge; the filter has twice as many poles
         zero_phase: filter forwards and backwards: no delay, and the double attenuation
     """
@@ -32,9 +32,9 @@ class BandpassOptions:
             raise DataError(f"band-pass: order is {self.order}; it must lie between 1 and 30")
 
     def check_rate(self, rate: int) -> None:
-        """Refuses a band that audio at RATE Hz does not have."""
-        if self.high >= rate / 2:
-            raise DataError(f"band-pass: high is {self.high:g} Hz; at {rate} Hz it must be below {rate / 2:g}")
+        """Refuses a band of which audio at RATE Hz has nothing."""
+        if self.low >= rate / 2:
+            raise DataError(f"band-pass: low is {self.low:g} Hz; at {rate} Hz it must be below {rate / 2:g}")
 
 
 def butter_bandpass(
@@ -46,7 +46,7 @@ def butter_bandpass(
         samples: (num_samples,)
         rate: sample rate in Hz
         low: lower edge in Hz, where the gain is -3 dB (-6 dB with zero_phase)
-        high: upper edge in Hz
+        high: upper edge in Hz; at or above rate / 2 there is none, and the filter is a high-pass
         order: of each edge
         zero_phase: filter forwards and backwards
 
@@ -54,7 +54,7 @@ def butter_bandpass(
         (num_samples,) float32; it may exceed [-1, 1), clip before storing it as integers
 
     Raises:
-        DataError: the edges are not 0 < low < high < rate / 2
+        DataError: not 0 < low < high, or low is not below rate / 2
     """
     from scipy.signal import sosfilt, sosfiltfilt  # slow to import, and not needed for a step's --help
 
@@ -70,7 +70,9 @@ def butter_bandpass(
 
 @lru_cache
 def _design(low: float, high: float, order: int, rate: int) -> NDArray[np.float64]:
-    """(2 order, 6): the filter's second-order sections."""
+    """(order, 6): the filter's second-order sections; of a high-pass half as many."""
     from scipy.signal import butter
 
+    if high >= rate / 2:
+        return np.asarray(butter(order, low, "highpass", fs=rate, output="sos"))
     return np.asarray(butter(order, (low, high), "bandpass", fs=rate, output="sos"))

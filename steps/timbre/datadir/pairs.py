@@ -4,7 +4,8 @@ Called by make_trials.py and the corpus fronts. A pair is a set: no utterance me
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,22 @@ def match_utterances(trials: Trials, utts: Collection[str], path: Path) -> Trial
 
 def _flat(name: str) -> str:
     return re.sub(r"\.\w+$", "", name).replace("/", "-")
+
+
+def without_shared(trials: Trials, table: Mapping[str, str], models: Mapping[str, Sequence[str]]) -> Trials:
+    """TRIALS but for those whose two sides have a value of TABLE in common; what TABLE lacks shares nothing.
+
+    Args:
+        table: utterance -> value
+        models: enrolment id -> its utterances, where it is not one itself
+    """
+    code = {value: number for number, value in enumerate(sorted(set(table.values())))}
+    has = np.zeros((len(trials.enroll_ids), len(code) + 1), bool)  # the last column is that of no value
+    for row, name in enumerate(trials.enroll_ids):
+        has[row, [code[table[utt]] for utt in models.get(name, [name]) if utt in table]] = True
+    side = np.array([code[table[utt]] if utt in table else len(code) for utt in trials.test_ids], np.int64)
+    kept = ~has[trials.enroll, side[trials.test]]
+    return replace(trials, enroll=trials.enroll[kept], test=trials.test[kept], target=trials.target[kept])
 
 
 def _codes(names: Iterable[str]) -> np.ndarray:

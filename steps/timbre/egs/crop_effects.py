@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from timbre.audio.audio_files import to_int16
 from timbre.audio.effects import Sources, build_chain, generator
+from timbre.audio.effects.decoded import Decoded
 from timbre.audio.effects.pending import Parts, Pending
 from timbre.datadir.tables import read_table
 from timbre.egs.egs_files import EgsFiles, Int64s
@@ -90,6 +91,7 @@ class Augmenter:
         scattered: as of EgsFiles
         defers: whether what can be done on the device (noise, rooms, filters, gain after the last other effect of an
             example) is only drawn
+        decoded: where noises and voices are kept once they are decoded; a copy in another process shares it
 
     Raises:
         DataError: egs of features, a source or an effect that there is not
@@ -103,13 +105,15 @@ class Augmenter:
         seed: int,
         scattered: bool = False,
         defers: bool = False,
+        decoded: Decoded | None = None,
     ) -> None:
         if manifest.waveform is None:
             raise DataError("augmentation needs egs of waveforms (kind: waveform), and these are of features", egs_dir)
-        self._arguments = egs_dir, manifest, augmentation, seed, scattered, defers
+        decoded = decoded or Decoded()
+        self._arguments = egs_dir, manifest, augmentation, seed, scattered, defers, decoded
         self._defers = defers
         self._files = EgsFiles(egs_dir, manifest, scattered=scattered)
-        self._chain = build_chain(augmentation.effects, Sources(augmentation.sources))
+        self._chain = build_chain(augmentation.effects, Sources(augmentation.sources, decoded))
         self._rate, self._seed = int(manifest.waveform.sample_frequency), seed
         self._names = {int(number): name for name, number in read_table(egs_dir / "spk2int").items()}
 

@@ -24,7 +24,8 @@ def summarize(exp: Path) -> list[str]:
         for record in records:
             if "@" not in record["backend"]:
                 by_list.setdefault(record["trials"], []).append(record)
-        lines = [_line(name, found) for name, found in by_list.items()]
+        names = sorted(by_list, key=lambda name: name.startswith("dev_"))  # speakers held out of training come last
+        lines = [_line(name, by_list[name]) for name in names]
     except (DataError, KeyError, TypeError):
         return []
     if len(lines) > MOST_LISTS:

@@ -69,6 +69,21 @@ class TestSet:
 
 
 @dataclass(frozen=True)
+class DevSet(TestSet):
+    """Utterances of the speakers held out of training under a condition, which there will be once those are known."""
+
+    @property
+    def trial_lists(self) -> list[Path]:
+        """One."""
+        return [self.data / "trials"]
+
+    @property
+    def models(self) -> None:
+        """None."""
+        return None
+
+
+@dataclass(frozen=True)
 class Layout:
     """The folders of a run.
 
@@ -146,6 +161,31 @@ class Layout:
         copies = [(f"{name}_{condition.stem}", corpus.data / name) for name in sounding]
         return [TestSet(name, folder / name, folder / name, corpus.feats / name, was) for name, was in copies]
 
+    @property
+    def normalize_conf(self) -> str:
+        """How features are normalised; "": as by default."""
+        given = self.main.brings_features("train")
+        return self.settings.normalize_conf or ("conf/normalize/no_vad.yaml" if given else "")
+
+    @property
+    def egs(self) -> Path:
+        """Where stage 3 writes."""
+        stems = [Path(conf).stem for conf in (self.settings.egs_conf, self.normalize_conf) if conf]
+        return self.main.feats / f"egs_{'_'.join(stems)}"
+
+    @property
+    def dev(self) -> Path:
+        """Where sets of the speakers held out of training lie: one place for all runs that hold out the same ones."""
+        if self.settings.trained_model or self.settings.fine_tune_conf:
+            return self.exp / "dev"
+        return self.egs.with_name(self.egs.name.replace("egs", "dev", 1))
+
+    def dev_sets(self) -> Iterator[tuple[Path, DevSet]]:
+        """Each of --dev-conf, and the set under it."""
+        for condition in self.settings.dev_conditions:
+            name = f"dev_{condition.stem}"
+            yield condition, DevSet(name, self.dev / name, self.dev / "audio" / name, self.dev / name, self.dev / name)
+
     def tested(self) -> Iterator[TestSet]:
         """All sets that are tested."""
         for corpus in self.corpora:
@@ -153,6 +193,8 @@ class Layout:
         for condition in self.settings.conditions:
             for corpus in self.corpora:
                 yield from self.copies(corpus, condition)
+        for _, dev in self.dev_sets():
+            yield dev
 
     def scored(self) -> Iterator[TestSet]:
         """The sets that are tested, where some may lack embeddings (--allow-missing) without what is said of those."""

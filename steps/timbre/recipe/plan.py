@@ -38,12 +38,16 @@ class Plan:
             DataError: they cannot be
         """
         layout = Layout.of(settings)
+        if any((settings.audio_conf, settings.augment_conf, settings.train_augment, *settings.named_conditions)):
+            from timbre.recipe.tried_effects import try_effects  # numpy, soundfile, scipy: a second
+
+            try_effects(settings, layout.feats_conf)
         return cls(layout, Systems.of(layout))
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """What the stages know by name."""
         layout, systems, main = self.layout, self.systems, self.layout.main
-        settings, given, normalize = layout.settings, main.brings_features("train"), self._normalize
+        settings, given = layout.settings, main.brings_features("train")
         yield from {
             "name": layout.exp.name,
             "exp": str(layout.exp),
@@ -54,9 +58,10 @@ class Plan:
             "features": layout.kind,
             "feats_conf": layout.feats_conf,
             "compression": self._compression,
-            "normalize": normalize,
+            "normalize": layout.normalize_conf,
             "egs_compression": self._egs_compression,
-            "egs": str(self.egs),
+            "egs": str(layout.egs),
+            "dev": str(layout.dev),
             "model": str(layout.model),
             "trained": str(layout.trained or ""),
             "tuned_from": "",
@@ -73,7 +78,8 @@ class Plan:
             "given": str(given).lower(),
             "llr": ",".join(systems.llrs),
             "protocol_list": ",".join(settings.protocols.split()),
-            "rir_dir": settings.rir_dir or (str(main.data / "rooms") if self._needs_rooms else ""),
+            "rir_dir": settings.rir_dir or (str(main.data / "rooms") if settings.trains_in_rooms else ""),
+            "test_rir_dir": settings.test_rir_dir or (str(main.data / "rooms_test") if settings.tests_in_rooms else ""),
             "speech_dir": settings.speech_dir or str(main.audio / "train"),
             "trial_dirs": ",".join(self._trial_dirs()),
         }.items()
@@ -109,17 +115,6 @@ class Plan:
             return settings.egs_compression
         return "CM2" if self.layout.is_large else ""
 
-    @property
-    def _normalize(self) -> str:
-        given = self.layout.main.brings_features("train")
-        return self.layout.settings.normalize_conf or ("conf/normalize/no_vad.yaml" if given else "")
-
-    @property
-    def egs(self) -> Path:
-        """Where stage 3 writes."""
-        egs = [Path(self.layout.settings.egs_conf).stem, *([Path(self._normalize).stem] if self._normalize else [])]
-        return self.layout.main.feats / f"egs_{'_'.join(egs)}"
-
     @cached_property
     def fine_tuning(self) -> "FineTuning | None":
         """Stage 5, if it is asked for."""
@@ -130,10 +125,10 @@ class Plan:
 
         conf, init = Path(settings.fine_tune_conf), layout.trained or Path(settings.init_model)
         feats, options = layout.main.feats / "train", FineTuneOptions.read(conf)
-        places = layout.exp, feats, self.egs, settings.egs_conf, settings.mix_dir
+        places = layout.exp, feats, layout.egs, settings.egs_conf, settings.mix_dir
         tuning = FineTuning(conf, options, init, *places, layout.trained is not None)
         if layout.trained is None:
-            tuning.check_normalization(self._normalize)
+            tuning.check_normalization(layout.normalize_conf)
         return tuning
 
     @property
@@ -141,11 +136,6 @@ class Plan:
         """There are trial lists, or no corpus yet."""
         unknown = not any(self.layout.main.data.glob("*/utt2spk"))
         return unknown or any(test.trial_lists for test in self.layout.tested())
-
-    @property
-    def _needs_rooms(self) -> bool:
-        settings = self.layout.settings
-        return bool(settings.augment_conf or settings.train_augment or settings.test_conf)
 
     def _trial_dirs(self) -> Iterator[str]:
         if self.layout.embedded:
@@ -156,6 +146,8 @@ class Plan:
         for condition in self.layout.settings.conditions:
             for corpus in self.layout.corpora:
                 yield str(corpus.audio / "conditions" / condition.stem)
+        if self.layout.settings.dev_conf:
+            yield str(self.layout.dev)
 
     def rows(self) -> Iterator[Row]:
         """The table, in the order in which things are made."""
@@ -180,7 +172,7 @@ class Plan:
             yield replace(copies, using=settings.augment_conf, output=str(layout.train))
         yield from self._feature_rows()
         if layout.main.has_train and layout.trained:
-            egs, train = str(self.egs), str(layout.main.feats / "train")
+            egs, train = str(layout.egs), str(layout.main.feats / "train")
             yield Row(3, "egs", "egs", "train", data=train, using=settings.egs_conf, output=egs)
             yield Row(4, "train", "train", "train", source=egs, using=settings.network, output=str(layout.trained))
         if tuning := self.fine_tuning:
@@ -188,6 +180,7 @@ class Plan:
             yield replace(row, vectors=str(tuning.init), using=str(tuning.conf), output=str(layout.model))
         if layout.main.has_train:
             yield from self._embedding_rows("embed", [("train", layout.main.feats / "train")], "full")
+        yield from self._dev_rows()
         tested = list(layout.tested())
         yield from self._embedding_rows("embed", [(test.name, test.feats) for test in tested], "full")
         for test in tested:  # one pass over the features of a set gives all protocols
@@ -219,12 +212,22 @@ class Plan:
         unit = unit.replace("features", "given", 1) if given else unit
         return Row(2, unit, "features", name, kind, data=str(source), source=str(table), output=str(output))
 
+    def _dev_rows(self) -> Iterator[Row]:
+        layout, held_out = self.layout, str(self.layout.dev / "audio" / "held_out")
+        if layout.settings.dev_conf:
+            yield Row(6, "dev_held_out", "hold", "train", data=str(layout.main.feats / "train"), output=held_out)
+        for condition, dev in layout.dev_sets():
+            row = Row(6, f"dev_audio_{condition.stem}", "preprocess", dev.name, data=held_out, using=str(condition))
+            yield replace(row, output=str(dev.audio))
+            row = Row(6, f"dev_features_{condition.stem}", "features", dev.name, layout.kind, data=str(dev.audio))
+            yield replace(row, output=str(dev.feats))
+
     def _embedding_rows(self, unit: str, sets: list[tuple[str, Path]], protocol: str) -> Iterator[Row]:
         for name, feats in sets:
             folder = self.systems.embeddings / name
             where = folder if protocol == "full" else folder / protocol
             yield Row(6, unit, "embed", name, protocol, data=str(feats), output=str(where / "xvector"))
-            if protocol == "full" and self.systems.baseline:
+            if protocol == "full" and self.systems.baseline and not name.startswith("dev_"):
                 yield Row(6, unit, "statistics", name, data=str(feats), output=str(folder / "statistics"))
 
     def _embedded_rows(self, folder: Path) -> Iterator[Row]:

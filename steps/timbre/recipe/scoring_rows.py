@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from timbre.recipe.layout import Layout, TestSet
+from timbre.recipe.layout import DevSet, Layout, TestSet
 from timbre.recipe.systems import Systems
 
 
@@ -96,11 +96,12 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
     """DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND."""
     stem = layout.exp / "scores" / f"{test.name}{trials.name.removeprefix('trials')}"
     row = Row(8, "score", "score", test.name, trials=str(trials), models=str(test.models or "-"))
-    if systems.baseline:
+    known = isinstance(test, DevSet)  # the speakers held out of training, to calibrations and to the baseline
+    if systems.baseline and not known:
         statistics = replace(row, kind="statistics", vectors=str(systems.embeddings / test.name / "statistics.scp"))
         yield replace(statistics, using=str(systems.backend / "statistics"), output=f"{stem}.statistics")
     yield from _systems(systems, replace(row, vectors=_vectors(systems, test.name)), stem)
-    if systems.calibrate:
+    if systems.calibrate and not known:
         calibrated = replace(row, task="calibrate")
         for name in systems.names:
             scores, learnt = f"{stem}.{name}_asnorm", f"{systems.calibration}/{name}_asnorm"

@@ -41,6 +41,8 @@ class Settings:
     rir_dir: str = ""
     test_conf: str = ""
     test_noise_dir: str = ""
+    test_rir_dir: str = ""
+    dev_conf: str = ""
     compression: str = ""
     normalize_conf: str = ""
     egs_conf: str = ""
@@ -95,10 +97,16 @@ class Settings:
             raise DataError(f"--features {self.features}: not fbank, mfcc, spectrogram or melspec")
         if not re.fullmatch(r"([^/.][^/]*(/[^/.][^/]*)?)?", self.name):  # STUDY/SYSTEM
             raise DataError(f"--name {self.name}: a name, not a path")
-        for condition in self.conditions:
+        for option, condition in self.named_conditions:
             if not re.fullmatch(r"[A-Za-z0-9_.-]+", condition.stem):
                 text = "its name is to be part of others: letters, digits, _ . -"
-                raise DataError(f"--test-conf {condition}: {text}")
+                raise DataError(f"--{option} {condition}: {text}")
+        for option, stems in (("test-conf", self.conditions), ("dev-conf", self.dev_conditions)):
+            twice = [path for number, path in enumerate(stems) if path.stem in [one.stem for one in stems[:number]]]
+            if twice:
+                raise DataError(f"--{option}: two files are called {twice[0].stem}, which names what is made")
+        if self.dev_conf and self.calibrate == "false":
+            raise DataError("--dev-conf needs --calibrate: back-ends must not know the speakers held out of training")
         if TAKEN.fullmatch(self.backend) or (self.backend == "cosine" and not self.only_cosine):
             raise DataError(f"--backend-conf {self.backend_conf}: that name is taken; copy it to another")
         self._check_protocols()
@@ -157,6 +165,27 @@ class Settings:
     def conditions(self) -> list[Path]:
         """The files of --test-conf."""
         return [Path(word) for word in self.test_conf.split()]
+
+    @property
+    def dev_conditions(self) -> list[Path]:
+        """The files of --dev-conf."""
+        return [Path(word) for word in self.dev_conf.split()]
+
+    @property
+    def named_conditions(self) -> list[tuple[str, Path]]:
+        """The files of both, each with the option that names it."""
+        named = [("test-conf", path) for path in self.conditions]
+        return named + [("dev-conf", path) for path in self.dev_conditions]
+
+    @property
+    def trains_in_rooms(self) -> bool:
+        """Training may need impulse responses."""
+        return bool(self.augment_conf or self.train_augment)
+
+    @property
+    def tests_in_rooms(self) -> bool:
+        """A condition needs impulse responses."""
+        return any("Reverberate" in path.read_text(errors="replace") for _, path in self.named_conditions)
 
     @property
     def backend(self) -> str:

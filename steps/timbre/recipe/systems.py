@@ -68,6 +68,9 @@ class Systems:
         else:
             folders = {"cosine": backend / "cosine", settings.backend: backend}
         calibrate = layout.main.has_train and _calibrates(layout, said)
+        if settings.dev_conf and not (calibrate and not layout.main.brings_features("train")):
+            why = said[-1] if said else f"{layout.main.data} has no audio"
+            raise DataError(f"--dev-conf: no speakers held out of training, with audio, to test: {why}")
         embeddings = exp / "embeddings"
         cohort = calibration / "others.scp" if calibrate else embeddings / "train" / "xvector.scp"
         llrs = [settings.backend] if settings.is_llr and layout.main.has_train else []

@@ -1,7 +1,7 @@
 """What every effect on a waveform is, and where its random numbers come from.
 
 Effects are built by build.py from conf/audio/*.yaml and conf/augment/*.yaml; preprocess.py and
-augmented_copies.py call them.
+augmented_copies.py call them, and preprocess.py keeps what they drew.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ from timbre.audio.effects.pending import Operation, Pending
 from timbre.audio.reading import Samples
 
 Rng = np.random.Generator
+
+_TRIES = 3  # of what draws
 
 
 class Effect(ABC):
@@ -37,6 +39,12 @@ class Effect(ABC):
         """PENDING with this effect, which has drawn all its random numbers, as `__call__` would, but may still wait."""
         return Pending(self(pending.made(), rate, rng, speaker))
 
+    def try_at(self, rate: int) -> None:
+        """Runs on a second of noise at RATE Hz, a few times; raises what it would raise on audio."""
+        for number in range(_TRIES):
+            rng = generator(0, number, "noise")
+            self(np.float32(0.1) * rng.standard_normal(rate, dtype=np.float32), rate, rng)
+
     def input_length(self, num_samples: int) -> int:
         """How many samples it must be given, whatever it draws, for NUM_SAMPLES at least to come out.
 
@@ -59,6 +67,20 @@ class Drawn(Effect):
     def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
         """See Effect."""
         return pending.then(self.draw(len(pending.samples), rate, rng, speaker))
+
+
+class NotedRng(np.random.Generator):
+    """A generator that keeps what effects say of the numbers that they drew with it, for tables beside the audio."""
+
+    def __init__(self, rng: Rng) -> None:
+        super().__init__(rng.bit_generator)
+        self.notes: dict[str, str] = {}
+
+
+def note(rng: Rng, **drawn: str | float) -> None:
+    """Has RNG keep that NAME=value was drawn, if it keeps notes; of several effects that draw the same the last."""
+    if isinstance(rng, NotedRng):
+        rng.notes |= {name: value if isinstance(value, str) else f"{value:.4g}" for name, value in drawn.items()}
 
 
 def generator(seed: int, epoch: int, utt: str) -> Rng:

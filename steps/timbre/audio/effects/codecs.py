@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from timbre.audio.effects.base import Effect, Rng, fit_length
+from timbre.audio.effects.base import Effect, Rng, fit_length, note
 from timbre.audio.reading import Samples, resample
 from timbre.utils.errors import DataError
 
@@ -21,6 +21,7 @@ class Codec(Effect):
 
     def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
         """See the class."""
+        note(rng, codec=type(self).__name__)
         inside = next((known for known in self.rates if known >= rate), self.rates[-1]) if self.rates else rate
         wave = samples if inside == rate else resample(samples, rate, inside)
         if not len(wave):  # a few samples only

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from timbre.audio.effects.base import Effect, Rng, fit_length
+from timbre.audio.effects.base import Effect, Rng, fit_length, note
 from timbre.audio.effects.build import build_effect
 from timbre.audio.effects.pending import Pending
 from timbre.audio.effects.sources import Sources
@@ -40,6 +40,11 @@ class Chain(Effect):
         for effect in self.effects:
             pending = effect.defer(pending, rate, rng, speaker)
         return pending
+
+    def try_at(self, rate: int) -> None:
+        """Each of the effects, whatever the probabilities."""
+        for effect in self.effects:
+            effect.try_at(rate)
 
     def input_length(self, num_samples: int) -> int:
         """What the effects need one after the other."""
@@ -84,19 +89,33 @@ class OneOf(Chain):
         sources: for the effects
         effects: of each class_path and init_args
         weights: how likely each is, as far as they go; they need not add up to 1 (default: all alike)
+        label: what the choice is called where it is kept, the table utt2<label>
+        names: of the effects in that table
     """
 
-    def __init__(self, sources: Sources, effects: list[dict[str, Any]], weights: list[float] | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        effects: list[dict[str, Any]],
+        weights: list[float] | None = None,
+        label: str = "",
+        names: list[str] | None = None,
+    ) -> None:
         super().__init__(sources, effects)
         weights = [1.0] * len(effects) if weights is None else weights
         if not effects or len(weights) != len(effects) or min(weights) < 0 or not sum(weights) > 0:
             raise DataError(f"OneOf: {len(effects)} effects with the weights {weights}")
+        if (names is None) == bool(label) or len(names or effects) != len(effects):
+            raise DataError(f"OneOf: label and names go together, a name for each of the {len(effects)} effects")
         self._bounds = np.cumsum(weights) / sum(weights)
+        self._label, self._names = label, names
 
     def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
         """See Effect."""
-        chosen = int(np.searchsorted(self._bounds, rng.random(), side="right"))
-        return self.effects[min(chosen, len(self.effects) - 1)].defer(pending, rate, rng, speaker)
+        chosen = min(int(np.searchsorted(self._bounds, rng.random(), side="right")), len(self.effects) - 1)
+        if self._names:
+            note(rng, **{self._label: self._names[chosen]})
+        return self.effects[chosen].defer(pending, rate, rng, speaker)
 
     def input_length(self, num_samples: int) -> int:
         """What the most demanding of the effects needs."""
@@ -126,6 +145,10 @@ class AtRate(Effect):
         if not len(inside):  # a few samples only
             return samples
         return fit_length(resample(self._chain(inside, self._rate, rng, speaker), self._rate, rate), len(samples))
+
+    def try_at(self, rate: int) -> None:
+        """The effects at their rate."""
+        self._chain.try_at(self._rate)
 
     def input_length(self, num_samples: int) -> int:
         """What the effects need, and a few samples more: lengths are rounded at the rate inside."""

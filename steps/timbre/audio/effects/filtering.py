@@ -44,8 +44,16 @@ class _Band(Effect):
     @abstractmethod
     def _options(self, rng: Rng) -> BandpassOptions: ...
 
+    @abstractmethod
+    def _all_options(self) -> list[BandpassOptions]: ...
+
+    def try_at(self, rate: int) -> None:
+        """Every band."""
+        for options in self._all_options():
+            options.check_rate(rate)
+
     def __call__(self, samples: Samples, rate: int, rng: Rng, speaker: str = "") -> Samples:
-        """DataError: audio at RATE has no such band."""
+        """DataError: audio at RATE has nothing of the band."""
         return Filter(self._options(rng), rate).on(samples)
 
     def defer(self, pending: Pending, rate: int, rng: Rng, speaker: str) -> Pending:
@@ -61,7 +69,7 @@ class BandPass(_Band):
 
     Args:
         low: lower edge in Hz, where the gain is -3 dB
-        high: upper edge in Hz
+        high: upper edge in Hz; at or above half the sample rate of the audio there is none
         order: of each edge; the filter has twice as many poles
         zero_phase: filter forwards and backwards: no delay, and the double attenuation
     """
@@ -72,13 +80,16 @@ class BandPass(_Band):
     def _options(self, rng: Rng) -> BandpassOptions:
         return self._band
 
+    def _all_options(self) -> list[BandpassOptions]:
+        return [self._band]
+
 
 class RandomBandPass(_Band):
     """A Butterworth band-pass with edges drawn from lists.
 
     Args:
         lows: lower edges in Hz
-        highs: upper edges in Hz
+        highs: upper edges in Hz; one at or above half the sample rate of the audio is none
         order: of each edge
         zero_phase: filter forwards and backwards
     """
@@ -99,3 +110,6 @@ class RandomBandPass(_Band):
     def _options(self, rng: Rng) -> BandpassOptions:
         row = self._bands[rng.integers(len(self._bands))]
         return row[rng.integers(len(row))]
+
+    def _all_options(self) -> list[BandpassOptions]:
+        return [band for row in self._bands for band in row]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from timbre.audio.effects.base import Drawn, Rng, power
+from timbre.audio.effects.base import Drawn, Rng, note, power
 from timbre.audio.effects.pending import Operation, Parts
 from timbre.audio.effects.sources import Sources
 from timbre.audio.reading import Samples
@@ -106,14 +106,16 @@ class AddNoise(Drawn):
     ) -> None:
         if not 1 <= min_count <= max_count:
             raise DataError(f"{type(self).__name__}: 1 <= min_count <= max_count, not {min_count} and {max_count}")
-        self._pool = sources.pool(source)
+        self._pool, self._name = sources.pool(source), source if type(self) is AddNoise else type(self).__name__.lower()
         self._snr = _Snr(snr_low, snr_high, snrs)
         self._min, self._max = min_count, max_count
 
     def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
         """Each noise is scaled against the utterance alone, so several are louder than one."""
         noises = self._noises(int(rng.integers(self._min, self._max + 1)), num_samples, rate, rng, speaker)
-        return Mix([(0, noise, self._snr.draw(rng)) for noise in noises])
+        mixed = [(0, noise, self._snr.draw(rng)) for noise in noises]
+        note(rng, noise=self._name, snr=min(snr for _, _, snr in mixed))
+        return Mix(mixed)
 
     def _noises(self, count: int, num_samples: int, rate: int, rng: Rng, speaker: str) -> list[Samples]:
         return [self._pool.piece(rng, num_samples, rate) for _ in range(count)]
@@ -171,7 +173,7 @@ class AddForegroundNoise(Drawn):
     ) -> None:
         if gap < 0:
             raise DataError(f"AddForegroundNoise: gap is {gap:g}; it must not be below 0")
-        self._pool = sources.pool(source)
+        self._pool, self._name = sources.pool(source), source
         self._snr = _Snr(snr_low, snr_high, snrs)
         self._gap = gap
 
@@ -182,7 +184,48 @@ class AddForegroundNoise(Drawn):
             noise = self._pool.piece(rng, num_samples - start, rate, loop=False)
             noises.append((start, noise, self._snr.draw(rng)))
             start += len(noise) + round(self._gap * rate)
+        note(rng, noise=self._name, snr=min(snr for _, _, snr in noises))
         return Mix(noises)
+
+
+class ColouredNoise(Drawn):
+    """Noise that is made: its spectrum falls by a drawn slope, and it may swell and fade, as traffic and voices do.
+
+    Args:
+        snr_low: lowest signal-to-noise ratio, in dB
+        snr_high: highest
+        snrs: the ratios to choose from instead of the range
+        max_slope: steepest fall of the power in dB an octave, above 50 Hz: 0 white, 3 pink, 6 brown; drawn from 0 on
+        max_swell: standard deviation of the level in dB, at most; it changes about twice a second
+    """
+
+    def __init__(
+        self,
+        snr_low: float = 5.0,
+        snr_high: float = 25.0,
+        snrs: list[float] | None = None,
+        max_slope: float = 6.0,
+        max_swell: float = 6.0,
+    ) -> None:
+        if not (0 <= max_slope <= 24 and 0 <= max_swell <= 40):
+            text = f"max_slope from 0 to 24 and max_swell from 0 to 40 dB are wanted, not {max_slope:g}, {max_swell:g}"
+            raise DataError(f"ColouredNoise: {text}")
+        self._snr = _Snr(snr_low, snr_high, snrs)
+        self._slope, self._swell = max_slope, max_swell
+
+    def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
+        """See the class."""
+        from scipy.fft import irfft, next_fast_len, rfftfreq  # slow to import
+
+        snr, slope, swell = self._snr.draw(rng), rng.uniform(0, self._slope), rng.uniform(0, self._swell)
+        note(rng, noise="coloured", snr=snr)
+        size = next_fast_len(max(num_samples, 2), real=True)
+        hertz = rfftfreq(size, 1 / rate)
+        white = rng.standard_normal((len(hertz), 2), dtype=np.float32).view(np.complex64)[:, 0]
+        noise = irfft(white * (np.maximum(hertz, 50) / 50) ** (-slope / 6.02), size)[:num_samples]
+        knots = np.arange(num_samples // (rate // 2) + 2) * (rate / 2)
+        decibel = np.interp(np.arange(num_samples), knots, swell * rng.standard_normal(len(knots)))
+        return Mix([(0, (noise * 10 ** (decibel / 20)).astype(np.float32), snr)])
 
 
 class GaussianNoise(Drawn):

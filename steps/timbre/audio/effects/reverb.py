@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from timbre.audio.effects.base import Drawn, Rng, power
+from timbre.audio.effects.base import Drawn, NotedRng, Rng, note, power
 from timbre.audio.effects.pending import Operation, Parts
 from timbre.audio.effects.sources import Sources
 from timbre.audio.reading import Samples
@@ -49,7 +49,10 @@ class Reverberate(Drawn):
 
     def draw(self, num_samples: int, rate: int, rng: Rng, speaker: str) -> Operation:
         """See the class."""
-        return Room(self._pool.whole(rng, rate, _LONGEST), self._keep_power)
+        response, room = self._pool.whole(rng, rate, _LONGEST)
+        if isinstance(rng, NotedRng):
+            note(rng, room="_".join(room.split()), rt60=reverberation_time(response, rate))
+        return Room(response, self._keep_power)
 
 
 def reverberate(samples: Samples, response: Samples, keep_power: bool = True) -> Samples:
@@ -87,3 +90,17 @@ def direct_path(response: Samples) -> int:
     while first + 1 < len(height) and height[first + 1] > height[first]:
         first += 1
     return first
+
+
+def reverberation_time(response: Samples, rate: int) -> float:
+    """RT60 in seconds of an impulse RESPONSE (num_taps,), from its decay between -5 and -25 dB.
+
+    Schroeder's backward integration (1965), and a straight line. 0: it does not decay so far.
+    """
+    left = np.cumsum(np.square(response, dtype=np.float64)[::-1])[::-1]
+    decibel = 10 * np.log10(np.maximum(left / left[0], 1e-12))
+    part = np.flatnonzero((decibel <= -5) & (decibel >= -25))
+    if len(part) < 2 or decibel[-1] > -25:
+        return 0.0
+    slope = np.polyfit(part / rate, decibel[part], 1)[0]
+    return float(-60 / slope) if slope < 0 else 0.0

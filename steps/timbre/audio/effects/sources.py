@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 
 from timbre.audio.effects.base import Rng, power
+from timbre.audio.effects.decoded import Decoded, Int16s
 from timbre.audio.reading import AUDIO_SUFFIXES, Samples, read_audio, resample
 from timbre.datadir.contents import place_from
 from timbre.datadir.datadir import DataDir, Segment
@@ -22,6 +23,7 @@ from timbre.utils.fingerprint import digest
 
 KINDS = ("noise", "music", "speech", "rir")
 _CACHE_BYTES = 1 << 26  # of recordings that are wanted whole, in each process
+_LONGEST_KEPT = 600  # seconds of a recording that is decoded as a whole for a piece of it
 _TRIES = 10  # pieces drawn before silence is taken for an answer
 _SILENCE = 1e-10  # mean square; below one step of 16 bits
 
@@ -39,16 +41,18 @@ class Pool:
     Args:
         directories: data directories (wav.scp; segments and utt2spk where they have them), or folders of audio files.
             Relative paths start at the working directory or, where that has no such file, at the folder above data/
+        decoded: where recordings that are slow to read are kept once they have been decoded
 
     Raises:
         DataError: no such directory, a malformed one, or nothing in it
     """
 
-    def __init__(self, directories: Sequence[Path]) -> None:
-        self._directories = tuple(directories)
+    def __init__(self, directories: Sequence[Path], decoded: Decoded | None = None) -> None:
+        self._directories, self._decoded = tuple(directories), decoded
         self._groups = [_list(directory) for directory in directories]
         self._cache: OrderedDict[str, tuple[Samples, int]] = OrderedDict()
         self._cached = 0
+        self._long: set[str] = set()
 
     def piece(self, rng: Rng, num_samples: int, rate: int, loop: bool = True) -> Samples:
         """NUM_SAMPLES of a random recording, from a random place on; channel 0 where there are several.
@@ -73,13 +77,17 @@ class Pool:
             pieces.append(_first_heard(partial(self._read, recording, rng, num_samples, rate, True)))
         return pieces
 
-    def whole(self, rng: Rng, rate: int, longest: float) -> Samples:
-        """All of a random recording, channel 0; DataError where it is longer than LONGEST seconds."""
+    def whole(self, rng: Rng, rate: int, longest: float) -> tuple[Samples, str]:
+        """All of a random recording, channel 0, and its speaker (of impulse responses: the room), or its file.
+
+        Raises:
+            DataError: it is longer than LONGEST seconds
+        """
         recording = self._any(rng)
-        samples, found = self._decoded(recording.place, recording.segment)
+        samples, found = self._whole(recording.place, recording.segment)
         if len(samples) > longest * found:
             raise DataError(f"{len(samples) / found:.1f} s long; at most {longest:g} s are wanted", recording.place)
-        return samples if found == rate else resample(samples, found, rate)
+        return samples if found == rate else resample(samples, found, rate), recording.speaker
 
     def _any(self, rng: Rng) -> _Recording:
         group = self._groups[rng.integers(len(self._groups))]
@@ -97,14 +105,17 @@ class Pool:
     def _read(self, recording: _Recording, rng: Rng, num_samples: int, rate: int, loop: bool) -> Samples:
         place, segment = recording.place, recording.segment
         fraction = rng.random()
-        if place.endswith("|"):
-            samples, found = self._decoded(place, segment)
+        if self._decoded is not None and (kept := self._kept(place, self._decoded)):
+            frames, found, piece = kept
+            samples = piece(_span(frames, found, segment, num_samples, rate, fraction)) * np.float32(1 / 32768)
+        elif place.endswith("|"):
+            samples, found = self._whole(place, segment)
             samples = samples[_span(len(samples), found, None, num_samples, rate, fraction)]
         else:
             try:
                 samples, found = _seek(place, segment, num_samples, rate, fraction)
             except soundfile.LibsndfileError:  # no such file, or one that only read_audio can open
-                samples, found = self._decoded(place, segment)
+                samples, found = self._whole(place, segment)
                 samples = samples[_span(len(samples), found, None, num_samples, rate, fraction)]
         if found != rate:
             samples = resample(samples, found, rate)
@@ -112,7 +123,34 @@ class Pool:
             raise DataError("too short to use", place)
         return np.resize(samples, num_samples) if loop else samples[:num_samples]
 
-    def _decoded(self, place: str, segment: Segment | None) -> tuple[Samples, int]:
+    def _kept(self, place: str, decoded: Decoded) -> tuple[int, int, Callable[[slice], Int16s]] | None:
+        """Samples and rate of the recording at PLACE, and what gives a span of it; None: it is best read by seeking.
+
+        The samples are the same whether there was room to keep them or not.
+        """
+        if place.lower().endswith(".wav") or place in self._long:
+            return None
+        if known := decoded.find(place):
+            start, frames, rate = known
+            return frames, rate, lambda span: decoded.piece(start + span.start, span.stop - span.start)
+        try:
+            head = soundfile.info(place)
+            if head.frames > _LONGEST_KEPT * head.samplerate:
+                self._long.add(place)
+                return None
+            if head.subtype == "PCM_16" and not decoded.has_room:
+                return None
+        except soundfile.LibsndfileError:  # what only read_audio can open
+            pass
+        samples, rate = read_audio(place, None, channel=0)
+        if len(samples) > _LONGEST_KEPT * rate:
+            self._long.add(place)
+            return None
+        integers = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+        decoded.keep(place, integers, rate)
+        return len(integers), rate, lambda span: integers[span]
+
+    def _whole(self, place: str, segment: Segment | None) -> tuple[Samples, int]:
         key = f"{place} {segment}"
         if key in self._cache:
             self._cache.move_to_end(key)
@@ -139,9 +177,11 @@ class Sources:
 
     Args:
         directories: kind -> its directories
+        decoded: as of Pool
     """
 
-    def __init__(self, directories: Mapping[str, Sequence[Path]] | None = None) -> None:
+    def __init__(self, directories: Mapping[str, Sequence[Path]] | None = None, decoded: Decoded | None = None) -> None:
+        self._decoded = decoded
         self._directories = {kind: tuple(paths) for kind, paths in (directories or {}).items() if paths}
         self._pools: dict[str, Pool] = {}
 
@@ -166,7 +206,7 @@ class Sources:
         if kind not in self._directories:
             raise DataError(f"an effect needs {kind}: give its data directory with --{kind}-dir")
         if kind not in self._pools:
-            self._pools[kind] = Pool(self._directories[kind])
+            self._pools[kind] = Pool(self._directories[kind], self._decoded)
         return self._pools[kind]
 
 

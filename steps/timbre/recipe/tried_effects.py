@@ -1,0 +1,96 @@
+"""Effects of a run, tried on a second of noise before its first stage: what fails fails at once. Called by plan.py."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timbre.audio.augmented_copies import read_copies
+from timbre.audio.effects import Sources, build_chain
+from timbre.audio.effects.base import Rng
+from timbre.audio.effects.sources import Pool
+from timbre.audio.reading import Samples
+from timbre.egs.crop_effects import Augmentation
+from timbre.recipe.settings import Settings
+from timbre.recipe.systems import egs_options
+from timbre.utils.configure import read_config
+from timbre.utils.errors import DataError
+
+_RATE = 16000  # of features that do not say
+
+
+def try_effects(settings: Settings, feats_conf: str) -> None:
+    """Tries every effect that SETTINGS name, at the sample rate of the audio after --audio-conf, or of the features.
+
+    Raises:
+        DataError: a file of effects cannot be used; it says which, and why
+    """
+    rate = int(read_config(Path(feats_conf)).get("sample_frequency", _RATE))
+    given = {"noise": settings.noise_dir, "music": settings.music_dir}
+    for option, path in _files(settings):
+        try:
+            if option == "augment-conf":
+                chains = [copy.effects for copy in read_copies(path).values()]
+            elif option == "train-augment":
+                chains = [Augmentation.read(path, {}).effects]
+            else:
+                chains = [_effects(path)]
+                given |= {"noise": settings.test_noise_dir or settings.noise_dir}
+            sources = StandIns(() if option == "audio-conf" else _kinds(given))
+            for effects in chains:
+                build_chain(effects, sources).try_at(rate if option != "audio-conf" else _rate_of(path, rate))
+        except DataError as error:
+            message = error.message if error.path in (None, path, str(path)) else str(error)
+            raise DataError(f"--{option} {path}: {message}") from error
+        if option == "audio-conf":
+            rate = _rate_of(path, rate)
+    kind = egs_options(settings.egs_conf).kind
+    if settings.train_augment and kind != "waveform":
+        text = f"is for egs of waveforms, such as conf/egs/waveform_cpu.yaml, and --egs-conf {settings.egs_conf} is not"
+        raise DataError(f"--train-augment {text}")
+
+
+def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
+    for option in ("audio-conf", "augment-conf", "train-augment"):
+        if path := getattr(settings, option.replace("-", "_")):
+            yield option, Path(path)
+    yield from settings.named_conditions
+
+
+def _effects(path: Path) -> list[dict[str, Any]]:
+    found = read_config(path).get("effects") or []
+    if not isinstance(found, list):
+        raise DataError("effects must be a list of class_path and init_args", path)
+    return found
+
+
+def _rate_of(path: Path, rate: int) -> int:
+    return int(read_config(path).get("rate") or rate)
+
+
+def _kinds(given: dict[str, str]) -> Sequence[str]:
+    """What there is to draw from: rooms are simulated, and babble is made of the training set, where none are given."""
+    return ["speech", "rir", *(kind for kind, folder in given.items() if folder)]
+
+
+class StandIns(Sources):
+    """Sources of KINDS that are not read, which give noise, and impulse responses of two samples."""
+
+    def __init__(self, kinds: Sequence[str]) -> None:
+        super().__init__({kind: (Path(kind),) for kind in kinds})
+        self._pools = {kind: _Noise() for kind in kinds}
+
+
+class _Noise(Pool):
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def piece(self, rng: Rng, num_samples: int, rate: int, loop: bool = True) -> Samples:
+        return rng.standard_normal(num_samples, dtype=np.float32)
+
+    def voices(self, rng: Rng, count: int, num_samples: int, rate: int, speaker: str) -> list[Samples]:
+        return [self.piece(rng, num_samples, rate) for _ in range(count)]
+
+    def whole(self, rng: Rng, rate: int, longest: float) -> tuple[Samples, str]:
+        return np.array([1, 0.1], np.float32), "room"
