@@ -57,14 +57,12 @@ make_dev_sets() {
     next_row 9< <(rows "$name")
     case "$name" in
       dev_held_out)
-        if unit "$name" "$dev" in "$manifest" "$data_dir/wav.scp" out "$output/wav.scp"; then
+        ! unit "$name" "$dev" in "$manifest" "$data_dir/wav.scp" out "$output/wav.scp" ||
           steps/make_calibration_trials.py "$data_dir" "$output" "${whose[@]}" --whole false --draw.max_utts 20
-        fi
         ;;
       dev_audio_*)
-        if unit "$name" "$dev" in "$data_dir/wav.scp" "$with" "${source_inputs[@]}" out "$output/wav.scp"; then
+        ! unit "$name" "$dev" in "$data_dir/wav.scp" "$with" "${source_inputs[@]}" out "$output/wav.scp" ||
           steps/preprocess_audio.py "$data_dir" "$output" --config "$with" "${source_options[@]}" --nj "$nj"
-        fi
         ;;
       *) ! unit "$name" "$dev" in "$data_dir/wav.scp" "$feats_conf" "$vad_conf" out "$output"/{feats,vad}.scp || make_features ;;
     esac

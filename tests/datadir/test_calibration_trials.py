@@ -99,6 +99,9 @@ def test_the_scripts(train: Path, tmp_path: Path) -> None:
     trials = read_trials(tmp_path / "cal" / "trials")
     assert {*trials.enroll_ids, *trials.test_ids} == {f"{spk}-{number}0" for spk in "bdgl" for number in (0, 1)}
     assert read_table(tmp_path / "cal" / "utt2spk") == held  # what the back-end must not know has the copies too
+    make_calibration_trials(train, tmp_path / "few", spk_list=tmp_path / "held", whole=False)
+    assert set(read_table(tmp_path / "few" / "utt2spk")) == {*trials.enroll_ids, *trials.test_ids}
+    assert read_trials(tmp_path / "few" / "trials").digest() == trials.digest()
     (train / "utt2uniq").unlink()
     make_calibration_trials(train, tmp_path / "cal", spk_list=tmp_path / "held", within=["spk2gender"])
     trials = read_trials(tmp_path / "cal" / "trials")

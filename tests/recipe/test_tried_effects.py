@@ -34,6 +34,8 @@ EFFECTS = {
     "unknown": "effects: [{class_path: BandPas}]",
     "noisy": "effects: [{class_path: AddNoise}]",
     "text": "effects: none",
+    "fast": "rate: 1.0e+15\neffects: []",
+    "worded": "rate: quick\neffects: []",
     "nothing": "sound: [1]",
     "few": "effects: [{class_path: Audiomentations, init_args: {transform: Shift, arguments: {min_shift: 9}}}]",
 }
@@ -47,6 +49,8 @@ EFFECTS = {
         ("dev-conf", "unknown", "BandPas"),
         ("train-augment", "noisy", "an effect needs noise: give its data directory with --noise-dir"),
         ("audio-conf", "noisy", "an effect needs noise"),
+        ("audio-conf", "fast", "rate is 1000000000000000.0; 100 to 1,000,000 Hz is wanted"),
+        ("audio-conf", "worded", "rate is 'quick'"),
         ("test-conf", "text", "effects must be a list"),
         ("train-augment", "nothing", "must hold `effects:` alone"),
         ("dev-conf", "few", "Shift"),

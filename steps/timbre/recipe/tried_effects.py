@@ -18,6 +18,7 @@ from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
 
 _RATE = 16000  # of features that do not say
+_HIGHEST = 1_000_000
 
 
 def try_effects(settings: Settings, feats_conf: str) -> None:
@@ -26,7 +27,7 @@ def try_effects(settings: Settings, feats_conf: str) -> None:
     Raises:
         DataError: a file of effects cannot be used; it says which, and why
     """
-    rate = int(read_config(Path(feats_conf)).get("sample_frequency", _RATE))
+    rate = _rate_of(Path(feats_conf), "sample_frequency", _RATE)
     given = {"noise": settings.noise_dir, "music": settings.music_dir}
     for option, path in _files(settings):
         try:
@@ -38,13 +39,13 @@ def try_effects(settings: Settings, feats_conf: str) -> None:
                 chains = [_effects(path)]
                 given |= {"noise": settings.test_noise_dir or settings.noise_dir}
             sources = StandIns(() if option == "audio-conf" else _kinds(given))
+            if option == "audio-conf":
+                rate = _rate_of(path, "rate", rate)
             for effects in chains:
-                build_chain(effects, sources).try_at(rate if option != "audio-conf" else _rate_of(path, rate))
+                build_chain(effects, sources).try_at(rate)
         except DataError as error:
             message = error.message if error.path in (None, path, str(path)) else str(error)
             raise DataError(f"--{option} {path}: {message}") from error
-        if option == "audio-conf":
-            rate = _rate_of(path, rate)
     kind = egs_options(settings.egs_conf).kind
     if settings.train_augment and kind != "waveform":
         text = f"is for egs of waveforms, such as conf/egs/waveform_cpu.yaml, and --egs-conf {settings.egs_conf} is not"
@@ -65,8 +66,11 @@ def _effects(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _rate_of(path: Path, rate: int) -> int:
-    return int(read_config(path).get("rate") or rate)
+def _rate_of(path: Path, name: str, default: int) -> int:
+    rate = read_config(path).get(name) or default
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 100 <= rate <= _HIGHEST:
+        raise DataError(f"{name} is {rate!r}; 100 to {_HIGHEST:,} Hz is wanted", path)
+    return int(rate)
 
 
 def _kinds(given: dict[str, str]) -> Sequence[str]:
