@@ -166,7 +166,7 @@ def test_captum_finds_the_same() -> None:
     expected = layer_maps.grad_cam(*layer_maps.layer_outputs(score, name, layers[name]))
     found = attr.LayerGradCam(score, modules[name]).attribute(inputs, relu_attributions=True)
     assert torch.allclose(found[0, 0].T, expected, rtol=1e-4, atol=1e-6 * float(expected.max())) and expected.any()
-    found = attr.Saliency(score).attribute(inputs)[0].numpy()
+    found = attr.Saliency(score).attribute(inputs.clone().requires_grad_(True))[0].detach().numpy()
     assert np.allclose(found, input_maps.gradient_map(score), rtol=1e-4, atol=1e-7)
     found = attr.IntegratedGradients(score).attribute(inputs, neutral, n_steps=32, method="riemann_middle")[0]
     ours = input_maps.integrated_gradients(score, 32)

@@ -8,7 +8,9 @@ import pytest
 from plans import BACKEND, GIVEN, MakeSet, plan, rows, said, variables
 
 from timbre.egs.options import EgsOptions
+from timbre.explain.methods import METHODS
 from timbre.recipe.last_lines import summarize
+from timbre.recipe.settings import EXPLAIN_METHODS
 from timbre.utils.errors import DataError
 
 
@@ -225,6 +227,7 @@ def test_a_model_of_another_toolkit_brings_its_features(make_set: MakeSet, place
         ({"test-conf": "a,b.yaml"}, "its name is to be part of others"),
         ({"model": "data"}, "--model data: no finished model"),
         ({"diarize-method": "kmeans"}, "not ahc, spectral or vbx"),
+        ({"explain-method": "gradcan"}, "--explain-method gradcan: not gradient, gradcam, "),
         ({"backend-conf": "fusion.yaml"}, "that name is taken"),
     ],
 )
@@ -320,3 +323,21 @@ def test_decisions_of_another_vad_lie_in_a_folder_of_their_own(root: Path) -> No
     }
     assert folders == {"fbank80"}
     assert variables(plan(**{"vad-conf": "conf/feats/vad_silero.yaml"}))["feats"].endswith("/fbank80_vad_silero")
+
+
+def test_worst_trials_of_every_list_are_explained_by_the_back_end(make_set: MakeSet) -> None:
+    make_set("synth/train")
+    folder = make_set("synth/eval", trials=("trials", "trials_all"))
+    assert rows(plan(), "explain") == []
+    one, other = rows(plan(explain="true"), "explain")
+    assert (one.stage, one.source) == (11, "exp/synth_ecapa128/analysis/eval.plda_asnorm.json")
+    assert (one.data, one.using) == ("data/synth/fbank80/eval", "exp/synth_ecapa128/backend") and one.models == "-"
+    assert one.output == "exp/synth_ecapa128/explain/eval" and other.output == "exp/synth_ecapa128/explain/eval_all"
+    analysed = {f"analysis/{Path(row.source).name}.json" for row in rows(plan(), "results") if row.task == "analyze"}
+    assert {row.source.removeprefix("exp/synth_ecapa128/") for row in (one, other)} == analysed
+    (folder / "enroll.spk2utt").write_text("model a b\n")
+    assert rows(plan(explain="true"), "explain")[0].models == "data/synth/eval/enroll.spk2utt"
+
+
+def test_methods_of_explanation_are_those_there_are() -> None:
+    assert EXPLAIN_METHODS == METHODS

@@ -23,6 +23,7 @@ from timbre.report.markup import image
 from timbre.report.page_results import find_pictures
 from timbre.report.run_files import RunFiles
 from timbre.utils.cli import run_step
+from timbre.utils.errors import DataError
 
 VOID = {"meta", "img", "br", "hr"}
 
@@ -298,6 +299,23 @@ def test_maps_analyses_and_environment_are_shown(exp: Path) -> None:
     assert "Plot rank_curve" in [attributes["alt"] for attributes in page.all("img")]
     assert "Same label among the 10 nearest: 87 %." in page.text and "By sex" in page.text and "12.34" in page.text
     assert "As recorded during the run" in page.text and "9.8.7" in page.text
+
+
+def test_explained_trials_are_shown_with_their_list(exp: Path) -> None:
+    assert "worst" not in page_of(exp).text
+    folder = exp / "explain" / "eval_b9"
+    folder.mkdir(parents=True)
+    for name in ("false_alarm", "miss"):
+        (folder / f"{name}.png").write_bytes((exp / "plots" / "det_eval_b9.png").read_bytes())
+        (folder / f"{name}.json").write_text(json.dumps({"caption": f"Of <{name}>: 3.21."}))
+    page = page_of(exp)
+    for name, title in (("false_alarm", "The worst false alarm"), ("miss", "The worst miss")):
+        (place,) = (at for at in range(len(page.text)) if page.text.startswith(f"{title}, and what", at))
+        assert f"Of <{name}>: 3.21." in page.text[place:]
+        assert [alt for one in page.all("img") if (alt := one["alt"]).startswith(title) and name in alt]
+    (folder / "miss.json").write_text("[")
+    with pytest.raises(DataError, match=r"miss.json"):
+        page_of(exp)
 
 
 def test_bad_input_is_one_line(exp: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -374,3 +374,25 @@ def test_relative_paths_are_those_of_the_caller(place: Path, tmp_path: Path) -> 
     assert done.returncode == 0, "what only the clone has of conf/"
     done = subprocess.run([*command, "--corpus-dir", "steps"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr.endswith(f"--corpus-dir {tmp_path}/steps: no such directory\n")
+
+
+def test_worst_trials_are_explained(finished: Path, run: Run) -> None:
+    """In pictures and on the page, which is then made by stage 11; asked for again nothing is done. The last here."""
+    run()
+    options = ["--explain", "--explain-method", "gradient"]
+    planned = run("--plan", *options).stdout
+    assert "stage 11 explain: would run" in planned and not (finished / "explain").exists()
+    assert ran(run(*options)) == ["results", "explain"]
+    for name in ("eval", "eval_all"):
+        analysis = json.loads((finished / "analysis" / f"{name}.plda_asnorm.json").read_text())
+        told = json.loads((finished / "explain" / name / "miss.json").read_text())
+        worst = analysis["worst"]["targets"][0]
+        assert [told[key] for key in ("enroll", "test", "score")] == [worst[key] for key in ("enroll", "test", "score")]
+        listed = (line.split() for line in (finished / "scores" / f"{name}.plda").read_text().splitlines())
+        (score,) = (float(line[2]) for line in listed if line[:2] == [told["enroll"], told["test"]])
+        assert told["value"] == pytest.approx(score, rel=1e-4, abs=1e-4)
+    page = (finished / "report.html").read_text()
+    assert page.count("The worst false alarm, and what") == page.count("The worst miss, and what") == 2 * 2
+    assert ran(run(*options)) == []
+    (finished / "report.html").unlink()
+    assert "stage 11 explain: would run (exp/smoke/report.html does not exist)" in run("--plan", *options).stdout

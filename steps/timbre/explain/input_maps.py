@@ -8,7 +8,7 @@ from timbre.explain.explained_score import PartScore
 from timbre.explain.layer_shapes import Map
 from timbre.explain.time_cells import Cells
 
-_BATCH = 16  # steps of integrated gradients at a time
+_FRAMES = 6000  # in the steps of integrated gradients that are taken at a time
 
 
 def input_gradient(score: PartScore, feats: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def integrated_gradients(score: PartScore, num_steps: int = 64) -> Map:
     start = score.neutral.expand_as(inputs)
     total = torch.zeros_like(inputs)
     shares = (torch.arange(num_steps, device=inputs.device) + 0.5) / num_steps
-    for batch in torch.split(shares, _BATCH):
+    for batch in torch.split(shares, max(1, _FRAMES // len(inputs))):
         total += input_gradient(score, start + batch[:, None, None] * (inputs - start)).sum(0)
     result: Map = ((inputs - start) * total / num_steps).float().cpu().numpy()
     return result

@@ -46,7 +46,7 @@ def plot_panels(panels: Sequence[Panel], path: Path, title: str, shift: float, w
     most = float(np.percentile(np.concatenate(seen), _MOST)) or float(max(part.max() for part in seen)) or 1.0
     lengths = [max(len(panel.values), 100) for panel in panels]  # a second at least is that wide
     with mpl.rc_context(STYLE):
-        width = float(np.clip(0.02 * sum(lengths), 7, 16))
+        width = float(np.clip(0.02 * sum(lengths), 7, 10))
         figure = Figure(figsize=(width, 4.8), layout="constrained")
         grid = figure.add_gridspec(3, len(panels), width_ratios=lengths, height_ratios=(1, 1, 0.07))
         for column, panel in enumerate(panels):
@@ -67,7 +67,7 @@ def plot_panels(panels: Sequence[Panel], path: Path, title: str, shift: float, w
         named = [*zip(words, (_FOR, _AGAINST), strict=False), ("voiced", COLORS[2])]
         handles = [Patch(color=color, label=word) for word, color in named]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(title, fontsize=9, wrap=True)
         save(figure, [path])
 
 
