@@ -1,9 +1,12 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 9, results: error rates with 95 % intervals over speakers, plots, one page, a decision pack.
 # Reads the scores and the trial lists; makes exp/NAME/{results.json,RESULTS.md,report.html,analysis/,plots/}, decision/
-# (with calibration) and identification/<set> (with --identify).
+# (with calibration) and identification/<set> (with --identify). Where an evaluation set is a list of pairs that is to be
+# answered (local/prepare_dacon.py), submission.csv: its rows, decided at the threshold of the held-out speakers, by the
+# siamese head or else by the system that analyses are made of. Lists without labels have no error rates.
 
 option identify false "true/false: identification as well: half of the speakers of each evaluation set are a gallery, the others strangers"
+option fill label "label or score: what submission.csv, the answers to a list of pairs, is filled with"
 
 stage_results() {
   local left_out=${embedded:+, without utterances that lack an embedding (--allow-missing $allow_missing)}
@@ -11,6 +14,11 @@ stage_results() {
   [ -n "$trained$tuned_from" ] || made="model $model, features $feats_conf"
   [ -z "$tuned_from" ] || made+=", fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ -z "$init_model" ] || made="features $feats_conf, fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
+  if [ -n "$(rows submission)" ] && unit submission "$exp" in "{data}" "{from}" "{with}" out "{output}" with "fill $fill"; then
+    while next_row; do
+      steps/make_submission.py "$data_dir" "$from" "$output" --held-out-trials "$trials" --held-out-scores "$with" --fill "$fill"
+    done 9< <(rows submission)
+  fi
   [ "$has_trials" = true ] || return 0
   if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html"; then
     rm -rf "$exp/analysis"

@@ -85,7 +85,10 @@ def test_conditions_and_other_corpora_have_units_of_their_own(make_set: MakeSet,
     lists = {row.trials for row in rows(made, "score") if row.set == "eval_noise10"}
     assert lists == {"data/folder_voices/conditions/noise10/eval_noise10/trials"}, "known before the copy is made"
     assert [value for name, value in made.variables() if name == "root"] == ["data/folder_voices", "data/kaldi_calls"]
+    assert variables(made)["rir_dir"] == "", "no rooms are simulated where nothing reverberates"
+    made = plan(**options, **{"train-augment": "conf/augment/reverb.yaml"})
     assert variables(made)["rir_dir"] == "data/folder_voices/rooms"
+    made = plan(**options, **{"test-conf": "conf/condition/noise10.yaml conf/condition/telephone.yaml"})
     assert "data/kaldi_calls/conditions/telephone" in variables(made)["trial_dirs"].split(",")
 
 

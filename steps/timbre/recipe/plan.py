@@ -68,6 +68,7 @@ class Plan:
             "calibrate": str(systems.calibrate).lower(),
             "baseline": str(systems.baseline).lower(),
             "cohort": str(systems.cohort),
+            "siamese": str(systems.siamese).lower(),
             "has_train": str(main.has_train).lower(),
             "has_trials": str(self._has_trials).lower(),
             "given": str(given).lower(),
@@ -138,14 +139,16 @@ class Plan:
 
     @property
     def _has_trials(self) -> bool:
-        """There are trial lists, or no corpus yet."""
+        """There are trial lists with labels, or no corpus yet."""
         unknown = not any(self.layout.main.data.glob("*/utt2spk"))
         return unknown or any(test.trial_lists for test in self.layout.tested())
 
     @property
     def _needs_rooms(self) -> bool:
+        """Something reverberates."""
         settings = self.layout.settings
-        return bool(settings.augment_conf or settings.train_augment or settings.test_conf)
+        files = [settings.augment_conf, settings.train_augment, *map(str, settings.conditions)]
+        return any("Reverberate" in Path(path).read_text(encoding="utf-8", errors="replace") for path in files if path)
 
     def _trial_dirs(self) -> Iterator[str]:
         if self.layout.embedded:
