@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from timbre.decision.submission import HeldOut, Rows
+from timbre.decision.submission import Rows
+from timbre.evaluation.decided import held_out_threshold
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
 
@@ -37,15 +38,12 @@ def make_submission(
         raise DataError("a threshold is wanted: --threshold, or --held-out-trials with --held-out-scores")
     listed = Rows.read(rows)
     found = listed.scores(scores)
-    said = ""
     if held_out_trials is not None and held_out_scores is not None:
-        there = HeldOut.of(held_out_trials, held_out_scores)
-        threshold = there.threshold
-        said = f" of {held_out_trials}, whose accuracy there is {100 * there.accuracy:.2f} % and F1 {there.f1:.3f}"
+        threshold = held_out_threshold(held_out_trials, held_out_scores)
     assert threshold is not None
     listed.write(out, found, threshold, fill)
     same, absent = int((found >= threshold).sum()), int(np.isnan(found).sum())
-    logging.info("%s: %d of %d pairs of one speaker, at threshold %.4g%s", out, same, len(found), threshold, said)
+    logging.info("%s: %d of %d pairs of one speaker, at threshold %.4g", out, same, len(found), threshold)
     if absent:
         logging.warning("%s: %d rows are empty, since their audio is not there", out, absent)
 

@@ -6,10 +6,13 @@
 # siamese head or else by the system that analyses are made of. Lists without labels have no error rates.
 
 option identify false "true/false: identification as well: half of the speakers of each evaluation set are a gallery, the others strangers"
+option accuracy false "true/false: accuracy and F1 as well, at the threshold of the held-out speakers (with calibration)"
 option fill label "label or score: what submission.csv, the answers to a list of pairs, is filled with"
 
 stage_results() {
   local left_out=${embedded:+, without utterances that lack an embedding (--allow-missing $allow_missing)}
+  local decided=()
+  [ "$accuracy$calibrate" != truetrue ] || decided=(--held-out "$calibration")
   local made="network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
   [ -n "$trained$tuned_from" ] || made="model $model, features $feats_conf"
   [ -z "$tuned_from" ] || made+=", fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
@@ -20,12 +23,13 @@ stage_results() {
     done 9< <(rows submission)
   fi
   [ "$has_trials" = true ] || return 0
-  if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html"; then
+  if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html" \
+    with ${decided[0]:+"accuracy"}; then
     rm -rf "$exp/analysis"
     while next_row; do
       [ "$task" != analyze ] || steps/analyze_trials.py "$trials" "$from" "$output" --data-dir "$data_dir" --nj "$nj"
     done 9< <(rows results)
-    steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
+    steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" "${decided[@]}" --nj "$nj" \
       --settings "$made$left_out"
     while next_row; do
       [ "$task" != map ] || steps/plot_embeddings.py "$vectors" "$output" --labels "$data_dir" --max-labels 18

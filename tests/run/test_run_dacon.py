@@ -126,7 +126,11 @@ def test_a_list_with_labels_compares_the_head_with_the_cosine(study: Study, plac
     assert trials.target.tolist() == [True, False, True, False, True, False, False]
     records = {row["backend"]: row for row in json.loads((exp / "convmixer" / "results.json").read_text())}
     assert {"siamese", "cosine", "cosine_asnorm"} <= set(records)
+    decided = records["siamese"]["decided"]
+    answers = read_csv(exp / "convmixer" / "submission.csv")[1:]
+    right = [answer[2] == "01"[not target] for answer, target in zip(answers, trials.target, strict=True)]
+    assert decided["accuracy"] == pytest.approx(np.mean(right)), "the submission decides as the results say"
+    assert "| accuracy % | F1 |" in (exp / "convmixer" / "RESULTS.md").read_text()
     page = (exp / "TABLE.md").read_text()
     assert "| convmixer, siamese |" in page and "| convmixer, cosine |" in page
     assert not (place / "data" / "dacon_competition" / "eval_dacon" / "pairs").exists()
-    assert len(read_csv(exp / "convmixer" / "submission.csv")) == 8

@@ -9,8 +9,7 @@ import numpy as np
 
 from timbre.datadir.pair_tables import csv_bytes, read_columns
 from timbre.datadir.trials import Trials, read_scores
-from timbre.evaluation.metrics import Floats, roc
-from timbre.evaluation.results import read_classes
+from timbre.evaluation.metrics import Floats
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 
@@ -64,25 +63,3 @@ class Rows:
         scores = np.full(len(there), np.nan)
         scores[there] = read_scores(path, Trials.of(enroll, test, np.zeros(len(enroll), bool)))
         return scores
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """A threshold, where misses and false alarms are as frequent on a list, and how well it decides that list."""
-
-    threshold: float
-    accuracy: float
-    f1: float
-
-    @classmethod
-    def of(cls, trials: Path, scores: Path) -> "HeldOut":
-        """By the scored list TRIALS; DataError if it has not both kinds of trials."""
-        targets, nontargets = read_classes(trials, scores)
-        return cls(*decided(targets, nontargets, roc(targets, nontargets).eer_threshold()))
-
-
-def decided(targets: Floats, nontargets: Floats, threshold: float) -> tuple[float, float, float]:
-    """(THRESHOLD, accuracy, F1 of the target trials) when all from THRESHOLD on are accepted."""
-    hits, false_alarms = int((targets >= threshold).sum()), int((nontargets >= threshold).sum())
-    right = hits + len(nontargets) - false_alarms
-    return threshold, right / (len(targets) + len(nontargets)), 2 * hits / (len(targets) + hits + false_alarms)

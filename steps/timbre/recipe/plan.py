@@ -90,6 +90,8 @@ class Plan:
         ):
             text = "features and egs take two bytes a value (CM2), not four"
             yield "say", f"{text}: {layout.num_train_utts:,} training utterances (--compression, --egs-compression)"
+        if not systems.calibrate and any(test.answer_rows for test in layout.tested()):
+            yield "say", "no submission.csv: without calibration there is no threshold of held-out speakers"
         if layout.embedded:
             text = f"what is said of utterances without an embedding is left out: {layout.embedded} has the rest"
             yield "say", f"--allow-missing {settings.allow_missing}: {text}"
