@@ -55,12 +55,34 @@ def test_lists_without_labels_are_scored_apart_and_decided(make_set: MakeSet) ->
     assert row.source == f"{exp}/pairs/eval.cosine_asnorm"
 
 
+def test_copies_under_a_condition_have_the_pairs_of_their_original(make_set: MakeSet) -> None:
+    make_set("synth/train")
+    make_set("synth/eval", trials=("pairs", "pair_rows.csv"))
+    made = plan(**SIAMESE, **{"test-conf": "conf/condition/telephone.yaml"})
+    found = {row.trials for row in rows(made, "score-pairs") if row.set == "eval_telephone"}
+    assert found == {"data/synth/eval/pairs"}
+    assert [row.output for row in rows(made, "submission")] == ["exp/synth_ecapa128/submission.csv"]
+
+
 def test_without_held_out_speakers_there_is_no_submission_which_is_said(make_set: MakeSet) -> None:
     make_set("synth/train")
     make_set("synth/eval", trials=("pairs", "pair_rows.csv"))
-    made = plan(**SIAMESE, calibrate="false")
+    made = plan(**SIAMESE, calibrate="false", accuracy="true")
     assert not rows(made, "submission")
-    assert [line for line in said(made) if line.startswith("no submission.csv: ")]
+    assert [line.partition(": ")[0] for line in said(made)] == ["no submission.csv", "--accuracy"]
+    assert said(plan(**SIAMESE, accuracy="true")) == []
+
+
+def test_what_a_submission_cannot_be_filled_with_is_refused_before_anything_runs() -> None:
+    with pytest.raises(DataError, match="--fill scores: not label or score"):
+        plan(fill="scores")
+
+
+def test_no_pair_that_is_to_be_answered_may_be_missing(make_set: MakeSet) -> None:
+    make_set("synth/train")
+    make_set("synth/eval", trials=("pairs",))
+    with pytest.raises(DataError, match="eval/pairs: --allow-missing leaves pairs out"):
+        list(plan(**{"allow-missing": "2"}).rows())
 
 
 def test_siamese_is_no_name_for_a_back_end(place: Path) -> None:

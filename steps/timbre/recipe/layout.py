@@ -64,9 +64,8 @@ class TestSet:
 
     @property
     def pair_lists(self) -> list[Path]:
-        """Its lists of pairs without labels, `pairs` or `pairs_KIND`."""
-        found = [path.name for path in self.original.glob("pairs*") if re.fullmatch(r"pairs(_[^.]*)?", path.name)]
-        return sorted(self.data / name for name in found)
+        """Its lists of pairs without labels, `pairs` or `pairs_KIND`; a copy's are those of its original."""
+        return sorted(path for path in self.original.glob("pairs*") if re.fullmatch(r"pairs(_[^.]*)?", path.name))
 
     @property
     def answer_rows(self) -> Path | None:

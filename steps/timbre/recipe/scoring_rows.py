@@ -172,7 +172,7 @@ def _submission_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
     """Each list that is to be answered, decided at the threshold of the held-out speakers."""
     asked = [test for corpus in layout.corpora for test in layout.eval_sets(corpus) if test.answer_rows]
     for test in asked:
-        lists = [test.data / name for name in ("pairs", "trials") if (test.original / name).is_file()]
+        lists = [test.original / name for name in ("pairs", "trials") if (test.original / name).is_file()]
         row = Row(9, "submission", "submit", test.name, systems.decides, trials=str(systems.calibration / "trials"))
         name = "submission.csv" if len(asked) == 1 else f"submission_{test.name}.csv"
         for trials in lists[:1]:

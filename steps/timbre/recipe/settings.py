@@ -55,6 +55,8 @@ class Settings:
     baseline: str = "auto"
     protocols: str = ""
     allow_missing: str = "0"
+    accuracy: str = "false"
+    fill: str = "label"
     identify: str = "false"
     diarize: str = "false"
     diarize_method: str = "spectral"
@@ -99,6 +101,8 @@ class Settings:
         if TAKEN.fullmatch(self.backend) or (self.backend == "cosine" and not self.only_cosine):
             raise DataError(f"--backend-conf {self.backend_conf}: that name is taken; copy it to another")
         self._check_protocols()
+        if self.fill not in ("label", "score"):
+            raise DataError(f"--fill {self.fill}: not label or score")
         if self.diarize_method not in ("ahc", "spectral", "vbx"):
             raise DataError(f"--diarize-method {self.diarize_method}: not ahc, spectral or vbx")
         for _, folder in self.test_corpora:
