@@ -4,7 +4,8 @@
 import logging
 from pathlib import Path
 
-from timbre.datadir.trials import read_trials, write_scores
+from timbre.datadir.pair_tables import read_pairs
+from timbre.datadir.trials import write_scores
 from timbre.utils.cli import run_step
 
 
@@ -24,7 +25,7 @@ def calibrate_scores(
 
     Args:
         calibration_dir: what train_calibration.py wrote
-        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test" or, without labels, "enroll test"
         scores: score files of TRIALS by the same back-ends, in the same order, as in training
         out: the score file to write
         measures: the tables of the same quality measures
@@ -38,7 +39,7 @@ def calibrate_scores(
 
     path = calibration_dir / "calibration.yaml"
     calibration = Calibration.read(path)
-    trial_list = read_trials(trials)
+    trial_list = read_pairs(trials)
     Who.read(calibration_dir).refuse(Who.of(trials, trial_list, utt2spk, enroll_spk2utt))
     files = scores if isinstance(scores, list) else [scores]
     terms, values = trial_values(trial_list, files, measures, labels, enroll_spk2utt)

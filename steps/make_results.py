@@ -20,6 +20,7 @@ def make_results(
     seed: int = 0,
     priors: list[float | str] = [0.05, 0.01, 0.001],  # noqa: B006 (shown as the default)
     two_way: bool = False,
+    held_out: Path | None = None,
     nj: int = 4,
 ) -> None:
     """Measure every EXP_DIR/scores/<trials>.<backend>; write results.json, RESULTS.md and plots/ into EXP_DIR.
@@ -36,6 +37,8 @@ def make_results(
         priors: operating points of minDCF and actDCF, [0.05,0.01:10:1,...]: the prior of a target or, with the costs of
             a miss and of a false alarm, PRIOR:MISS_COST:FALSE_ALARM_COST
         two_way: draw enrolment and test speakers apart: for lists whose two sides are of different making; wider
+        held_out: folder with `trials` of other speakers and scores/dev.<back-end>, such as EXP_DIR/calibration: also
+            accuracy and F1, at the threshold where misses and false alarms are equal there
         nj: number of jobs
     """
     from timbre.evaluation.results_page import (  # imports matplotlib: not for --help
@@ -55,7 +58,9 @@ def make_results(
             where = ", ".join(map(str, folders))
             raise DataError(f"{where} has no trial list '{name}', only {', '.join(lists)}", path)
         is_llr = backend.partition("@")[0] in llr
-        evaluation = Evaluation(lists[name], path, is_llr, protocol, None, draws, seed, points, two_way)
+        dev = held_out / "scores" / f"dev.{backend}" if held_out else None
+        other = (held_out / "trials", dev) if held_out and dev and dev.is_file() else None
+        evaluation = Evaluation(lists[name], path, is_llr, protocol, None, draws, seed, points, two_way, other)
         jobs.append(PageJob(evaluation, exp_dir / "plots"))
     results = run_jobs(PageJob.run, jobs, nj, "results", "score file")
     write_json(exp_dir / "results.json", [result.record.as_json() for result in results])

@@ -9,7 +9,8 @@ from timbre.backend.crop_scores import CropBackend
 from timbre.backend.list_parts import normalize_list
 from timbre.backend.score_norm import Method, read_cohort
 from timbre.backend.vectors import MultiEnroll, read_sides
-from timbre.datadir.trials import read_scores, read_trials
+from timbre.datadir.pair_tables import read_pairs
+from timbre.datadir.trials import read_scores
 from timbre.evaluation.speakers import trial_speakers
 from timbre.utils.cli import run_step
 
@@ -39,7 +40,7 @@ def normalize_scores(
     The cohort is scored by the back-end that made SCORES: give the same options here.
 
     Args:
-        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test" or, without labels, "enroll test"
         scores: what score_trials.py wrote
         enroll_scp: embeddings of the enrolment side (scp or ark)
         test_scp: embeddings of the test side, often the same file
@@ -61,7 +62,7 @@ def normalize_scores(
         num_parts: as in score_trials.py; as-norm2 is not made in parts
     """
     backend = backend_of(backend_dir, plda, mean, transform)
-    trial_list = read_trials(trials)
+    trial_list = read_pairs(trials)
     raw = read_scores(scores, trial_list)
     paths = enroll_scp, test_scp, enroll_spk2utt
     sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, *paths, multi_enroll, crops=True)

@@ -5,8 +5,9 @@ import logging
 from pathlib import Path
 from typing import Literal
 
+from timbre.datadir.pair_tables import read_pairs
 from timbre.datadir.tables import read_lists
-from timbre.datadir.trials import read_trials, write_scores
+from timbre.datadir.trials import write_scores
 from timbre.utils.cli import run_step
 
 
@@ -28,7 +29,7 @@ def score_crops(
     Call the file <name of the trials>.<measure>@<protocol>: results then tell the protocol.
 
     Args:
-        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test" or, without labels, "enroll test"
         enroll_scp: embeddings of the enrolment side (scp or ark), named UTT#00, UTT#01, ... or just UTT
         test_scp: embeddings of the test side, often the same file
         scores: the file to write
@@ -45,7 +46,7 @@ def score_crops(
 
     if measure == "cosine" and not normalize:
         raise DataError("a cosine is of vectors of length 1: --normalize false goes with --measure euclidean")
-    trial_list = read_trials(trials)
+    trial_list = read_pairs(trials)
     projection = Projection.read(mean, transform, "unit" if normalize else "as_is")
     models = read_lists(enroll_spk2utt) if enroll_spk2utt else {}
     files = {path: Embeddings.read(path) for path in {enroll_scp, test_scp}}

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from timbre.backend.vectors import read_sides
-from timbre.datadir.trials import read_trials, write_scores
+from timbre.datadir.pair_tables import read_pairs
+from timbre.datadir.trials import write_scores
 from timbre.utils.cli import run_step
 
 
@@ -25,7 +26,7 @@ def score_siamese(
     """Write SCORES, "enroll test logit" a line, in the order of TRIALS; a logit above 0 says: the same speaker.
 
     Args:
-        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test"
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test" or, without labels, "enroll test"
         enroll_scp: embeddings of the enrolment side (scp or ark), as steps/extract_embeddings.py wrote them
         test_scp: embeddings of the test side, often the same file
         model_dir: what steps/train.py wrote, with the objective Siamese; the head is the mean over the
@@ -43,7 +44,7 @@ def score_siamese(
     from timbre.embedding.extract import device_named
 
     torch.set_num_threads(max(1, min(nj, os.cpu_count() or 1)))
-    trial_list = read_trials(trials)
+    trial_list = read_pairs(trials)
     head = load_pair_head(model_dir).to(device_named(device))
     sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, enroll_scp, test_scp, enroll_spk2utt, multi_enroll)
     enroll, vectors = sides[0], sides[1].vectors

@@ -28,7 +28,8 @@ def score_trials(
     Of utterances with several vectors, crops named UTT#00, UTT#01, ..., it is the mean over all pairs of crops.
 
     Args:
-        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test", or a .npz of copy_trials.py
+        trials: trial list, "enroll test target|nontarget" or "1|0 enroll test" or, without labels,
+            "enroll test"; or a .npz of copy_trials.py
         enroll_scp: embeddings of the enrolment side (scp or ark)
         test_scp: embeddings of the test side, often the same file
         scores: the file to write; a name that ends in .npy makes it binary, float32 in the order of TRIALS. Killed in

@@ -12,6 +12,7 @@ option nodes 1 "number: nodes that --batch asks for, with --ngpu GPUs each"
 option max-restarts "" "number: how often training or extraction on several GPUs begins again, with what is done, when a process fails (default: 1; 3 in a job of --batch)"
 option stage-egs-to "" "path: folder on a disk of the node itself, to which the egs are copied before training"
 option teacher "" "directory: of a trained model that training and fine-tuning learn from, where the options of training have a teacher (conf/train/teacher.yaml)"
+option train-pairs false "true/false: where the objective compares pairs, train on those that the corpus lists (train/pairs.csv) alone"
 option model "" "directory: of a trained model, exp/OTHER/model or what steps/import_model.py wrote, to evaluate instead of training one"
 
 gpus_to_use() { # as many of those there are as the batch of --train-conf can be shared evenly by
@@ -25,7 +26,7 @@ gpus_to_use() { # as many of those there are as the batch of --train-conf can be
   echo "$number"
 }
 
-find_training_sources() { # sets online and online_inputs, the options and inputs of --train-augment, --teacher and --seed, and ranks
+find_training_sources() { # sets online and online_inputs, the options and inputs of --train-augment, --teacher, --train-pairs and --seed, and ranks
   online=() online_inputs=() ranks="ngpu $ngpu"
   if [ -n "$train_augment" ]; then
     find_sources
@@ -36,6 +37,9 @@ find_training_sources() { # sets online and online_inputs, the options and input
     online+=(--train.teacher.model "$teacher") online_inputs+=("$teacher/final.pt")
   fi
   [ -z "$seed" ] || online+=(--train.seed "$seed")
+  if [ "$train_pairs" = true ]; then
+    online+=(--train.pair_table "$data/train/pairs.csv") online_inputs+=("$data/train/pairs.csv")
+  fi
   [ "$nodes" = 1 ] || ranks="nodes $nodes $ranks"
   [ -z "${online[*]}" ] || ranks+=" ${online[*]}"
 }

@@ -2,39 +2,55 @@
 # Stage 8, score: every trial list by every system, as exp/NAME/plan.tsv lists them.
 # Reads embeddings, back-ends and trials; makes exp/NAME/scores/<list>.<system>: cosine, plda (the name of the
 # back-end), each with AS-norm (_asnorm) and calibrated (_llr), their fusion, and the baseline (statistics); and of each
-# of --protocols <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances.
+# of --protocols <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances. A network that was
+# trained with a head that compares pairs scores by it as well (siamese). Lists without labels (`pairs` of an evaluation
+# set) are scored in exp/NAME/pairs/.
 
 option top-n 300 "number: cohort scores that AS-norm keeps"
 
 stage_score() {
-  local models_of inputs=()
+  local inputs=()
   [ "$has_train" = false ] || inputs=("$backend/backend.yaml")
   [ "$baseline" = false ] || inputs+=("$backend/statistics/transform.mat")
+  [ "$siamese" = false ] || inputs+=("$model/final.pt")
   if [ "$has_trials$calibrate" = falsefalse ]; then
-    log "stage 8 score: the evaluation sets have no trial lists"
-    return 0
-  fi
-  if unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
+    log "stage 8 score: the evaluation sets have no trial lists with labels"
+  elif unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
     out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate"; then
     rm -rf "$exp/scores" "$calibration/scores"
     mkdir "$exp/scores"
-    while next_row; do
-      models_of=(${models:+--enroll-spk2utt "$models"})
-      case "$task" in
-        score)
-          steps/score_trials.py "$trials" "$vectors" "$vectors" "$output" ${with:+--backend-dir "$with"} --nj "$nj" "${models_of[@]}"
-          ;;
-        normalize)
-          steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$cohort" "$output" --backend-dir "$with" \
-            --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj" "${models_of[@]}"
-          ;;
-        learn) steps/train_calibration.py "$trials" "$from" "$output" ;;
-        calibrate) steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" ;;
-        crops)
-          steps/score_crops.py "$trials" "$vectors" "$vectors" "$output" --measure "$kind" ${with:+--mean "$with"} \
-            --nj "$nj" "${models_of[@]}"
-          ;;
-      esac
-    done 9< <(rows score)
+    score_rows score
   fi
+  [ "$calibrate" = false ] || inputs+=("$exp/scores") # what is learnt for them
+  if [ -n "$(rows score-pairs)" ] && unit score-pairs "$exp/pairs" in "{vectors}" "{trials}" "${inputs[@]}" \
+    out "$exp/pairs" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate"; then
+    rm -rf "$exp/pairs"
+    mkdir "$exp/pairs"
+    score_rows score-pairs
+  fi
+}
+
+score_rows() { # UNIT
+  local models_of
+  while next_row; do
+    models_of=(${models:+--enroll-spk2utt "$models"})
+    case "$task" in
+      score)
+        steps/score_trials.py "$trials" "$vectors" "$vectors" "$output" ${with:+--backend-dir "$with"} --nj "$nj" "${models_of[@]}"
+        ;;
+      siamese)
+        steps/score_siamese.py "$trials" "$vectors" "$vectors" "$with" "$output" --device "$device" --nj "$nj" "${models_of[@]}"
+        ;;
+      normalize)
+        steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$cohort" "$output" --backend-dir "$with" \
+          --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj" "${models_of[@]}"
+        ;;
+      learn) steps/train_calibration.py "$trials" "$from" "$output" ;;
+      calibrate) steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" ;;
+      crops)
+        steps/score_crops.py "$trials" "$vectors" "$vectors" "$output" --measure "$kind" ${with:+--mean "$with"} \
+          --nj "$nj" "${models_of[@]}"
+        ;;
+    esac
+  done 9< <(rows "$1")
 }

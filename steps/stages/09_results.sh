@@ -1,25 +1,37 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 9, results: error rates with 95 % intervals over speakers, plots, one page, a decision pack.
 # Reads the scores and the trial lists; makes exp/NAME/{results.json,RESULTS.md,report.html,analysis/,plots/}, decision/
-# (with calibration) and identification/<set> (with --identify).
+# (with calibration) and identification/<set> (with --identify). Where an evaluation set is a list of pairs that is to be
+# answered (local/prepare_dacon.py), submission.csv: its rows, decided at the threshold of the held-out speakers, by the
+# siamese head or else by the system that analyses are made of. Lists without labels have no error rates.
 
 option identify false "true/false: identification as well: half of the speakers of each evaluation set are a gallery, the others strangers"
+option accuracy false "true/false: accuracy and F1 as well, at the threshold of the held-out speakers (with calibration)"
+option fill label "label or score: what submission.csv, the answers to a list of pairs, is filled with"
 
 stage_results() {
   local left_out=${embedded:+, without utterances that lack an embedding (--allow-missing $allow_missing)}
+  local decided=()
+  [ "$accuracy$calibrate" != truetrue ] || decided=(--held-out "$calibration")
   local made="network $network, objective $objective, features $feats_conf, egs $egs_conf, training $train_conf"
   [ -n "$trained$tuned_from" ] || made="model $model, features $feats_conf"
   [ -z "$tuned_from" ] || made+=", fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ -z "$init_model" ] || made="features $feats_conf, fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
+  if [ -n "$(rows submission)" ] && unit submission "$exp" in "{data}" "{from}" "{with}" out "{output}" with "fill $fill"; then
+    while next_row; do
+      steps/make_submission.py "$data_dir" "$from" "$output" --held-out-trials "$trials" --held-out-scores "$with" --fill "$fill"
+    done 9< <(rows submission)
+  fi
   [ "$has_trials" = true ] || return 0
   local page=("$exp/report.html")
   [ "$explain" = false ] || page=() # stage 11 makes it anew
-  if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "${page[@]}"; then
+  if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "${page[@]}" \
+    with ${decided[0]:+"accuracy"}; then
     rm -rf "$exp/analysis" "$exp/explain"
     while next_row; do
       [ "$task" != analyze ] || steps/analyze_trials.py "$trials" "$from" "$output" --data-dir "$data_dir" --nj "$nj"
     done 9< <(rows results)
-    steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" --nj "$nj" \
+    steps/make_results.py "$exp" "[$trial_dirs]" --llr "[$llr]" "${decided[@]}" --nj "$nj" \
       --settings "$made$left_out"
     while next_row; do
       [ "$task" != map ] || steps/plot_embeddings.py "$vectors" "$output" --labels "$data_dir" --max-labels 18

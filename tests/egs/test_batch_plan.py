@@ -4,11 +4,12 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from timbre.egs.batch_plan import BatchPlan, PairsPlan, ShuffledPlan, SpeakerGroups, SpeakersPlan
+from timbre.egs.batch_plan import BatchPlan, ListedPairsPlan, PairsPlan, ShuffledPlan, SpeakerGroups, SpeakersPlan
 from timbre.egs.deal import choose_evenly, deal, most_sets
 from timbre.egs.options import BatchOptions
 from timbre.utils.errors import DataError
@@ -252,6 +253,7 @@ def test_a_rank_reads_few_arks_of_a_pool() -> None:
         ({"utts_per_speaker": 1}, "utts_per_speaker is 1"),
         ({"kind": "speakers", "utts_per_speaker": 3, "max_utts_per_speaker": 2}, "at least utts_per_speaker, 3"),
         ({"kind": "pairs", "max_utts_per_speaker": 8}, "is for batches of speakers, and these are pairs"),
+        ({"kind": "speakers", "pair_table": Path("pairs.csv")}, "is for batches of pairs, and these are speakers"),
         ({"min_frames": 200}, "min_frames 200 and max_frames 0"),
         ({"min_frames": 300, "max_frames": 200}, "min_frames 300 and max_frames 200"),
         ({"min_frames": 0, "max_frames": 200}, "min_frames 0 and max_frames 200"),
@@ -275,3 +277,30 @@ def test_parts_never_divide_what_belongs_together() -> None:
     BatchOptions("pairs").check_parts(12, 3)
     with pytest.raises(DataError, match="batch_size is 12; batches of pairs in 2 equal parts need a multiple of 8"):
         BatchOptions("pairs").check_parts(12, 2)
+
+
+def test_listed_pairs_are_those_of_the_list_that_training_has_each_once_an_epoch() -> None:
+    corpus = even_corpus(speakers=6, utts=3, chunks=4)
+    utts = (corpus.speakers * 100 + corpus.utts + 7).astype(np.uint64)
+    rng = np.random.default_rng(0)
+    every = list(itertools.combinations(np.unique(utts).tolist(), 2))
+    same = [pair for pair in every if pair[0] // 100 == pair[1] // 100]
+    others = [every[row] for row in rng.permutation(len(every)) if every[row] not in same][:20]
+    listed = rng.permutation(np.array([*same, *others, (7, 10**6), (10**6, 10**6 + 1)], np.uint64))
+    plan = ListedPairsPlan(corpus.speakers, utts, listed, 16, 0)
+    assert plan.batches_per_epoch == 18 // 4 and plan.left_out == 0
+    wanted = {frozenset(pair) for pair in [*same, *others]}
+    orders, examples = set(), set()
+    for epoch in range(40):
+        pairs = batches(plan, epoch).reshape(-1, 2)
+        speakers, named = corpus.speakers[pairs], utts[pairs]
+        assert (speakers[::2, 0] == speakers[::2, 1]).all() and (speakers[1::2, 0] != speakers[1::2, 1]).all()
+        found = [frozenset(pair) for pair in named.tolist()]
+        assert len(set(found)) == len(found) == 32 and wanted.issuperset(found)
+        orders.update(map(tuple, named.tolist()))
+        examples.update(pairs.ravel().tolist())
+    assert len(orders) == 2 * len(wanted), "every pair, in both orders"
+    assert len(examples) == len(utts), "every example of every utterance"
+    assert (batches(plan, 3) == batches(ListedPairsPlan(corpus.speakers, utts, listed, 16, 0), 3)).all()
+    with pytest.raises(DataError, match="of 40 pairs that are listed training has both utterances of 38, 18 of one"):
+        ListedPairsPlan(corpus.speakers, utts, listed, 76, 0)

@@ -147,6 +147,16 @@ def test_differences_to_a_reference_are_those_of_pairs(data: Path, tmp_path: Pat
     assert float(found["eer_less_ref_p_holm"]) >= (10 - rank) * float(found["eer_less_ref_p"]) * 0.999
 
 
+def test_runs_of_whole_utterances_alone_have_all_their_back_ends_beside_each_other(data: Path, tmp_path: Path) -> None:
+    runs = [write_run(data, tmp_path / name, seed, ("cosine.", "siamese.")) for seed, name in enumerate("ab")]
+    compare_runs(runs, grid=tmp_path / "grid.md", nj=1)
+    page = (tmp_path / "grid.md").read_text()
+    assert page.startswith("# Error rates\n") and "are cut" not in page
+    table = tables(page)[0]
+    assert list(table) == ["a, cosine", "a, siamese", "b, cosine", "b, siamese"]
+    assert all(list(cells) == ["full"] for cells in table.values())
+
+
 def test_what_cannot_be_shown_is_one_line(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +180,6 @@ def test_what_cannot_be_shown_is_one_line(
         return message
 
     assert "a and c have different lists eval" in fails(first, other, "--grid", out)
-    assert "b: no test but with whole utterances (run.sh --protocols" in fails(plain, "--grid", out)
     assert "no run has a back-end 'plda', only cosine" in fails(first, "--grid", out, "--backends", "[plda]")
     assert "a name that ends in .md is wanted" in fails(first, "--grid", out.with_suffix(".tsv"))
     assert "--reference b: not one of several runs a" in fails(first, "--grid", out, "--reference", "b")

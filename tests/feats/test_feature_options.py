@@ -37,6 +37,8 @@ WRONG: list[tuple[type[FrameOptions], dict[str, Any], str]] = [
     (MelspecOptions, {"range_db": -1}, "range_db is -1"),
     (MelspecOptions, {"level": 3}, "level is 3 dB"),
     (MelspecOptions, {"trailing_frames": 1}, "needs edges: zeros"),
+    (MelspecOptions, {"num_ceps": 81}, "num_ceps is 81"),
+    (MelspecOptions, {"num_ceps": -1}, "num_ceps is -1"),
     (MelspecOptions, {"trailing_frames": -1, "edges": "zeros"}, "trailing_frames is -1"),
 ]
 
@@ -85,6 +87,7 @@ CONF = {
     "spectrogram257": (SpectrogramOptions, 257),
     "spectrogram161": (SpectrogramOptions, 161),
     "melspec64": (MelspecOptions, 64),
+    "dacon_mfcc": (MelspecOptions, 128),
 }
 
 

@@ -1,16 +1,23 @@
 """Mel spectrograms: the numbers of torchaudio and librosa, what is done to whole signals, and raw energies."""
 
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
 import torch
+import yaml
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 from torchaudio.transforms import MelSpectrogram
 
 from timbre.feats.extractor import FeatureExtractor
+from timbre.feats.mel import melspec_filters
+from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.options import FbankOptions, MelspecOptions, options_from
+from timbre.training.front_end import normalize_batch
 
 Floats = NDArray[np.float32]
 LIBROSA = MelspecOptions(
@@ -59,6 +66,24 @@ def test_equal_to_those_of_librosa(size: int) -> None:
     assert error(FeatureExtractor(LIBROSA)([signal])[0], wanted.T) < 1e-5
 
 
+@pytest.mark.parametrize("size", [400, 4321, 16000])
+def test_the_front_of_dacon_is_that_of_librosa(size: int, root: Path) -> None:
+    """Its MFCC, none of whose 128 filters is empty, and their z-scores over time, as scipy has them."""
+    options = MelspecOptions(**yaml.safe_load((root / "conf" / "feats" / "dacon_mfcc.yaml").read_text()))
+    assert melspec_filters(options).any(axis=0).all()
+    signal = wave(size)
+    signal[size // 2 :] *= 1e-6  # more than 80 dB down
+    arguments = {"sr": 16000, "n_mfcc": 128, "n_fft": 400, "hop_length": 100, "pad_mode": "reflect"}
+    wanted = librosa.feature.mfcc(y=signal, **arguments).T
+    found = FeatureExtractor(options)([signal])[0]
+    assert found.shape == (1 + size // 100, 128) and error(found, wanted) < 1e-5
+    normalization = NormalizeOptions(**yaml.safe_load((root / "conf" / "normalize" / "z_score.yaml").read_text()))
+    scores = stats.zscore(wanted.astype(np.float64), axis=0)
+    assert np.abs(normalize(found.numpy(), None, normalization) - scores).max() < 2e-3
+    in_batches = normalize_batch(found[None], normalization)[0]
+    assert np.abs(in_batches.numpy() - scores).max() < 2e-3
+
+
 def test_trailing_frames_are_those_of_the_signal_and_silence() -> None:
     signal = wave(4321)
     padded = np.concatenate([signal, np.zeros(2 * 160, np.float32)])
@@ -95,9 +120,10 @@ def test_decibels_go_no_further_down_than_the_range() -> None:
         assert part.equal(wanted.clamp(min=float(wanted.max()) - 40))
 
 
-@pytest.mark.parametrize("filters", ["htk", "slaney", "even"])
-def test_a_signal_has_the_same_features_in_any_company(filters: str) -> None:
-    options = MelspecOptions(filters=filters, level=-30, preemphasis_coefficient=0.9, num_mel_bins=23)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("filters", "num_ceps"), [("htk", 0), ("slaney", 0), ("even", 0), ("slaney", 13)])
+def test_a_signal_has_the_same_features_in_any_company(filters: str, num_ceps: int) -> None:
+    arguments = {"level": -30, "preemphasis_coefficient": 0.9, "num_mel_bins": 23, "num_ceps": num_ceps}
+    options = MelspecOptions(filters=filters, **arguments)  # type: ignore[arg-type]
     extractor = FeatureExtractor(options)
     signals = [wave(size, size) for size in SIZES]
     for signal, found in zip(signals, extractor(signals), strict=True):

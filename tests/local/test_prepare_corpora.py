@@ -351,7 +351,8 @@ def test_dacon_labels_mean_what_they_are_said_to(miniature: Miniature, tmp_path:
     assert table(out / "eval_dacon" / "trials") == ["c-1 c-2 nontarget", "c-1 d-1 target"]
     (corpus / "test_data.csv").write_text("file_name,file_name_\nc/1.wav,d/1.wav\n")
     miniature.prepare(corpus, out)
-    assert sorted(path.name for path in (out / "eval_dacon").iterdir()) == ["pairs", "spk2utt", "utt2spk", "wav.scp"]
+    there = sorted(path.name for path in (out / "eval_dacon").iterdir())
+    assert there == ["pair_rows.csv", "pairs", "spk2utt", "utt2spk", "wav.scp"], "no trials of before"
     assert table(out / "eval_dacon" / "pairs") == ["c-1 d-1"]
 
 

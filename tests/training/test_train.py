@@ -13,6 +13,7 @@ from torch import nn
 
 import train_objectives
 from egs_corpus import DIM, write_configs, write_small_egs
+from timbre.datadir.pair_tables import draw_pairs
 from timbre.egs.egs_format import Manifest
 from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet import checkpoint
@@ -124,6 +125,26 @@ def test_an_objective_gets_the_batches_it_needs(egs: Path, tmp_path: Path, needs
         _train(egs, tmp_path / "parts", objective, **options, accumulation=12)
     with pytest.raises(DataError, match="examples of 10 frames; the network needs 15"):
         _train(egs, tmp_path / "frames", objective, **options | {"min_frames": 10})
+
+
+def test_listed_pairs_are_trained_on_and_another_list_is_another_training(
+    egs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    utt2spk = {line.split()[0]: line.split()[1] for line in (egs.parent / "egs_data" / "utt2spk").open()}
+    drawn = draw_pairs(utt2spk, None, 0)
+    rows = [drawn.name(row).replace(" ", ",") for row in range(len(drawn))]
+    table, model = tmp_path / "pairs.csv", tmp_path / "model"
+    table.write_text("\n".join(["left_utt,right_utt", *rows]))
+    options = {"objective": "{class_path: Parted, init_args: {needs: pairs}}", "pair_table": table, "batch_size": 8}
+    before = _train(egs, model, **options)  # type: ignore[arg-type]
+    moved = table.rename(tmp_path / "moved.csv")
+    assert _train(egs, model, **options | {"pair_table": moved}) == before  # type: ignore[arg-type]
+    assert "anew" not in caplog.text
+    moved.write_text("\n".join(["left_utt,right_utt", *rows[: len(rows) // 2]]))
+    assert _train(egs, model, **options | {"pair_table": moved}) != before  # type: ignore[arg-type]
+    assert "anew" in caplog.text and "pairs_sha256" in caplog.text
+    with pytest.raises(DataError, match="pair_table is for batches of pairs, and these are shuffled"):
+        _train(egs, model, pair_table=moved)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from timbre.backend.crop_scores import CropBackend
 from timbre.backend.list_parts import num_parts_of, score_in_parts
 from timbre.backend.scoring import BLOCK, Factors, matrix_blocks, score_blocks
 from timbre.backend.vectors import MultiEnroll, Side, read_sides
+from timbre.datadir.pair_tables import read_pairs
 from timbre.datadir.trial_arrays import array_header
-from timbre.datadir.trials import ScoreBytes, Trials, read_trials
+from timbre.datadir.trials import ScoreBytes, Trials
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 from timbre.utils.partial import partial_write
@@ -31,7 +32,7 @@ def score_list(
     num_parts: int | None = None,
 ) -> None:
     """Writes the scores by BACKEND of the list TRIALS; the rest as the scoring scripts say."""
-    listed = read_trials(trials)
+    listed = read_pairs(trials)
     paths = enroll_scp, test_scp, enroll_spk2utt
     sides = read_sides(listed.enroll_ids, listed.test_ids, *paths, multi_enroll, crops=True)
     factors = CropBackend.around(backend, sides).factors(*sides)

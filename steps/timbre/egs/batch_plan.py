@@ -7,9 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
+from timbre.datadir.pair_tables import read_training_pairs
 from timbre.egs.deal import Int64s, Ints, choose_evenly, deal, most_sets, places
-from timbre.egs.egs_files import EgsFiles
+from timbre.egs.egs_files import EgsFiles, number_utts
 from timbre.egs.options import BatchOptions
 from timbre.utils.errors import DataError
 
@@ -50,6 +52,10 @@ def make_plan(options: BatchOptions, batch_size: int, seed: int, files: EgsFiles
     if options.kind == "speakers":
         size, most = options.utts_per_speaker, options.max_utts_per_speaker
         return SpeakersPlan(SpeakerGroups(files.speakers, files.utts, size, most), batch_size, seed)
+    if options.pair_table is not None:
+        listed = read_training_pairs(options.pair_table)
+        numbers = number_utts(np.char.encode(listed.ravel(), "utf-8")).reshape(listed.shape)
+        return ListedPairsPlan(files.speakers, files.utts, numbers, batch_size, seed)
     if options.kind == "pairs":
         return PairsPlan(SpeakerGroups(files.speakers, files.utts, 2), batch_size, seed)
     return ShuffledPlan(files.sizes, files.frames, batch_size, seed)
@@ -268,3 +274,49 @@ class PairsPlan(BatchPlan):
         different = rest[deal(speakers, num_pairs, 2, rng)]
         pairs = np.stack((rng.permutation(same), different), 1)
         yield pairs.reshape(self.batches_per_epoch, -1)
+
+
+class ListedPairsPlan(BatchPlan):
+    """Batches of pairs as those of PairsPlan, out of a list of pairs of utterances, each once an epoch at most.
+
+    Pairs with an utterance that has no example are left out; of one kind, as many as there are of the other. Either
+    side is an example of its utterance by chance, and so is which is the first.
+
+    Args:
+        speakers: (E,) speaker of each example
+        utts: (E,) a number of its utterance, which no other utterance has
+        pairs: (P, 2) numbers of utterances
+        batch_size: a multiple of 4
+        seed: of the order
+
+    Raises:
+        DataError: too few pairs
+    """
+
+    def __init__(
+        self, speakers: Ints, utts: npt.NDArray[np.uint64], pairs: npt.NDArray[np.uint64], batch_size: int, seed: int
+    ) -> None:
+        self._order = np.argsort(utts, kind="stable")
+        known, first, self._counts = np.unique(utts[self._order], return_index=True, return_counts=True)
+        self._first, self._seed, self._quarter = first, seed, batch_size // 4
+        places = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
+        places = places[(known[places] == pairs).all(1)]
+        owners = speakers[self._order][first][places]
+        same = owners[:, 0] == owners[:, 1]
+        self._kinds = places[same], places[~same]
+        self.batches_per_epoch = min(map(len, self._kinds)) // self._quarter
+        self.left_out = int(np.delete(self._counts, np.unique(places)).sum())
+        if not self.batches_per_epoch:
+            raise DataError(
+                f"no batch of {batch_size} examples in pairs: of {len(pairs)} pairs that are listed training has both "
+                f"utterances of {len(places)}, {same.sum()} of one speaker"
+            )
+
+    def windows(self, number: int) -> Iterator[Int64s]:
+        """The pairs in another order, other examples of their utterances."""
+        rng = np.random.default_rng((self._seed, number))
+        size = self.batches_per_epoch * self._quarter
+        chosen = np.stack([rng.permutation(kind)[:size] for kind in self._kinds], 1)
+        chosen = rng.permuted(chosen, axis=2)
+        drawn = (rng.random(chosen.shape) * self._counts[chosen]).astype(np.int64)
+        yield self._order[self._first[chosen] + drawn].reshape(self.batches_per_epoch, -1)

@@ -204,7 +204,11 @@ def _number_utts(keys: list[bytes]) -> npt.NDArray[np.uint64]:
 
     The chance that any two of a million utterances have the same is below 10^-7.
     """
-    utts = np.array([key.rsplit(b"-", 2)[0] for key in keys], "S")
+    return number_utts(np.array([key.rsplit(b"-", 2)[0] for key in keys], "S"))
+
+
+def number_utts(utts: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint64]:
+    """The numbers (N,) that EgsFiles has for UTTS (N,)."""
     letters = utts.view(np.uint8).reshape(len(utts), -1)
     numbers: npt.NDArray[np.uint64] = letters @ _letter_weights(letters.shape[1])
     return numbers

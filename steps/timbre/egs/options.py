@@ -1,6 +1,7 @@
 """The options of egs, as they are written and as batches are made of them, checked when they are read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from timbre.utils.errors import DataError
@@ -80,6 +81,7 @@ class BatchOptions:
         max_utts_per_speaker: of speakers
         min_frames, max_frames: bounds of the random length of a batch; 0, 0: as the egs are
         length_step: the random lengths are min_frames, and multiples of this above it
+        pair_table: of pairs: those of this file alone
 
     Raises:
         DataError: they contradict each other
@@ -91,6 +93,7 @@ class BatchOptions:
     min_frames: int = 0
     max_frames: int = 0
     length_step: int = 1
+    pair_table: Path | None = None
 
     def __post_init__(self) -> None:
         most, size = self.max_utts_per_speaker, self.utts_per_speaker
@@ -100,6 +103,8 @@ class BatchOptions:
             raise DataError(f"train: max_utts_per_speaker is {most}; it must be 0 or at least utts_per_speaker, {size}")
         if most and self.kind != "speakers":
             raise DataError(f"train: max_utts_per_speaker is for batches of speakers, and these are {self.kind}")
+        if self.pair_table is not None and self.kind != "pairs":
+            raise DataError(f"train: pair_table is for batches of pairs, and these are {self.kind}")
         if (self.min_frames or self.max_frames) and not 1 <= self.min_frames <= self.max_frames:
             raise DataError(
                 f"train: min_frames {self.min_frames} and max_frames {self.max_frames} must be 1 <= min <= max, or "

@@ -82,10 +82,11 @@ class Grid:
 def read_grid(exp_dirs: Sequence[Path], backends: Sequence[str] = ()) -> list[Grid]:
     """What the runs EXP_DIRS reached by length, for each trial list that all of them have.
 
-    Of BACKENDS, by default all that some run has tested whole and under another protocol.
+    Of BACKENDS, by default all that some run has tested whole and under another protocol, or, where there is no other,
+    all.
 
     Raises:
-        DataError: no list in common, lists of one name that differ, a back-end that no run has, results of no protocol
+        DataError: no list in common, lists of one name that differ, a back-end that no run has
     """
     runs = read_runs(exp_dirs)
     paths = dict(zip(runs, exp_dirs, strict=True))
@@ -104,8 +105,6 @@ def read_grid(exp_dirs: Sequence[Path], backends: Sequence[str] = ()) -> list[Gr
     known = sorted({backend for systems in found.values() for backend in systems})
     if unknown := [backend for backend in chosen if backend not in known]:
         raise DataError(f"no run has a back-end {unknown[0]!r}, only {', '.join(known)}")
-    if not chosen:
-        raise DataError(f"{', '.join(runs)}: no test but with whole utterances (run.sh --protocols 'len1s len2s ...')")
     grids = []
     for trials in sorted(shared):
         _check_lists(trials, {run: found[trials, run] for run in runs})
@@ -120,7 +119,7 @@ def _with_protocols(found: Mapping[tuple[str, str], Mapping[str, Mapping[str, Ce
     chosen: dict[str, None] = {}
     for systems in found.values():
         chosen |= {backend: None for backend, cells in systems.items() if WHOLE in cells and len(cells) > 1}
-    return sorted(chosen)
+    return sorted(chosen or {backend for systems in found.values() for backend in systems})
 
 
 def _grid(trials: str, lines: Sequence[Line]) -> Grid:

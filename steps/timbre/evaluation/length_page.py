@@ -48,7 +48,8 @@ def print_grid(path: Path, grids: Sequence[Grid], reference: str, num_draws: int
     with atomic_write(path.with_suffix(".tsv")) as file:
         file.write("".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows))
     with atomic_write(path) as file:
-        file.write("\n\n".join(["# Error rates by the length of test speech", *sections]) + "\n")
+        title = "# Error rates by the length of test speech" if grids[0].protocols != [WHOLE] else "# Error rates"
+        file.write("\n\n".join([title, *sections]) + "\n")
 
 
 def _section(grid: Grid) -> str:
@@ -57,7 +58,7 @@ def _section(grid: Grid) -> str:
     words = "; ".join(f"{name}: {describe(name)}" for name in [*protocols, WHOLE])
     parts = [f"## {escaped(grid.trials)}"]
     parts += [grid.counts + "."] if grid.counts else []
-    parts += [f"Both sides of a trial are cut. {escaped(words)}."]
+    parts.append(f"{'Both sides of a trial are cut. ' if protocols else ''}{escaped(words)}.")
     parts.append("EER in %, with 95 % intervals by bootstrap over speakers:")
     parts.append(_table(grid, lambda cell: _entry(percent(cell.eer), percent_interval(cell.eer_ci))))
     for prior in grid.priors:

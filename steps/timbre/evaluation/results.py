@@ -12,6 +12,7 @@ from typing import Any
 from timbre.datadir.trial_arrays import is_scores
 from timbre.datadir.trials import read_scores, read_trials
 from timbre.evaluation.bootstrap import Draws, bootstrap, interval
+from timbre.evaluation.decided import Decided, decide, held_out_threshold
 from timbre.evaluation.metrics import PRIORS, Floats, Roc, act_dcf, cllr, operating_points, roc, split
 from timbre.evaluation.speakers import trial_speakers
 from timbre.feats.protocols import describe
@@ -27,7 +28,8 @@ class Record:
     """Error rates of one back-end on one trial list; rates are fractions, the keys of DCFs are operating points.
 
     Intervals are 95 %, by bootstrap over speakers; act_dcf and cllr only for scores that are log-likelihood ratios;
-    trials_file: the trial list; speakers: the table that says whose the utterances are; bootstrap: what was drawn.
+    trials_file: the trial list; speakers: the table that says whose the utterances are; bootstrap: what was drawn;
+    decided: at the threshold of other speakers.
     """
 
     trials: str
@@ -52,10 +54,13 @@ class Record:
     cllr_ci: Interval | None
     protocol: str
     bootstrap: str
+    decided: Decided | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What results.json holds: act_dcf and cllr only where they mean something."""
+        """What results.json holds: act_dcf and cllr only where they mean something, `decided` where asked for."""
         content = asdict(self)
+        if self.decided is None:
+            del content["decided"]
         if self.cllr is None:
             for key in ("act_dcf", "act_dcf_ci", "cllr", "cllr_ci"):
                 del content[key]
@@ -77,6 +82,11 @@ class Record:
         lines.append(_line("minCllr", f"{self.min_cllr:.3f}", cost_interval(self.min_cllr_ci), "bits"))
         if self.cllr is not None:
             lines.append(_line("Cllr", f"{self.cllr:.3f}", cost_interval(self.cllr_ci), "bits"))
+        if self.decided is not None:
+            at = f"at {self.decided.threshold:.6g}"
+            ends = percent_interval(self.decided.accuracy_ci)
+            lines.append(_line("accuracy", f"{percent(self.decided.accuracy)} %", ends, at))
+            lines.append(_line("F1", f"{self.decided.f1:.3f}", cost_interval(self.decided.f1_ci), at))
         return "\n".join(lines)
 
 
@@ -129,6 +139,7 @@ class Evaluation:
     seed: int = 0
     points: tuple[str, ...] = DEFAULT_POINTS
     two_way: bool = False
+    held_out: tuple[Path, Path] | None = None
 
     @property
     def name(self) -> str:
@@ -165,6 +176,11 @@ class Evaluation:
             llr=self.llr,
             two_way=self.two_way,
         )
+        decided = None
+        if self.held_out is not None:
+            sides = speakers.enroll[trials.enroll], speakers.test[trials.test]
+            threshold = held_out_threshold(*self.held_out)
+            decided = decide(scores, trials.target, threshold, *sides, self.num_draws, self.seed)
         drawn = "enrolment speakers and, apart, test speakers" if self.two_way else "speakers"
         record = Record(
             trials=self.name,
@@ -189,6 +205,7 @@ class Evaluation:
             cllr_ci=interval(draws.cllr),
             protocol=describe(protocol) if protocol else self.protocol,
             bootstrap=f"{self.num_draws} draws of {drawn}, seed {self.seed}" if self.num_draws else "none",
+            decided=decided,
         )
         return Result(record, trials.unordered_digest(), curve, draws, targets, nontargets)
 

@@ -96,6 +96,9 @@ def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
     protocols = sorted({result.record.protocol for result in systems})
     columns = ["back-end", "EER %", "ROCCH-EER %", *(f"minDCF {prior}" for prior in first.min_dcf), "minCllr"]
     rows = [_row(result.record, baseline) for result in systems]
+    if any(result.record.decided for result in systems):
+        columns += ["accuracy %", "F1"]
+        rows = [[*row, *_decided(result.record)] for row, result in zip(rows, systems, strict=True)]
     if len(protocols) > 1:
         columns.append("protocol")
         rows = [[*row, escaped(result.record.protocol)] for row, result in zip(rows, systems, strict=True)]
@@ -103,7 +106,8 @@ def _section(name: str, systems: Sequence[Result], baseline: str) -> str:
     parts = [
         f"## {escaped(name)}",
         f"{first.num_target:,} target and {first.num_nontarget:,} nontarget trials of {first.num_speakers:,} speakers; "
-        f"{escaped(protocols[0]) if len(protocols) == 1 else 'several protocols'}.",
+        f"{escaped(protocols[0]) if len(protocols) == 1 else 'several protocols'}."
+        + (" Accuracy and F1: at the threshold of equal errors on held-out speakers." if "F1" in columns else ""),
         table(columns, rows),
         *(_calibration(result.record) for result in systems),
         _differences(systems),
@@ -126,6 +130,15 @@ def _row(record: Record, baseline: str) -> list[str]:
     cells = [name, f"**{percent(record.eer)}** {percent_interval(record.eer_ci)}", percent(record.rocch_eer)]
     cells += [f"{cost:.3f} {cost_interval(record.min_dcf_ci[prior])}" for prior, cost in record.min_dcf.items()]
     return [*cells, f"{record.min_cllr:.3f} {cost_interval(record.min_cllr_ci)}"]
+
+
+def _decided(record: Record) -> list[str]:
+    """Accuracy and F1; empty where nobody was held out for the threshold."""
+    if record.decided is None:
+        return ["", ""]
+    accuracy, f1 = percent(record.decided.accuracy), f"{record.decided.f1:.3f}"
+    ends = percent_interval(record.decided.accuracy_ci), cost_interval(record.decided.f1_ci)
+    return [f"{accuracy} {ends[0]}".rstrip(), f"{f1} {ends[1]}".rstrip()]
 
 
 def _calibration(record: Record) -> str:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from timbre.feats.heads import MULTIPLE, log_energy, make_head
+from timbre.feats.heads import MULTIPLE, cosine_matrix, log_energy, make_head
 from timbre.feats.mel import frame_window
 from timbre.feats.options import FrameOptions, MelspecOptions
 from timbre.utils.errors import DataError
@@ -42,6 +42,10 @@ class FeatureExtractor:
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise DataError("no GPU that torch can use; compute on the cpu")
         self._head = make_head(options, self.device)
+        self._columns = options.dim  # of the head
+        if isinstance(options, MelspecOptions):
+            self._columns = options.num_mel_bins
+            self._transform = cosine_matrix(options, self.device) if options.num_ceps else None
         self._window = torch.tensor(frame_window(options), dtype=torch.float32, device=self.device)
         self._block = BLOCK.get(self.device.type, BLOCK["cpu"])
         self._frames = self._empty(self._block, options.length)
@@ -133,15 +137,25 @@ class FeatureExtractor:
         options = self.options
         if not feats.numel():
             return feats
-        if isinstance(options, MelspecOptions) and options.range_db and options.log == "decibel":
-            feats = torch.maximum(feats, feats.amax((-2, -1), keepdim=True) - options.range_db)
+        if isinstance(options, MelspecOptions):
+            if options.range_db and options.log == "decibel":
+                feats = torch.maximum(feats, feats.amax((-2, -1), keepdim=True) - options.range_db)
+            if self._transform is not None:
+                feats = self._cepstra(feats, self._transform)
         return feats - feats.mean(-2, keepdim=True) if options.subtract_mean else feats
+
+    def _cepstra(self, feats: Tensor, transform: Tensor) -> Tensor:
+        """The cosine TRANSFORM of FEATS (..., num_frames, num_mel_bins), each utterance by itself to the bit."""
+        number = feats.shape[-2]
+        padded = torch.nn.functional.pad(feats, (0, 0, 0, -number % MULTIPLE))
+        rows = torch.mm(padded.reshape(-1, feats.shape[-1]), transform)[:, : self.options.dim]
+        return rows.reshape(*padded.shape[:-1], -1)[..., :number, :]
 
     def _all_frames(self, signal: Tensor, total: int) -> tuple[Tensor, Tensor]:
         """Features and raw log energies of the TOTAL frames that begin at every frame shift of SIGNAL."""
         options = self.options
         frames = signal.as_strided((total, options.length), (options.shift, 1))
-        feats, energies = self._empty(total, options.dim), self._empty(total)
+        feats, energies = self._empty(total, self._columns), self._empty(total)
         for start in range(0, total, self._block):
             block = slice(start, min(start + self._block, total))
             self._compute(frames[block], feats[block], energies[block])

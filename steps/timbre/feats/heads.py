@@ -79,7 +79,7 @@ class Mfcc:
     def __init__(self, options: MfccOptions, device: torch.device) -> None:
         self._options = options
         self._filters = MelFilters(mel_filters(options), device)
-        self._transform = _matrix(cepstral_transform(options), device)
+        self._transform = cosine_matrix(options, device)
 
     def __call__(self, power: Tensor, raw_energy: Tensor, signal: Tensor, feats: Tensor) -> None:
         options = self._options
@@ -147,6 +147,11 @@ def _matrix(values: NDArray[np.float64], device: torch.device) -> Tensor:
     """VALUES on DEVICE, with columns of zeros up to the next MULTIPLE."""
     padded = np.pad(values, [(0, 0), (0, -values.shape[1] % MULTIPLE)])
     return torch.tensor(padded, dtype=torch.float32, device=device)
+
+
+def cosine_matrix(options: MfccOptions | MelspecOptions, device: torch.device) -> Tensor:
+    """The cosine transform of OPTIONS on DEVICE, with columns of zeros up to the next MULTIPLE."""
+    return _matrix(cepstral_transform(options), device)
 
 
 def log_energy(signal: Tensor) -> Tensor:

@@ -94,12 +94,12 @@ def _vtln(frequency: Array, options: MelOptions) -> Array:
     return np.asarray(np.interp(frequency, [low, below, above, high], [low, scale * below, scale * above, high]))
 
 
-def cepstral_transform(options: MfccOptions) -> Array:
-    """(num_mel_bins, num_ceps): orthonormal type-II cosine transform, with the lifter multiplied in."""
+def cepstral_transform(options: MfccOptions | MelspecOptions) -> Array:
+    """(num_mel_bins, num_ceps): orthonormal type-II cosine transform, with the lifter of MFCC multiplied in."""
     bins = options.num_mel_bins
     order = np.arange(options.num_ceps)
     transform = np.sqrt(2 / bins) * np.cos(np.pi / bins * (np.arange(bins)[:, None] + 0.5) * order)
     transform[:, 0] = np.sqrt(1 / bins)
-    if options.cepstral_lifter != 0:
+    if isinstance(options, MfccOptions) and options.cepstral_lifter != 0:
         transform *= 1 + 0.5 * options.cepstral_lifter * np.sin(np.pi * order / options.cepstral_lifter)
     return np.asarray(transform)

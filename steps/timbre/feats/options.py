@@ -257,6 +257,7 @@ class MelspecOptions(FrameOptions):
         level: RMS of the utterance in dB of full scale that quieter ones are raised to; None: no gain
         standardize: the utterance is brought to mean 0 and variance 1 before that (ReDimNet)
         trailing_frames: so many frames more, of the silence after the signal; needs edges: zeros
+        num_ceps: so many coefficients of the cosine transform of these (librosa's MFCC, of decibels); 0: no transform
     """
 
     preemphasis_coefficient: float = 0.0
@@ -275,6 +276,7 @@ class MelspecOptions(FrameOptions):
     level: float | None = None
     standardize: bool = False
     trailing_frames: int = 0
+    num_ceps: int = 0
 
     kind: ClassVar[str] = "melspec"
 
@@ -290,6 +292,8 @@ class MelspecOptions(FrameOptions):
         require(self.level is None or self.level <= 0, f"level is {self.level} dB; it must not be above 0, full scale")
         text = f"trailing_frames is {self.trailing_frames}; it must be 0 or more, and needs edges: zeros if it is more"
         require(self.trailing_frames == 0 or (self.trailing_frames > 0 and self.edges == "zeros"), text)
+        text = f"num_ceps is {self.num_ceps}; it must lie between 0 and num_mel_bins, which is {self.num_mel_bins}"
+        require(0 <= self.num_ceps <= self.num_mel_bins, text)
 
     @property
     def band(self) -> tuple[float, float]:
@@ -298,7 +302,7 @@ class MelspecOptions(FrameOptions):
 
     @property
     def dim(self) -> int:
-        return self.num_mel_bins
+        return self.num_ceps or self.num_mel_bins
 
     @property
     def energy_first(self) -> bool:

@@ -1,5 +1,6 @@
 """Where everything of a run lies: the corpora in data/, their sets and trial lists, and the folders of exp/NAME."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -60,6 +61,16 @@ class TestSet:
     def trial_lists(self) -> list[Path]:
         """Its trial lists, in order of their names; a copy that is still to be made will have those of its original."""
         return sorted(self.data / path.name for path in self.original.glob("trials*") if path.is_file())
+
+    @property
+    def pair_lists(self) -> list[Path]:
+        """Its lists of pairs without labels, `pairs` or `pairs_KIND`; a copy's are those of its original."""
+        return sorted(path for path in self.original.glob("pairs*") if re.fullmatch(r"pairs(_[^.]*)?", path.name))
+
+    @property
+    def answer_rows(self) -> Path | None:
+        """The rows of a list that is to be answered, if it has one."""
+        return self.original / "pair_rows.csv" if (self.original / "pair_rows.csv").is_file() else None
 
     @property
     def models(self) -> Path | None:

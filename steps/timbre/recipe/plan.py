@@ -73,6 +73,7 @@ class Plan:
             "calibrate": str(systems.calibrate).lower(),
             "baseline": str(systems.baseline).lower(),
             "cohort": str(systems.cohort),
+            "siamese": str(systems.siamese).lower(),
             "has_train": str(main.has_train).lower(),
             "has_trials": str(self._has_trials).lower(),
             "given": str(given).lower(),
@@ -95,6 +96,10 @@ class Plan:
         ):
             text = "features and egs take two bytes a value (CM2), not four"
             yield "say", f"{text}: {layout.num_train_utts:,} training utterances (--compression, --egs-compression)"
+        if not systems.calibrate and any(test.answer_rows for test in layout.tested()):
+            yield "say", "no submission.csv: without calibration there is no threshold of held-out speakers"
+        if not systems.calibrate and settings.accuracy == "true":
+            yield "say", "--accuracy: without calibration there is no threshold of held-out speakers"
         if layout.embedded:
             text = f"what is said of utterances without an embedding is left out: {layout.embedded} has the rest"
             yield "say", f"--allow-missing {settings.allow_missing}: {text}"
@@ -133,7 +138,7 @@ class Plan:
 
     @property
     def _has_trials(self) -> bool:
-        """There are trial lists, or no corpus yet."""
+        """There are trial lists with labels, or no corpus yet."""
         unknown = not any(self.layout.main.data.glob("*/utt2spk"))
         return unknown or any(test.trial_lists for test in self.layout.tested())
 
@@ -233,6 +238,9 @@ class Plan:
     def _embedded_rows(self, folder: Path) -> Iterator[Row]:
         layout = self.layout
         train = [("train", layout.main.feats / "train")] if layout.main.has_train else []
+        for test in layout.tested():
+            if lists := [*test.pair_lists, *([test.answer_rows] if test.answer_rows else [])]:
+                raise DataError("--allow-missing leaves pairs out, and all of this list are to be answered", lists[0])
         for trials in (trials for test in layout.tested() for trials in test.trial_lists):
             if trials.suffix == ".npz":
                 raise DataError("--allow-missing takes trials out of lists in text, not of this one", trials)

@@ -41,11 +41,16 @@ def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
         yield _held_out(layout, systems)
         dev = Row(8, "score", "score", "train", trials=str(trials), vectors=_vectors(systems, "train"))
         yield from _systems(systems, dev, systems.calibration / "scores" / "dev")
+        yield from _siamese(layout, systems, dev, systems.calibration / "scores" / "dev")
         yield from _calibration_rows(systems, trials)
     for test in layout.scored():
         for trials in test.trial_lists:
             yield from _list_rows(layout, systems, test, trials)
+        for pairs in test.pair_lists:
+            yield from _list_rows(layout, systems, test, pairs)
     yield from _result_rows(layout, systems)
+    if systems.calibrate:
+        yield from _submission_rows(layout, systems)
 
 
 def _held_out(layout: Layout, systems: Systems) -> Row:
@@ -81,6 +86,19 @@ def _systems(systems: Systems, row: Row, stem: Path, protocol: str = "") -> Iter
             yield replace(row, task="normalize", kind=kind, source=scores, using=str(folder), output=normalized)
 
 
+def _siamese(layout: Layout, systems: Systems, row: Row, stem: Path) -> Iterator[Row]:
+    """STEM.siamese, by the head that the network was trained with, if it was."""
+    if systems.siamese:
+        yield replace(row, task="siamese", kind="siamese", using=str(layout.model), output=f"{stem}.siamese")
+
+
+def _score_stem(layout: Layout, test: TestSet, trials: Path) -> Path:
+    """exp/NAME/scores/SET or SET_KIND; of a list of pairs without labels, the same in exp/NAME/pairs."""
+    kind = "pairs" if trials.name.startswith("pairs") else "trials"
+    folder = layout.exp / ("pairs" if kind == "pairs" else "scores")
+    return folder / f"{test.name}{trials.name.removeprefix(kind)}"
+
+
 def _calibration_rows(systems: Systems, trials: Path) -> Iterator[Row]:
     """What is learnt of the scores of the held-out speakers: a calibration of each system, and their fusion."""
     dev = {name: f"{systems.calibration}/scores/dev.{name}_asnorm" for name in systems.names}
@@ -93,14 +111,17 @@ def _calibration_rows(systems: Systems, trials: Path) -> Iterator[Row]:
 
 
 def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) -> Iterator[Row]:
-    """DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND."""
-    stem = layout.exp / "scores" / f"{test.name}{trials.name.removeprefix('trials')}"
-    row = Row(8, "score", "score", test.name, trials=str(trials), models=str(test.models or "-"))
+    """DATA/SET/trials or DATA/SET/trials_KIND, scored in SET.BACKEND or SET_KIND.BACKEND; and `pairs` likewise."""
+    stem = _score_stem(layout, test, trials)
+    unit = "score" if stem.parent.name == "scores" else "score-pairs"
+    row = Row(8, unit, "score", test.name, trials=str(trials), models=str(test.models or "-"))
     known = isinstance(test, DevSet)  # the speakers held out of training, to calibrations and to the baseline
     if systems.baseline and not known:
         statistics = replace(row, kind="statistics", vectors=str(systems.embeddings / test.name / "statistics.scp"))
         yield replace(statistics, using=str(systems.backend / "statistics"), output=f"{stem}.statistics")
-    yield from _systems(systems, replace(row, vectors=_vectors(systems, test.name)), stem)
+    whole = replace(row, vectors=_vectors(systems, test.name))
+    yield from _systems(systems, whole, stem)
+    yield from _siamese(layout, systems, whole, stem)
     if systems.calibrate and not known:
         calibrated = replace(row, task="calibrate")
         for name in systems.names:
@@ -123,9 +144,9 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
 def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
     for test in layout.scored():
         for trials in test.trial_lists:
-            scores = layout.exp / "scores" / f"{test.name}{trials.name.removeprefix('trials')}.{systems.best}"
+            scores = f"{_score_stem(layout, test, trials)}.{systems.best}"
             row = Row(9, "results", "analyze", test.name, systems.best, trials=str(trials), data=str(test.feats))
-            yield replace(row, source=str(scores), output=str(layout.exp))
+            yield replace(row, source=scores, output=str(layout.exp))
     originals = [test for corpus in layout.corpora for test in layout.eval_sets(corpus)]
     for test in originals:
         row = Row(
@@ -159,3 +180,16 @@ def _explain_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
             row = replace(row, models=str(test.models or "-"), using=str(backend or "-"))
             source = layout.exp / "analysis" / f"{name}.{systems.best}.json"
             yield replace(row, source=str(source), output=str(layout.exp / "explain" / name))
+
+
+def _submission_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
+    """Each list that is to be answered, decided at the threshold of the held-out speakers."""
+    asked = [test for corpus in layout.corpora for test in layout.eval_sets(corpus) if test.answer_rows]
+    for test in asked:
+        lists = [test.original / name for name in ("pairs", "trials") if (test.original / name).is_file()]
+        row = Row(9, "submission", "submit", test.name, systems.decides, trials=str(systems.calibration / "trials"))
+        name = "submission.csv" if len(asked) == 1 else f"submission_{test.name}.csv"
+        for trials in lists[:1]:
+            scores = f"{_score_stem(layout, test, trials)}.{systems.decides}"
+            dev = systems.calibration / "scores" / f"dev.{systems.decides}"
+            yield replace(row, data=str(test.answer_rows), source=scores, using=str(dev), output=str(layout.exp / name))

@@ -14,7 +14,7 @@ from timbre.utils.spelling import did_you_mean
 
 KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257", "melspec": "melspec64"}
 # kinds of features, and what each is where the network is counted at no size of it that conf/feats has
-TAKEN = re.compile(r"statistics|fusion|.*_asnorm|.*_llr")  # names of score files that no back-end may have
+TAKEN = re.compile(r"statistics|fusion|siamese|.*_asnorm|.*_llr")  # names of score files that no back-end may have
 EXPLAIN_METHODS = ("gradient", "gradcam", "gradcam++", "layercam", "fullgrad", "integrated_gradients", "occlusion")
 GIVEN = "given"  # the features of a corpus that brings its own
 
@@ -48,6 +48,7 @@ class Settings:
     egs_conf: str = ""
     egs_compression: str = ""
     network: str = ""
+    objective: str = ""
     model: str = ""
     init_model: str = ""
     fine_tune_conf: str = ""
@@ -58,6 +59,8 @@ class Settings:
     baseline: str = "auto"
     protocols: str = ""
     allow_missing: str = "0"
+    accuracy: str = "false"
+    fill: str = "label"
     identify: str = "false"
     diarize: str = "false"
     diarize_method: str = "spectral"
@@ -110,6 +113,8 @@ class Settings:
         if TAKEN.fullmatch(self.backend) or (self.backend == "cosine" and not self.only_cosine):
             raise DataError(f"--backend-conf {self.backend_conf}: that name is taken; copy it to another")
         self._check_protocols()
+        if self.fill not in ("label", "score"):
+            raise DataError(f"--fill {self.fill}: not label or score")
         if self.diarize_method not in ("ahc", "spectral", "vbx"):
             raise DataError(f"--diarize-method {self.diarize_method}: not ahc, spectral or vbx")
         if self.explain_method not in EXPLAIN_METHODS:
@@ -205,6 +210,17 @@ class Settings:
         return (model.get("class_path") if isinstance(model, dict) else model) != "Cosine"
 
     @property
+    def has_pair_head(self) -> bool:
+        """The objective of the network that is evaluated has a head that compares pairs, and the model has it still."""
+        tuning = _read_yaml(self.fine_tune_conf) if self.fine_tune_conf else {}
+        if tuning.get("objective"):
+            return _names_siamese(_read_yaml(str(tuning["objective"])))
+        if self.trained_model:
+            there = bool(self.fine_tune_conf) or (Path(self.model) / "checkpoints").is_dir()
+            return there and _names_siamese(self._model_config.get("objective"))
+        return bool(self.objective) and _names_siamese(_read_yaml(self.objective))
+
+    @property
     def feature_dim(self) -> int:
         """The feature dimension that the network is counted at, or the model was trained on."""
         if self.trained_model:
@@ -258,6 +274,14 @@ def _kind_of(feats_conf: str) -> str:
     """The kind of features that a file is named after, else fbank."""
     name = Path(feats_conf).name
     return next((kind for kind in KINDS if name.startswith(kind)), "fbank")
+
+
+def _names_siamese(content: object) -> bool:
+    """Whether the class Siamese is anywhere in CONTENT, the configuration of an objective."""
+    if isinstance(content, dict):
+        found = str(content.get("class_path")).rpartition(".")[2] == "Siamese"
+        return found or any(map(_names_siamese, content.values()))
+    return isinstance(content, list) and any(map(_names_siamese, content))
 
 
 def _read_yaml(path: str) -> dict[str, Any]:

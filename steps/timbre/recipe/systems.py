@@ -18,7 +18,7 @@ class Systems:
     names: of the back-ends: cosine, and the one of --backend-conf; folders: where each lies, or None where nothing is
     trained; embeddings, backend, calibration: their folders in exp/NAME; cohort: embeddings that back-ends are trained
     on and scores normalised by; calibrate: there are log-likelihood ratios; llrs: the systems that give them; baseline:
-    statistics of features are scored too
+    statistics of features are scored too; siamese: so does the head that a siamese network was trained with
     """
 
     folders: dict[str, Path | None]
@@ -30,6 +30,7 @@ class Systems:
     llrs: list[str]
     said: list[str]
     baseline: bool
+    siamese: bool
 
     @property
     def has_backend(self) -> bool:
@@ -45,6 +46,11 @@ class Systems:
     def best(self) -> str:
         """The system that analyses are made of."""
         return f"{self.names[-1]}_asnorm" if self.has_backend else "cosine"
+
+    @property
+    def decides(self) -> str:
+        """The system that decides pairs for a submission."""
+        return "siamese" if self.siamese else self.best
 
     @classmethod
     def of(cls, layout: Layout) -> "Systems":
@@ -77,7 +83,9 @@ class Systems:
         if calibrate:
             llrs = [*(f"{name}_llr" for name in folders), *(["fusion"] if len(folders) > 1 else []), *llrs]
         baseline = layout.main.has_train and _has_baseline(layout, said)
-        return cls(folders, embeddings, backend, calibration, calibrate, cohort, llrs, said, baseline)
+        return cls(
+            folders, embeddings, backend, calibration, calibrate, cohort, llrs, said, baseline, settings.has_pair_head
+        )
 
 
 def _has_baseline(layout: Layout, said: list[str]) -> bool:

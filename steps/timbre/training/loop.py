@@ -367,6 +367,9 @@ class Trainer:
         if self.options.teacher is not None and self.teacher is not None:
             config["train"]["teacher"]["model"] = str(self.options.teacher.model)
             config["teacher_sha256"] = self.teacher.sha256
+        if self.options.pair_table is not None:
+            config["train"]["pair_table"] = str(self.options.pair_table)
+            config["pairs_sha256"] = hashlib.sha256(self.options.pair_table.read_bytes()).hexdigest()
         return config
 
     def _describe(self) -> str:

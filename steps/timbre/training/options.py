@@ -27,6 +27,7 @@ INCIDENTAL = frozenset(
         "shard_classes",
         "verify",
         "teacher.model",  # its content counts
+        "pair_table",  # so does its
         "segments.at_test",
     }
 )
@@ -92,6 +93,9 @@ class TrainOptions:
             auto: what the objective needs
         utts_per_speaker: examples of each speaker in batches of speakers
         max_utts_per_speaker: examples that a speaker gives to batches of speakers in an epoch; 0: no bound
+        pair_table: pairs.csv of a corpus of pairs (local/prepare_dacon.py): batches of pairs have its pairs alone, each
+            once an epoch, as far as training has both utterances and one kind is not more than the other; each side is
+            an example of its utterance by chance. None: all pairs there can be
         min_frames: a batch is cut to a random length, each example at a random place: the least; 0: as the egs are.
             Batches of speakers or pairs are of all arks, and so never longer than the shortest examples in them
         max_frames: the largest such length, as far as the examples have it
@@ -150,6 +154,7 @@ class TrainOptions:
     batches: Literal["auto", "shuffled", "speakers", "pairs"] = "auto"
     utts_per_speaker: int = 2
     max_utts_per_speaker: int = 0
+    pair_table: Path | None = None
     min_frames: int = 0
     max_frames: int = 0
     length_step: int = 0
@@ -234,7 +239,9 @@ class TrainOptions:
         """The options of the batches; while they are still `auto`, shuffled ones."""
         kind = "shuffled" if self.batches == "auto" else self.batches
         most = 0 if self.batches == "auto" else self.max_utts_per_speaker
-        return BatchOptions(kind, self.utts_per_speaker, most, self.min_frames, self.max_frames)
+        table = None if self.batches == "auto" else self.pair_table
+        frames = self.min_frames, self.max_frames
+        return BatchOptions(kind, self.utts_per_speaker, most, *frames, pair_table=table)
 
     def batches_on(self, device_type: str) -> BatchOptions:
         """The options of the batches on "cpu" or "cuda"."""
