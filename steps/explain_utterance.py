@@ -13,7 +13,7 @@ def explain_utterance(
     data_dir: Path,
     utt: str,
     out: Path,
-    method: str = "layercam",
+    method: str = "occlusion",
     target: str = "",
     backend_dir: Path | None = None,
     trials: Path | None = None,
