@@ -1,9 +1,12 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 9, results: error rates with 95 % intervals over speakers, plots, one page, a decision pack.
 # Reads the scores and the trial lists; makes exp/NAME/{results.json,RESULTS.md,report.html,analysis/,plots/}, decision/
-# (with calibration) and identification/<set> (with --identify).
+# (with calibration), identification/<set> (with --identify) and, with --classify, classification/<set>/predictions.tsv,
+# CLASSIFICATION.md, and submission.csv of a corpus that wants one.
 
 option identify false "true/false: identification as well: half of the speakers of each evaluation set are a gallery, the others strangers"
+option classify false "true/false: closed-set classification as well: of the evaluation sets, and of what training held out, with its accuracy"
+option published-accuracy "" "accuracy of --classify that others have published, such as 0.93, to be shown beside"
 
 stage_results() {
   local left_out=${embedded:+, without utterances that lack an embedding (--allow-missing $allow_missing)}
@@ -11,6 +14,7 @@ stage_results() {
   [ -n "$trained$tuned_from" ] || made="model $model, features $feats_conf"
   [ -z "$tuned_from" ] || made+=", fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ -z "$init_model" ] || made="features $feats_conf, fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
+  [ "$classify" = false ] || name_speakers
   [ "$has_trials" = true ] || return 0
   if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/report.html"; then
     rm -rf "$exp/analysis"
@@ -38,4 +42,20 @@ stage_results() {
         --cohort-scp "$cohort" --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj"
     done 9< <(rows identify)
   fi
+}
+
+name_speakers() { # every utterance of a set by the classes of the network
+  local held=(in "$egs/manifest.json" out "$exp/CLASSIFICATION.md")
+  [ -n "$trained" ] || held=()
+  unit classify "$exp" in "$model/final.pt" "{vectors}" "{from}" "${held[@]}" out "{output}/predictions.tsv" "{with}" \
+    with "published $published_accuracy" || return 0
+  while next_row; do
+    if [ "$task" = held-out ]; then
+      steps/classify.py "$model" "$vectors" "$output" --labels "$data_dir" --egs-dir "$egs" \
+        ${published_accuracy:+--published "$published_accuracy"}
+      steps/compare_classifiers.py "$exp" --out "$exp/CLASSIFICATION.md"
+    else
+      steps/classify.py "$model" "$vectors" "$output" ${with:+--rows "$from" --submission "$with"}
+    fi
+  done 9< <(rows classify)
 }

@@ -55,6 +55,7 @@ class Settings:
     protocols: str = ""
     allow_missing: str = "0"
     identify: str = "false"
+    classify: str = "false"
     diarize: str = "false"
     diarize_method: str = "spectral"
 
