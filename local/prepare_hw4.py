@@ -43,7 +43,9 @@ def prepare_hw4(corpus_dir: Path, out_dir: Path, partial: bool = False) -> None:
     if odd := [spk for spk, entries in speakers.items() if not isinstance(entries, list)]:
         raise DataError(f"speaker '{odd[0]}' has no list of utterances", corpus.path / "metadata.json")
     train = [(spk, file_of(corpus, entry, "metadata.json")) for spk, entries in speakers.items() for entry in entries]
-    test = [("", file_of(corpus, entry, "testdata.json")) for entry in read(corpus, "testdata.json", "utterances", list)]
+    test = [
+        ("", file_of(corpus, entry, "testdata.json")) for entry in read(corpus, "testdata.json", "utterances", list)
+    ]
     check_once(corpus, [file for _, file in train], "metadata.json")
     check_once(corpus, [file for _, file in test], "testdata.json")
     there = set(corpus.audio("", ".pt"))
@@ -114,7 +116,12 @@ def write_features(files: dict[str, Path], folder: Path, dim: int) -> dict[str, 
                 features = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # whatever a damaged file leads to
                 raise DataError(f"not a tensor saved by PyTorch: {str(error).splitlines()[0]}", path) from None
-            if not isinstance(features, torch.Tensor) or features.ndim != 2 or not len(features) or features.is_complex():
+            if (
+                not isinstance(features, torch.Tensor)
+                or features.ndim != 2
+                or not len(features)
+                or features.is_complex()
+            ):
                 raise DataError("not a tensor (num_frames, n_mels)", path)
             if features.shape[1] != dim:
                 raise DataError(f"{features.shape[1]} dimensions, and {dim} are wanted", path)

@@ -4,12 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-
 import pytest
 import torch
-from made_hw4 import Made, make_hw4
 
 from local import prepare_hw4
+from made_hw4 import Made, make_hw4
 from timbre.datadir.tables import read_table
 from timbre.utils.errors import DataError
 

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from made_hw4 import Made, make_hw4
 from stages_ran import ran
+
+from made_hw4 import Made, make_hw4
 
 BASELINES = {"simple": 0.66025, "medium": 0.8175, "strong": 0.885, "boss": 0.93}
 TRAIN = "{batch_size: 8, min_frames: 128, max_frames: 128, num_steps: 3, final_lr: 0.0, warmup_steps: 1, "
@@ -41,7 +42,9 @@ def test_one_command_from_the_layout_to_the_submission(place: Path, corpus: Path
     assert lines[0] == "Id,Category"
     rows = list(csv.reader(lines[1:]))
     listed = json.loads((corpus / "testdata.json").read_text())["utterances"]
-    assert [row[0] for row in rows] == [entry["feature_path"] for entry in listed], "every row, in the order of the list"
+    assert [row[0] for row in rows] == [entry["feature_path"] for entry in listed], (
+        "every row, in the order of the list"
+    )
     assert {row[1] for row in rows} <= json.loads((corpus / "mapping.json").read_text())["speaker2id"].keys()
     tables = (exp / "classification" / "eval_hw4" / "predictions.tsv").read_text().splitlines()
     best = {line.split("\t")[0]: line.split("\t")[2] for line in tables[1:] if line.split("\t")[1] == "1"}

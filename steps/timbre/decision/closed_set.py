@@ -114,7 +114,7 @@ def name_speakers(
         utts: which utterances
 
     Raises:
-        DataError: vectors of another dimension or not finite; a label that is no speaker of the model, or is missing
+        DataError: vectors that are damaged or of another dimension; a label that is no speaker of the model, or is missing
     """
     if top_k < 1:
         raise DataError(f"top_k is {top_k}; it must be at least 1")
@@ -125,8 +125,6 @@ def name_speakers(
     rows = found.find(ids, str(vectors)) if utts is not None else np.arange(len(ids))
     if not ids:
         raise DataError("no utterance to classify", vectors)
-    if len(bad := rows[~np.isfinite(found.matrix[rows]).all(1)]):
-        raise DataError(f"the vector of {found.ids[bad[0]]} is not finite", vectors)
     true = _true_classes(classifier, ids, labels)
     number = min(top_k, len(classifier.speakers))
     size = max(1, _BLOCK // len(classifier.speakers))
