@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """A corpus in the layout of HW4 (NTU ML 2023) whose features are made: tests/run and bench/bench_hw4.py use it.
 
 An utterance is a row of segments of a few frames, each of one of eight sounds that all speakers share. Who speaks shows
@@ -7,7 +6,6 @@ over frames of the utterance hides (the shifts of a speaker add up to nothing); 
 the sound, which only the order of frames tells; and a share of the segments is noise, which pooling has to pass over.
 """
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,19 +92,3 @@ def _utterance(sounds: Floats, shifts: Floats, climbs: Floats, made: Made, rng: 
         parts.append(sounds[sound] + shifts[sound] + ridge)
     frames: Floats = np.concatenate(parts)[:total]
     return 2 * (frames + channel + rng.normal(0, 1, frames.shape)) - 8
-
-
-def main() -> None:
-    """The folder and the sizes of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    for name in ("speakers", "utts", "tests"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Made, name))
-    for name in ("shift", "ridge", "junk"):
-        parser.add_argument(f"--{name}", type=float, default=getattr(Made, name))
-    args = vars(parser.parse_args())
-    make_hw4(args.pop("folder"), Made(**args))
-
-
-if __name__ == "__main__":
-    main()

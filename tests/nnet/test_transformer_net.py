@@ -21,6 +21,7 @@ from network_checks import (
     utterances,
 )
 from timbre.nnet.models.transformer import Transformer
+from timbre.nnet.network import build_network
 from timbre.nnet.objectives import build_objective
 from timbre.utils.errors import DataError
 
@@ -69,6 +70,17 @@ def test_sizes_of_the_baselines_of_hw4(name: str) -> None:
     path = CONF[name].parents[1] / "objective" / f"{objective}.yaml"
     head = build_objective(path, network.embedding_dim, 600)
     assert num_parameters(network) + num_parameters(head) == size
+
+
+@pytest.mark.parametrize("name", ["transformer", "transformer_large", "conformer_mean", "conformer"])
+def test_whole_utterances_alone_and_in_a_padded_batch_agree(name: str) -> None:
+    torch.manual_seed(0)
+    network = build_network(CONF[name], 40).eval()
+    feats, lengths = 2 * utterances(4, 300, 40) - 8, [300, 129, 40, 1]
+    with torch.inference_mode():
+        together = network(feats, torch.tensor(lengths))
+        alone = torch.cat([network(one[None, :length]) for one, length in zip(feats, lengths, strict=True)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
 WRONG: tuple[Config, ...] = ({"channels": 0}, {"heads": 3}, {"dropout": 1.0}, {"hidden": 0})

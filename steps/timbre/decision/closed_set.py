@@ -114,7 +114,7 @@ def name_speakers(
         utts: which utterances
 
     Raises:
-        DataError: vectors that are damaged or of another dimension; a label that is no speaker of the model, or is missing
+        DataError: damaged vectors, or of another dimension; a label that is missing or no speaker of the model
     """
     if top_k < 1:
         raise DataError(f"top_k is {top_k}; it must be at least 1")
