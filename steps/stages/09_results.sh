@@ -1,13 +1,16 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 9, results: error rates with 95 % intervals over speakers, plots, one page, a decision pack.
 # Reads the scores and the trial lists; makes exp/NAME/{results.json,RESULTS.md,report.html,analysis/,plots/}, decision/
-# (with calibration) and identification/<set> (with --identify). Where an evaluation set is a list of pairs that is to be
-# answered (local/prepare_dacon.py), submission.csv: its rows, decided at the threshold of the held-out speakers, by the
-# siamese head or else by the system that analyses are made of. Lists without labels have no error rates.
+# (with calibration), identification/<set> (with --identify) and, with --classify, classification/<set>/predictions.tsv
+# and CLASSIFICATION.md. Where an evaluation set is a list of pairs that is to be answered (local/prepare_dacon.py) or a
+# corpus wants the names of speakers, submission.csv: the pairs are decided at the threshold of the held-out speakers, by
+# the siamese head or else by the system that analyses are made of. Lists without labels have no error rates.
 
 option identify false "true/false: identification as well: half of the speakers of each evaluation set are a gallery, the others strangers"
 option accuracy false "true/false: accuracy and F1 as well, at the threshold of the held-out speakers (with calibration)"
 option fill label "label or score: what submission.csv, the answers to a list of pairs, is filled with"
+option classify false "true/false: closed-set classification as well: of the evaluation sets, and of what training held out, with its accuracy"
+option published-accuracy "" "accuracy of --classify that others have published, such as 0.93, to be shown beside"
 
 stage_results() {
   local left_out=${embedded:+, without utterances that lack an embedding (--allow-missing $allow_missing)}
@@ -22,6 +25,7 @@ stage_results() {
       steps/make_submission.py "$data_dir" "$from" "$output" --held-out-trials "$trials" --held-out-scores "$with" --fill "$fill"
     done 9< <(rows submission)
   fi
+  [ "$classify" = false ] || name_speakers
   [ "$has_trials" = true ] || return 0
   local page=("$exp/report.html")
   [ "$explain" = false ] || page=() # stage 11 makes it anew
@@ -52,4 +56,20 @@ stage_results() {
         --cohort-scp "$cohort" --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj"
     done 9< <(rows identify)
   fi
+}
+
+name_speakers() { # every utterance of a set by the classes of the network
+  local held=(in "$egs/manifest.json" out "$exp/CLASSIFICATION.md")
+  [ -n "$trained" ] || held=()
+  unit classify "$exp" in "$model/final.pt" "{vectors}" "{from}" "${held[@]}" out "{output}/predictions.tsv" "{with}" \
+    with "published $published_accuracy" || return 0
+  while next_row; do
+    if [ "$task" = held-out ]; then
+      steps/classify.py "$model" "$vectors" "$output" --labels "$data_dir" --egs-dir "$egs" \
+        ${published_accuracy:+--published "$published_accuracy"}
+      steps/compare_classifiers.py "$exp" --out "$exp/CLASSIFICATION.md"
+    else
+      steps/classify.py "$model" "$vectors" "$output" ${with:+--rows "$from" --submission "$with"}
+    fi
+  done 9< <(rows classify)
 }

@@ -3,7 +3,7 @@
 # are the sections [SYSTEM] of the file that --config names (conf/study/). Sourced by run.sh.
 
 run_study() { # ARGS OF run.sh: exp/NAME/SYSTEM/ for each of --systems, then exp/NAME/TABLE.md
-  local chosen=("${study_systems[@]}") one other runs=()
+  local chosen=("${study_systems[@]}") one other runs=() classifiers=()
   [ -z "$systems" ] || IFS=, read -ra chosen <<< "$systems"
   for one in "${chosen[@]}"; do (choose_system "$one"); done
   for one in "${chosen[@]}"; do
@@ -18,13 +18,15 @@ run_study() { # ARGS OF run.sh: exp/NAME/SYSTEM/ for each of --systems, then exp
   [ "$plan" = false ] && ((${stop_stage:-9} >= 9)) || return 0
   for one in "${study_systems[@]}"; do # those of earlier commands too
     [ ! -f "exp/$name/$one/RESULTS.md" ] || runs+=("exp/$name/$one")
+    [ ! -f "exp/$name/$one/CLASSIFICATION.md" ] || classifiers+=("exp/$name/$one")
   done
   if [ ${#runs[@]} = 0 ]; then
     echo "no table: no system has results on lists with labels"
     return 0
   fi
   . ./path.sh
-  steps/compare_runs.py "${runs[@]}" --grid "exp/$name/TABLE.md"
+  [ -z "${classifiers[*]}" ] || steps/compare_classifiers.py "${classifiers[@]}" --out "exp/$name/CLASSIFICATION.md"
+  [ -z "${runs[*]}" ] || steps/compare_runs.py "${runs[@]}" --grid "exp/$name/TABLE.md"
 }
 
 not_there_for() { # SYSTEM: the first {OTHER} in its options that has not been run

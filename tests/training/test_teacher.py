@@ -260,7 +260,7 @@ SPOILT = {  # what is spoilt: what is said, whether the embeddings alone can sti
     "cut short": (r"final\.pt: ", False),
     "no objective in config": ("objective must hold class_path", True),
     "another objective": (r"not the objective of config\.yaml", True),
-    "no classes": ("the teacher's objective, Triplet, has none", True),
+    "no classes": ("kld compares outputs: its objective, Triplet, has no outputs", True),
     "speakers": (r"spk2int: kld needs a teacher of the speakers of the egs; 2 are of one side only.* spk03", True),
     "numbers": (r"spk2int: speakers are not numbered from 0 on", True),
     "no checkpoints": (r"step-0000130\.pt: no such file, which has the objective; kld 0", True),

@@ -159,6 +159,8 @@ def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
             row = Row(9, "identify", "identify", test.name, data=str(folder), vectors=_vectors(systems, test.name))
             using = systems.folders[systems.names[-1]]
             yield replace(row, using=str(using or "-"), output=str(layout.exp / "identification" / test.name))
+    if layout.settings.classify == "true":
+        yield from _classify_rows(layout, systems, originals)
     if layout.settings.diarize == "true":
         folder = layout.exp / "diarization"
         if layout.main.has_train:
@@ -193,3 +195,18 @@ def _submission_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
             scores = f"{_score_stem(layout, test, trials)}.{systems.decides}"
             dev = systems.calibration / "scores" / f"dev.{systems.decides}"
             yield replace(row, data=str(test.answer_rows), source=scores, using=str(dev), output=str(layout.exp / name))
+
+
+def _classify_rows(layout: Layout, systems: Systems, originals: list[TestSet]) -> Iterator[Row]:
+    """What was held out of training, with its speakers; and sets whose corpus wants rows of a submission."""
+    folder = layout.exp / "classification"
+    if layout.trained:
+        held = Row(9, "classify", "held-out", "train", data=str(layout.main.feats / "train" / "utt2spk"))
+        yield replace(held, vectors=_vectors(systems, "train"), output=str(folder / "train"))
+    for test in originals:
+        rows = test.original / "utt2row"
+        row = Row(9, "classify", "classify", test.name, vectors=_vectors(systems, test.name))
+        row = replace(row, output=str(folder / test.name))
+        if rows.is_file():
+            row = replace(row, source=str(rows), using=str(layout.exp / "submission.csv"))
+        yield row

@@ -62,6 +62,7 @@ class Settings:
     accuracy: str = "false"
     fill: str = "label"
     identify: str = "false"
+    classify: str = "false"
     diarize: str = "false"
     diarize_method: str = "spectral"
     explain: str = "false"

@@ -14,9 +14,10 @@ from torch.nn import functional
 from timbre.egs.egs_format import Manifest
 from timbre.feats.options import options_from
 from timbre.nnet import checkpoint
-from timbre.nnet.model import load_model, read_classes, read_config, read_objective, segments_of
+from timbre.nnet.classifier import load_classifier
+from timbre.nnet.model import load_model, read_classes, read_config
 from timbre.nnet.network import SpeakerNetwork
-from timbre.nnet.objectives import Objective, build_objective
+from timbre.nnet.objectives import Objective
 from timbre.training.options import TeacherOptions
 from timbre.training.training_module import Taught
 from timbre.utils.configure import read_config as read_settings
@@ -99,7 +100,10 @@ def load_teacher(
     if not options.kld:
         return Teacher(network)
     order = _match(model / "spk2int", egs_dir / "spk2int")
-    objective = _load_objective(model, config, network.embedding_dim, len(order)).to(device)
+    try:
+        objective = load_classifier(model, config, network.embedding_dim, len(order)).to(device)
+    except DataError as error:
+        raise DataError(f"kld compares outputs: {error.message}; kld 0 leaves the embeddings", error.path) from error
     return Teacher(network, objective, torch.tensor(order, device=device), options.tau)
 
 
@@ -149,28 +153,3 @@ def _match(theirs: Path, own: Path) -> list[int]:
             theirs,
         )
     return [classes[name] for name in sorted(speakers, key=lambda name: speakers[name])]
-
-
-def _load_objective(model_dir: Path, config: dict[str, Any], embedding_dim: int, num_speakers: int) -> Objective:
-    """The objective of MODEL_DIR with its class weights, averaged over the checkpoints that final.pt is the mean of.
-
-    Raises:
-        DataError: it has no outputs, or they cannot be read any more
-    """
-    try:
-        objective = build_objective(config.get("objective", {}), embedding_dim, num_speakers)
-    except DataError as error:
-        raise DataError(error.message, model_dir / "config.yaml") from error
-    if not objective.classifies:
-        name = objective.config["class_path"]
-        text = f"kld compares outputs, and the teacher's objective, {name}, has none; kld 0 leaves the embeddings"
-        raise DataError(text, model_dir / "config.yaml")
-    try:
-        objective.load_state_dict(read_objective(model_dir))
-    except DataError as error:
-        raise DataError(f"{error.message}; kld 0 leaves the embeddings", error.path) from error
-    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"not the objective of config.yaml: {str(error).splitlines()[0]}", model_dir) from error
-    segments = segments_of(config)
-    objective.input_length = 0.0 if segments is None else segments.code_length
-    return objective

@@ -20,6 +20,7 @@ from timbre.nnet.models.simam_resnet import SimAMResNet
 from timbre.nnet.models.tdnn import XvectorTdnn
 from timbre.nnet.models.tdy import TdyResNet
 from timbre.nnet.models.thin_resnet import ThinResNet
+from timbre.nnet.models.transformer import Transformer
 from timbre.nnet.models.trunk import Trunk
 from timbre.nnet.models.vgg import VggM
 
@@ -43,6 +44,7 @@ __all__ = [
     "SimAMResNet",
     "TdyResNet",
     "ThinResNet",
+    "Transformer",
     "Trunk",
     "VggM",
     "XvectorTdnn",
