@@ -50,7 +50,7 @@ def plot_phoneme_frames(
                 order,
                 loc="lower left",
                 bbox_to_anchor=(0, 1.08),
-                ncols=4,
+                ncols=3,
                 frameon=False,
                 fontsize=8,
                 title=title,
