@@ -24,8 +24,10 @@ from timbre.corpora.synth_room import Session, SessionOptions
 from timbre.corpora.synth_speaker import SynthOptions
 from timbre.corpora.synth_text import sentence
 from timbre.corpora.synth_voice import VoiceOptions, draw_voice, vary
+from timbre.datadir.phones import read_phones
 from timbre.datadir.tables import read_lists, read_table
 from timbre.datadir.validate import validate
+from timbre.explain.phoneme_classes import phone_class
 from timbre.utils.errors import DataError
 
 TINY = SynthOptions(train_speakers=2, eval_speakers=4, utts_per_speaker=4, sessions_per_speaker=2)
@@ -89,6 +91,31 @@ def test_tables(corpus: Path) -> None:
             assert float(read_table(corpus / name / "utt2dur")[utt]) == pytest.approx(info.duration, abs=6e-4)
     assert sorted(read_table(corpus / "eval" / "spk2gender").values()) == ["f", "f", "m", "m"]
     assert not read_table(corpus / "train" / "utt2spk").keys() & read_table(corpus / "eval" / "utt2spk").keys()
+
+
+def test_phones_lie_where_they_are_heard(corpus: Path) -> None:
+    """Pauses are quieter than what is said; hissing consonants lie higher than vowels (centre of the spectrum)."""
+    loud: dict[str, list[float]] = {"pause": [], "speech": []}
+    high: dict[str, list[float]] = {"vowels": [], "s": []}
+    for name in ("train", "eval"):
+        wavs, phones = read_table(corpus / name / "wav.scp"), read_phones(corpus / name / "phones.ctm")
+        assert phones.keys() == wavs.keys()
+        for utt, wav in wavs.items():
+            samples, rate = soundfile.read(wav)
+            for phone in phones[utt]:
+                part = samples[round(phone.start * rate) : round(phone.end * rate)]
+                if phone.duration < 0.06:
+                    continue
+                kind = phone_class(phone.name)
+                loud["pause" if kind == "silence" else "speech"].append(float(np.log(np.mean(part**2) + 1e-12)))
+                power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
+                centre = float(np.sum(power * np.fft.rfftfreq(len(part), 1 / rate)) / np.sum(power))
+                if phone.name.strip("',") in ("s", "S", "tS"):
+                    high["s"].append(centre)
+                elif kind == "vowels":
+                    high["vowels"].append(centre)
+    assert len(loud["pause"]) >= 10 and np.median(loud["pause"]) < np.median(loud["speech"]) - 1
+    assert np.median(high["s"]) > 2 * np.median(high["vowels"])
 
 
 def test_trials_are_those_of_a_brute_force_count(corpus: Path) -> None:
