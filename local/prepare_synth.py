@@ -13,6 +13,7 @@ from timbre.corpora import synth_voice
 from timbre.corpora.synth_speaker import Speaker, SynthOptions, draw_speakers, record_afresh
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.pairs import Pairing
+from timbre.datadir.phones import PHONES, write_phones
 from timbre.datadir.tables import write_table
 from timbre.datadir.trials import write_trials
 from timbre.utils.cli import run_step
@@ -28,7 +29,8 @@ def prepare_synth(out_dir: Path, synth: SynthOptions = SynthOptions(), seed: int
     """Make a speech corpus from nothing: data directories OUT_DIR/train and OUT_DIR/eval, their audio in OUT_DIR/audio.
 
     It depends on the options and the seed alone. A run that was interrupted goes on where it stopped.
-    OUT_DIR/eval has two trial lists: `trials`, pairs of one sex and of different sessions, and `trials_all`.
+    OUT_DIR/eval has two trial lists: `trials`, pairs of one sex and of different sessions, and `trials_all`. phones.ctm
+    has the phonemes of every utterance, as espeak-ng spoke them.
 
     Args:
         out_dir: where the corpus goes
@@ -74,6 +76,7 @@ def _write_set(path: Path, speakers: list[Speaker]) -> None:
     write_table(path / "utt2dur", {utt: f"{duration:.3f}" for utt, duration in seconds.items()})
     write_table(path / "utt2session", {utt: speaker.sessions[utt] for utt, speaker in utts.items()})
     write_table(path / "utt2text", {utt: speaker.text(utt) for utt, speaker in utts.items()})
+    write_phones(path / PHONES, {utt: phones for speaker in speakers for utt, phones in speaker.phones().items()})
     write_table(path / "spk2gender", {speaker.name: speaker.sex for speaker in speakers})
     log.info("%s: %d speakers, %d utterances, %.1f h", path, len(speakers), len(utts), sum(seconds.values()) / 3600)
 

@@ -65,7 +65,10 @@ def timit(path: Path) -> None:
         for spk in speakers:
             for name in ("SA1", "SI1027", "SX37"):
                 plant(path / "TIMIT" / part / "DR1" / spk, f"{name}.WAV", kind="sph")
-                write(path / "TIMIT" / part / "DR1" / spk / f"{name}.PHN", "0 1 h#\n")
+                write(
+                    path / "TIMIT" / part / "DR1" / spk / f"{name}.PHN",
+                    "0 300 h#\n300 700 sh\n700 1200 iy\n1190 1600 h#\n",
+                )
 
 
 def musan(path: Path) -> None:

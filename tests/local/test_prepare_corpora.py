@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from corpus_tree import snapshot, table, unchanged_by
+from corpus_tree import snapshot, table, unchanged_by, write
 from miniatures import MINIATURES, Miniature
 from timbre.audio.reading import read_audio
 from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
+from timbre.datadir.phones import read_phones
 from timbre.datadir.tables import read_lists, read_table
 from timbre.datadir.trials import read_trials
 from timbre.datadir.validate import examine
@@ -193,6 +194,21 @@ def test_timit_is_sphere_and_may_be_in_small_letters(miniature: Miniature, tmp_p
     (corpus / "TIMIT").rename(corpus / "timit")
     miniature.prepare(corpus, tmp_path / "small")
     assert DataDir.read(tmp_path / "small" / "eval_timit").utts == data.utts
+
+
+@only("timit")
+def test_timit_brings_its_phones(miniature: Miniature, tmp_path: Path) -> None:
+    """The overlap of the last two phones goes to the earlier one."""
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    (corpus / "TIMIT" / "TEST" / "DR1" / "FAKS0" / "SX37.PHN").unlink()
+    miniature.prepare(corpus, out)
+    phones = read_phones(out / "eval_timit" / "phones.ctm")
+    expected = [(0, 300, "h#"), (300, 700, "sh"), (700, 1200, "iy"), (1200, 1600, "h#")]
+    found = [(round(16000 * phone.start), round(16000 * phone.end), phone.name) for phone in phones["faks0-sa1"]]
+    assert found == expected and "faks0-sx37" not in phones and len(phones) == 5
+    write(corpus / "TIMIT" / "TEST" / "DR1" / "FAKS0" / "SA1.PHN", "0 300 h#\n300 200 sh\n")
+    with pytest.raises(DataError, match=r"SA1\.PHN:2: 'first-sample end-sample phone' is wanted, not '300 200 sh'"):
+        miniature.prepare(corpus, tmp_path / "bad")
 
 
 @only("musan")

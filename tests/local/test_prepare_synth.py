@@ -24,8 +24,10 @@ from timbre.corpora.synth_room import Session, SessionOptions
 from timbre.corpora.synth_speaker import SynthOptions
 from timbre.corpora.synth_text import sentence
 from timbre.corpora.synth_voice import VoiceOptions, draw_voice, vary
+from timbre.datadir.phones import read_phones
 from timbre.datadir.tables import read_lists, read_table
 from timbre.datadir.validate import validate
+from timbre.explain.phoneme_classes import phone_class
 from timbre.utils.errors import DataError
 
 TINY = SynthOptions(train_speakers=2, eval_speakers=4, utts_per_speaker=4, sessions_per_speaker=2)
@@ -71,7 +73,7 @@ def test_bytes_depend_on_the_seed_and_not_on_jobs_or_time(corpus: Path, tmp_path
 def test_more_speakers_leave_the_others_as_they_are(corpus: Path, tmp_path: Path) -> None:
     more = make(tmp_path, replace(TINY, train_speakers=3))
     assert all(more[name] == data for name, data in contents(corpus).items() if name.endswith(".flac"))
-    assert len(more) == len(contents(corpus)) + TINY.utts_per_speaker
+    assert len(more) == len(contents(corpus)) + TINY.utts_per_speaker + 1  # and their phones
 
 
 def test_tables(corpus: Path) -> None:
@@ -89,6 +91,31 @@ def test_tables(corpus: Path) -> None:
             assert float(read_table(corpus / name / "utt2dur")[utt]) == pytest.approx(info.duration, abs=6e-4)
     assert sorted(read_table(corpus / "eval" / "spk2gender").values()) == ["f", "f", "m", "m"]
     assert not read_table(corpus / "train" / "utt2spk").keys() & read_table(corpus / "eval" / "utt2spk").keys()
+
+
+def test_phones_lie_where_they_are_heard(corpus: Path) -> None:
+    """Pauses are quieter than what is said; hissing consonants lie higher than vowels (centre of the spectrum)."""
+    loud: dict[str, list[float]] = {"pause": [], "speech": []}
+    high: dict[str, list[float]] = {"vowels": [], "s": []}
+    for name in ("train", "eval"):
+        wavs, phones = read_table(corpus / name / "wav.scp"), read_phones(corpus / name / "phones.ctm")
+        assert phones.keys() == wavs.keys()
+        for utt, wav in wavs.items():
+            samples, rate = soundfile.read(wav)
+            for phone in phones[utt]:
+                part = samples[round(phone.start * rate) : round(phone.end * rate)]
+                if phone.duration < 0.06:
+                    continue
+                kind = phone_class(phone.name)
+                loud["pause" if kind == "silence" else "speech"].append(float(np.log(np.mean(part**2) + 1e-12)))
+                power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
+                centre = float(np.sum(power * np.fft.rfftfreq(len(part), 1 / rate)) / np.sum(power))
+                if phone.name.strip("',") in ("s", "S", "tS"):
+                    high["s"].append(centre)
+                elif kind == "vowels":
+                    high["vowels"].append(centre)
+    assert len(loud["pause"]) >= 10 and np.median(loud["pause"]) < np.median(loud["speech"]) - 1
+    assert np.median(high["s"]) > 2 * np.median(high["vowels"])
 
 
 def test_trials_are_those_of_a_brute_force_count(corpus: Path) -> None:
@@ -203,7 +230,9 @@ def test_sessions_sound_different_and_one_session_alike() -> None:
     speech = np.random.default_rng(0).standard_normal(16000).astype(np.float32)
 
     def spectrum(session: int, utt: int) -> np.ndarray:
-        recorded = Session(random.Random(session), 16000, SessionOptions()).record(speech, random.Random(f"utt {utt}"))
+        recorded = Session(random.Random(session), 16000, SessionOptions()).record(speech, random.Random(f"utt {utt}"))[
+            0
+        ]
         power = np.abs(np.fft.rfft(recorded)) ** 2
         bands = np.array([band.mean() for band in np.array_split(power, 40)])
         return 10 * np.log10(bands / bands.mean())
@@ -218,7 +247,7 @@ def test_noise_has_the_level_asked_for(snr: float) -> None:
     speech = np.sin(np.arange(32000) * 0.3).astype(np.float32)
     options = SessionOptions(snr=(snr, snr), jitter=0, reverberation=0, silence=(1, 1), noise_slope=(0, 6))
     for seed in range(5):
-        recorded = Session(random.Random(seed), 16000, options).record(speech, random.Random(seed))
+        recorded = Session(random.Random(seed), 16000, options).record(speech, random.Random(seed))[0]
         noise, both = np.mean(recorded[:16000] ** 2), np.mean(recorded[16000:-16000] ** 2)
         assert 10 * np.log10((both - noise) / noise) == pytest.approx(snr, abs=1.0)
 

@@ -9,11 +9,15 @@ from timbre.audio.effects import Chain
 from timbre.datadir.contents import MODELS, Contents
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.pairs import without_shared
+from timbre.datadir.phones import PHONES
 from timbre.datadir.tables import split_blanks
 from timbre.utils.errors import DataError
 from timbre.utils.missing import Allowed
 
-OF_OLD_AUDIO = ("feats.scp", "energy.scp", "vad.scp", "cmvn.scp", "utt2num_frames", "frame_shift", "conf/feats.yaml")
+OF_OLD_AUDIO = (
+    *("feats.scp", "energy.scp", "vad.scp", "cmvn.scp", "utt2num_frames", "frame_shift", "conf/feats.yaml"),
+    PHONES,  # effects that trim or change the speed move them
+)
 
 
 def preprocess_audio(

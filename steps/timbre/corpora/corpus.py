@@ -268,7 +268,7 @@ class Corpus:
             raise DataError("none of its utterances is there", self.path)
         for name, utts in filled.items():
             tables = {file: table for file, table in utts.tables.items() if table}
-            Contents(tables, utts.trials, utts.verbatim).write(out_dir / name)
+            Contents(tables, utts.trials, utts.verbatim, utts.phones).write(out_dir / name)
             logger.info("%s: %d utterances of %d speakers", out_dir / name, len(utts.utt2spk), utts.num_speakers)
             for list_name, trials in utts.trials.items():
                 logger.info("%s: %s", out_dir / name / list_name, trials.summary())

@@ -79,10 +79,10 @@ class Session:
         self._noise_slope = rng.uniform(*options.noise_slope)
         self._level = rng.uniform(*options.level)
 
-    def record(self, speech: Array, rng: random.Random) -> Array:
+    def record(self, speech: Array, rng: random.Random) -> tuple[Array, float]:
         """SPEECH (N,) as this session's microphone hears it, with silence and noise around it, and never clipped.
 
-        RNG is the utterance's own. Returns (M,) float32 in [-1, 1), M > N.
+        RNG is the utterance's own. Returns (M,) float32 in [-1, 1), M > N, and the seconds before the speech in it.
         """
         before, after = (round(rng.uniform(*self._options.silence) * self._rate) for _ in range(2))
         end = before + len(speech)
@@ -101,7 +101,7 @@ class Session:
         recording = heard / _rms(heard[before:end]) + noise / _rms(noise) * noise_gain
         level = _gain(self._level + rng.gauss(0, self._options.jitter))
         recording *= min(level, 0.95 / np.abs(recording).max())
-        return np.asarray(recording, np.float32)
+        return np.asarray(recording, np.float32), before / self._rate
 
     def _microphone(self, hertz: Array) -> Array:
         """The gain at each frequency: a band with the slopes of Butterworth filters, and peaks in it."""

@@ -18,6 +18,7 @@ import soxr
 from timbre.corpora.synth_room import Session, SessionOptions
 from timbre.corpora.synth_text import sentence
 from timbre.corpora.synth_voice import Engine, VoiceOptions, draw_voice, vary
+from timbre.datadir.phones import Phone, Phones, read_phones, write_phones
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 from timbre.utils.jobs import follow_parent
@@ -88,8 +89,20 @@ class Speaker:
         return self.folder / f"{utt}.flac"
 
     def is_recorded(self) -> bool:
-        """Whether all the audio is there."""
-        return all(self.audio(utt).exists() for utt in self.sessions)
+        """Whether all the audio is there, and its phones."""
+        return self._phones.exists() and all(self.audio(utt).exists() for utt in self.sessions)
+
+    @property
+    def _phones(self) -> Path:
+        return self.folder / "phones.ctm"
+
+    def phones(self) -> Phones:
+        """The phonemes of each utterance, as espeak-ng spoke them."""
+        return read_phones(self._phones)
+
+    def note(self, phones: Phones) -> None:
+        """Keeps what `phones` gives, once all the audio is there."""
+        write_phones(self._phones, phones)
 
     def text(self, utt: str) -> str:
         """What is said in an utterance."""
@@ -158,11 +171,14 @@ def _record(speaker: Speaker) -> None:
     sessions = {
         name: Session(speaker.draws(name), options.rate, options.session) for name in set(speaker.sessions.values())
     }
+    phones: Phones = {}
     for utt, session in speaker.sessions.items():
         draws = speaker.draws(utt)
-        speech = engine.speak(speaker.text(utt), vary(voice, draws, options.voice), draws.getrandbits(31))
-        samples = sessions[session].record(soxr.resample(speech, engine.rate, options.rate, "HQ"), draws)
+        speech, spoken = engine.speak(speaker.text(utt), vary(voice, draws, options.voice), draws.getrandbits(31))
+        samples, before = sessions[session].record(soxr.resample(speech, engine.rate, options.rate, "HQ"), draws)
+        phones[utt] = [Phone(before + phone.start, phone.duration, phone.name) for phone in spoken]
         flac = io.BytesIO()  # through memory: of a full disk, soundfile would not tell
         soundfile.write(flac, np.rint(samples * 32768).astype(np.int16), options.rate, format="FLAC")
         with atomic_write(speaker.audio(utt), "wb") as file:
             file.write(flac.getbuffer())
+    speaker.note(phones)

@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from timbre.datadir.phones import Phone
 from timbre.utils.errors import DataError
 
-_SYNCHRONOUS, _NO_EXIT, _UTF8 = 2, 0x8000, 1  # of espeak-ng's speak_lib.h, as the two parameters:
+# of espeak-ng's speak_lib.h, as the two parameters:
+_SYNCHRONOUS, _PHONEME_EVENTS, _NO_EXIT, _UTF8 = 2, 1, 0x8000, 1
+_LAST_EVENT, _PHONEME = 0, 7
 _RATE, _VOLUME = 1, 2
 _QUIET = 40  # of the default 100, at which many voices are clipped
 _OURS = {"pitch", "formant", "tone", "roughness", "flutter", "voicing", "breath", "consonants"}
@@ -165,6 +168,21 @@ def engine_version() -> str:
     return bytes(version).decode()
 
 
+class _Event(ctypes.Structure):
+    """espeak_EVENT; `name` is of a union of 8 bytes."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    )
+
+
 class Engine:
     """espeak-ng in this process. It has hidden state that nothing resets: speech is reproducible only when the same
     texts are spoken in the same order from the first one in the process on, so give every speaker a fresh process.
@@ -175,17 +193,23 @@ class Engine:
 
     def __init__(self) -> None:
         self._library, data = _load()
-        self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(data), _NO_EXIT)
+        self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(data), _NO_EXIT | _PHONEME_EVENTS)
         if self.rate <= 0:
             raise DataError("espeak-ng does not start with this data", data)
         accent = (data / "lang" / "gmw" / "en-US").read_text(encoding="utf-8").splitlines()
         self._accent = "\n".join(line for line in accent if line.split(" ")[0] not in _OURS)
         self._samples: list[bytes] = []
+        self._starts: list[tuple[int, str]] = []  # of each phoneme: its first sample, its name
         self._listener = _LISTENER(self._listen)  # kept: ctypes frees a callback that nothing refers to
         self._library.espeak_SetSynthCallback(self._listener)
 
-    def speak(self, text: str, voice: Voice, seed: int) -> npt.NDArray[Any]:
-        """TEXT in VOICE, with breath noise drawn from SEED (31 bits): samples (N,) float32 in [-1, 1) at `rate` Hz."""
+    def speak(self, text: str, voice: Voice, seed: int) -> tuple[npt.NDArray[Any], list[Phone]]:
+        """TEXT in VOICE, with breath noise drawn from SEED (31 bits).
+
+        Returns:
+            samples (N,) float32 in [-1, 1) at `rate` Hz
+            phonemes by espeak-ng's mnemonics, pauses as well ("_", "_:"), each up to the beginning of the next
+        """
         library = self._library
         library.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # else it is the time of day
         _C.srand(seed)
@@ -195,6 +219,7 @@ class Engine:
             # espeak-ng lower-cases a voice file's name and cuts it at 60 bytes: a descriptor's survives that
             failed = library.espeak_SetVoiceByFile(f"/dev/fd/{voice_file.fileno()}".encode())
         self._samples.clear()
+        self._starts.clear()
         spoken = text.encode()
         failed = (
             failed
@@ -205,11 +230,23 @@ class Engine:
         )
         if failed or not self._samples:
             raise DataError(f"espeak-ng does not speak (status {failed}): {text}")
-        return np.frombuffer(b"".join(self._samples), np.int16) / np.float32(32768)
+        samples = np.frombuffer(b"".join(self._samples), np.int16) / np.float32(32768)
+        ends = [start for start, _ in self._starts[1:]] + [len(samples)]
+        phones = [
+            Phone(start / self.rate, (end - start) / self.rate, name)
+            for (start, name), end in zip(self._starts, ends, strict=True)
+            if end > start and name
+        ]
+        return samples, phones
 
-    def _listen(self, samples: int | None, count: int, _events: int | None) -> int:
+    def _listen(self, samples: int | None, count: int, events: int | None) -> int:
         if samples and count > 0:
             self._samples.append(ctypes.string_at(samples, 2 * count))
+        place = events
+        while place and (event := _Event.from_address(place)).type != _LAST_EVENT:
+            if event.type == _PHONEME:
+                self._starts.append((event.sample, event.name.decode("utf-8", "replace")))
+            place += ctypes.sizeof(_Event)
         return 0
 
 

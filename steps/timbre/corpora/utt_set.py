@@ -9,6 +9,7 @@ from types import MappingProxyType
 from timbre.datadir.contents import Contents
 from timbre.datadir.datadir import Segment
 from timbre.datadir.pairs import Pairing
+from timbre.datadir.phones import Phones
 from timbre.datadir.trials import Trials
 from timbre.utils.errors import DataError
 
@@ -23,11 +24,13 @@ class UttSet:
         tables: file name -> table, as in `Contents`
         trials: file name -> trial list
         verbatim: file name -> bytes of other files
+        phones: utterance -> its phones, where the corpus has them
     """
 
     tables: dict[str, dict[str, str]] = field(default_factory=lambda: {"wav.scp": {}, "utt2spk": {}})
     trials: dict[str, Trials] = field(default_factory=dict)
     verbatim: dict[str, bytes] = field(default_factory=dict)
+    phones: Phones = field(default_factory=dict)
 
     def add(
         self,
@@ -67,6 +70,7 @@ class UttSet:
         """Takes over the tables of OTHER, which has no utterance in common with this."""
         for name, table in other.tables.items():
             self.tables.setdefault(name, {}).update(table)
+        self.phones.update(other.phones)
 
     @property
     def utt2spk(self) -> dict[str, str]:
@@ -90,7 +94,10 @@ class UttSet:
 
     def select(self, utts: Set[str]) -> "UttSet":
         """The utterances of this set that are in UTTS."""
-        return UttSet(Contents(self.tables, {}, {}).select(utts).tables) if self.utt2spk else UttSet()
+        if not self.utt2spk:
+            return UttSet()
+        chosen = Contents(self.tables, {}, {}, self.phones).select(utts)
+        return UttSet(chosen.tables, phones=chosen.phones)
 
     def without(self, speakers: Collection[str]) -> "UttSet":
         """This set without SPEAKERS."""

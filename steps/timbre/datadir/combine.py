@@ -39,7 +39,9 @@ def combine(sources: Mapping[str, Contents]) -> Contents:
             logger.warning("%s is left out, because %s has none", name, lacking[0])
         else:
             tables[name] = _join_tables(name, sources)
-    return Contents(tables, _join_trials(sources), _join_verbatim(sources, has_features="feats.scp" in tables))
+    phones = {utt: listed for contents in sources.values() for utt, listed in contents.phones.items()}
+    verbatim = _join_verbatim(sources, has_features="feats.scp" in tables)
+    return Contents(tables, _join_trials(sources), verbatim, phones)
 
 
 def _check_apart(sources: Mapping[str, Contents]) -> None:

@@ -4,7 +4,7 @@ A table's name tells what its keys are (utt2dur, spk2gender, feats.scp): a new t
 """
 
 from collections.abc import Callable, Collection, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from timbre.datadir import trial_arrays
 from timbre.datadir.datadir import DataDir, invert, is_data, parse_segment
+from timbre.datadir.phones import PHONES, Phones, read_phones, write_phones
 from timbre.datadir.tables import check_id, read_bytes, read_table, split_blanks, write_lists, write_table
 from timbre.datadir.trials import Trials, read_trials, write_trials
 from timbre.utils.errors import DataError
@@ -65,7 +66,7 @@ def place_from(root: Path, place: str) -> str:
 
 def is_carried(name: str) -> bool:
     """Whether NAME is that of a table or trial list that contents hold."""
-    return kind_of(name) is not None or name == MODELS or is_trials(name)
+    return kind_of(name) is not None or name in (MODELS, PHONES) or is_trials(name)
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ class Contents:
         tables: file name -> table, but for spk2utt, which follows from utt2spk
         trials: file name -> trial list
         verbatim: file name -> bytes of what no selection changes
+        phones: utterance -> its phones (phones.ctm)
     """
 
     tables: dict[str, Table]
     trials: dict[str, Trials]
     verbatim: dict[str, bytes]
+    phones: Phones = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "Contents":
@@ -103,6 +106,7 @@ class Contents:
             tables={name: table(path / name) for name in names if kind_of(name) or name == MODELS},
             trials={name: trials(path / name) for name in names if is_trials(name)},
             verbatim={str(file.relative_to(path)): read_bytes(file) for file in verbatim},
+            phones=read_phones(path / PHONES) if PHONES in names else {},
         )
 
     @property
@@ -133,6 +137,7 @@ class Contents:
             {name: table for name, table in tables.items() if table or name == "utt2spk"},
             {name: list_ for name, list_ in trials.items() if len(list_)},
             self.verbatim,
+            {utt: phones for utt, phones in self.phones.items() if utt in utts},
         )
 
     def _recordings_of(self, utts: Set[str]) -> Set[str]:
@@ -168,7 +173,8 @@ class Contents:
             name: list_.renamed(list(map(enroll, list_.enroll_ids)), list(map(utt, list_.test_ids)))
             for name, list_ in self.trials.items()
         }
-        return replace(self, tables=tables, trials=trials)
+        phones = {utt(name): listed for name, listed in self.phones.items()}
+        return replace(self, tables=tables, trials=trials, phones=phones)
 
     def relocate(self, root: Path) -> "Contents":
         """Relative paths of the .scp tables taken from ROOT."""
@@ -186,7 +192,8 @@ class Contents:
         """These contents without the files NAMES. utt2spk stays."""
         if "utt2spk" in names:
             raise DataError("utt2spk cannot be left out of a data directory")
-        return Contents(_without(self.tables, names), _without(self.trials, names), _without(self.verbatim, names))
+        tables, trials = _without(self.tables, names), _without(self.trials, names)
+        return Contents(tables, trials, _without(self.verbatim, names), {} if PHONES in names else self.phones)
 
     def write(self, path: Path) -> None:
         """Writes every file into PATH; of a data directory that is there takes away tables and lists not in these."""
@@ -201,8 +208,11 @@ class Contents:
         write_lists(path / "spk2utt", invert(self.utt2spk))
         for name, trials in self.trials.items():
             write_trials(path / name, trials)
+        if self.phones:
+            write_phones(path / PHONES, self.phones)
+        written = {*self.tables, *self.trials, *([PHONES] if self.phones else [])}
         for stale in path.iterdir() if was_data else ():
-            if is_carried(stale.name) and stale.name not in self.tables and stale.name not in self.trials:
+            if is_carried(stale.name) and stale.name not in written:
                 stale.unlink()
 
 

@@ -10,6 +10,7 @@ import soundfile
 from timbre.datadir.ark import read_shape
 from timbre.datadir.contents import MODELS, is_carried, is_complete, is_trials, kind_of, place_from, table_kind
 from timbre.datadir.datadir import invert, parse_segment
+from timbre.datadir.phones import PHONES, phone_problems
 from timbre.datadir.tables import parse_lines, read_bytes, split_blanks, split_lines, unsorted_problem
 from timbre.datadir.trial_text import line_problem
 from timbre.datadir.trials import NO_LAYOUT, layout_of, read_trials
@@ -63,7 +64,7 @@ def examine(path: Path | str, *, need_wav: bool = False, need_feats: bool = Fals
         report.error("no such data directory", path)
         return report
     names = sorted(entry.name for entry in path.iterdir() if is_carried(entry.name) or entry.name == "spk2utt")
-    tables = {name: _read(path / name, root, report) for name in names if not is_trials(name)}
+    tables = {name: _read(path / name, root, report) for name in names if not is_trials(name) and name != PHONES}
     for name, needed in (("utt2spk", True), ("spk2utt", True), ("wav.scp", need_wav), ("feats.scp", need_feats)):
         if needed and name not in tables:
             report.error(f"no {name} in it", path)
@@ -74,6 +75,8 @@ def examine(path: Path | str, *, need_wav: bool = False, need_feats: bool = Fals
         _check_audio(tables, report)
         _check_keys(tables, report)
         _check_features(tables, report)
+        if PHONES in names:
+            _check_phones(path / PHONES, tables, report)
         for name in filter(is_trials, names):
             _check_trials(path / name, tables, report)
     return report
@@ -252,6 +255,17 @@ def _check_features(tables: dict[str, _Table], report: Report) -> None:
             elif name == "utt2num_frames" and number != frames.get(utt, number):
                 text = f"'{utt}' has {value} frames here, but {frames[utt]} in feats.scp"
                 report.error(text, table.path, table.lines[utt])
+
+
+def _check_phones(path: Path, tables: dict[str, _Table], report: Report) -> None:
+    table = tables.get("utt2dur")
+    known = {utt: _number(value) for utt, value in table.values.items()} if table else {}
+    seconds = {utt: value for utt, value in known.items() if value is not None}
+    try:
+        for line, problem in phone_problems(path, seconds, tables["utt2spk"].values):
+            report.error(problem, path, line)
+    except DataError as error:
+        report.errors.append(str(error))
 
 
 def _check_trials(path: Path, tables: dict[str, _Table], report: Report) -> None:

@@ -31,8 +31,11 @@ class SelfAttentivePooling(Pooling):
     def pool(self, frames: Tensor, mask: Tensor | None) -> Tensor:
         """Weighted means."""
         frames = zero_padding(frames, mask)
-        scores = self.attention(torch.tanh(self.hidden(frames)))
-        return weighted_sums(frames, frame_weights(scores, mask))[:, 0]
+        return weighted_sums(frames, self.weights(frames, mask))[:, 0]
+
+    def weights(self, frames: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, 1, T) of FRAMES (B, C, T), zero past the end."""
+        return frame_weights(self.attention(torch.tanh(self.hidden(frames))), mask)
 
 
 class AttentiveStatisticsPooling(Pooling):
@@ -79,14 +82,18 @@ class AttentiveStatisticsPooling(Pooling):
     def pool(self, frames: Tensor, mask: Tensor | None) -> Tensor:
         """Weighted means, then weighted standard deviations."""
         frames = zero_padding(frames, mask)
+        weights = self.weights(frames, mask)
+        if weights.shape[1] == 1:
+            return torch.cat(means_and_stds(frames, weights, self.variance_floor), 2)[:, 0]
+        return torch.cat(mean_and_std_by_channel(frames, weights, self.variance_floor), 1)
+
+    def weights(self, frames: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, C or 1, T) of FRAMES (B, C, T), zero past the end."""
         hidden = self.frame(frames)
         if self.context is not None:
             statistics = mean_and_std(frames, mask, self.variance_floor, self.unbiased_context)
             hidden = hidden + self.context(torch.cat(statistics, 1))[:, :, None]
-        weights = frame_weights(self.attention(self.between(hidden)), mask)
-        if weights.shape[1] == 1:
-            return torch.cat(means_and_stds(frames, weights, self.variance_floor), 2)[:, 0]
-        return torch.cat(mean_and_std_by_channel(frames, weights, self.variance_floor), 1)
+        return frame_weights(self.attention(self.between(hidden)), mask)
 
 
 class MultiHeadAttentivePooling(Pooling):
@@ -135,8 +142,12 @@ class MultiHeadAttentivePooling(Pooling):
     def pool(self, frames: Tensor, mask: Tensor | None) -> Tensor:
         """Weighted means, head by head, in each query by query; then the standard deviations in the same order."""
         frames = zero_padding(frames, mask)
-        weights = torch.unflatten(frame_weights(self.attention(frames), mask), 1, (self.heads, self.queries))
+        weights = torch.unflatten(self.weights(frames, mask), 1, (self.heads, self.queries))
         parts = torch.unflatten(frames, 1, (self.heads, -1))
         if not self.deviation:
             return weighted_sums(parts, weights).flatten(1)
         return torch.cat(means_and_stds(parts, weights, self.variance_floor), 1).flatten(1)
+
+    def weights(self, frames: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, heads * queries, T) of FRAMES (B, C, T), zero past the end."""
+        return frame_weights(self.attention(frames), mask)

@@ -22,6 +22,10 @@ class Pooling(nn.Module, ABC):
         """FRAMES (B, C, T), of which the first LENGTHS (B,) are real (None: all) -> (B, output_dim) float32."""
         return self.pool(frames, frame_mask(lengths, frames.shape[2]))
 
+    def weights(self, frames: Tensor, mask: Tensor | None) -> Tensor | None:
+        """How much each of FRAMES (B, C, T) counts: (B, N, T), N attentions of sum 1 each; None: there is none."""
+        return None
+
     @abstractmethod
     def pool(self, frames: Tensor, mask: Tensor | None) -> Tensor:
         """FRAMES (B, C, T) and the mask (B, 1, T) of the real ones, or None for all -> (B, output_dim) float32."""
