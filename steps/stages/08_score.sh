@@ -1,13 +1,16 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 8, score: every trial list by every system, as exp/NAME/plan.tsv lists them.
 # Reads embeddings, back-ends and trials; makes exp/NAME/scores/<list>.<system>: cosine, plda (the name of the
-# back-end), each with AS-norm (_asnorm) and calibrated (_llr), their fusion, and the baseline (statistics); and of each
-# of --protocols <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances.
+# back-end), each with AS-norm (_asnorm) and calibrated (_llr; with --quality also _quality, by the measures that are
+# put into exp/NAME/quality/<set>), their fusion, and the baseline (statistics); and of each of --protocols
+# <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances.
 
 option top-n 300 "number: cohort scores that AS-norm keeps"
+option quality false "true/false: calibration with quality measures as well (_quality): seconds of speech, noise, length of the embedding, nearness of the cohort"
 
 stage_score() {
-  local models_of inputs=()
+  local models_of measures inputs=() more=()
+  [ "$quality" = false ] || more=(quality)
   [ "$has_train" = false ] || inputs=("$backend/backend.yaml")
   [ "$baseline" = false ] || inputs+=("$backend/statistics/transform.mat")
   if [ "$has_trials$calibrate" = falsefalse ]; then
@@ -15,11 +18,12 @@ stage_score() {
     return 0
   fi
   if unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
-    out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate"; then
-    rm -rf "$exp/scores" "$calibration/scores"
+    out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate" "${more[@]}"; then
+    rm -rf "$exp/scores" "$calibration/scores" "$exp/quality"
     mkdir "$exp/scores"
     while next_row; do
       models_of=(${models:+--enroll-spk2utt "$models"})
+      measures=(${data_dir:+--measures "[$data_dir/utt2logdur,$data_dir/utt2snr,$data_dir/utt2magnitude,$data_dir/utt2cohort]"})
       case "$task" in
         score)
           steps/score_trials.py "$trials" "$vectors" "$vectors" "$output" ${with:+--backend-dir "$with"} --nj "$nj" "${models_of[@]}"
@@ -28,8 +32,15 @@ stage_score() {
           steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$cohort" "$output" --backend-dir "$with" \
             --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj" "${models_of[@]}"
           ;;
-        learn) steps/train_calibration.py "$trials" "$from" "$output" ;;
-        calibrate) steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" ;;
+        measure)
+          steps/subset_data_dir.py "$data_dir" "$output" --utt-list "$from"
+          steps/make_quality.py "$output" "$output" --embeddings "$vectors" --cohort-scp "$cohort" \
+            --cohort-utt2spk "$feats/train/utt2spk" --mean "$with/mean.vec" --top-n "$top_n" --nj "$nj"
+          ;;
+        learn) steps/train_calibration.py "$trials" "$from" "$output" "${measures[@]}" ;;
+        calibrate)
+          steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" "${measures[@]}"
+          ;;
         crops)
           steps/score_crops.py "$trials" "$vectors" "$vectors" "$output" --measure "$kind" ${with:+--mean "$with"} \
             --nj "$nj" "${models_of[@]}"
