@@ -58,7 +58,12 @@ main() { # ARGS OF run.sh
   for stage_name in "${stage_names[@]}"; do
     run_stage "$stage_name"
   done
-  [ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
+  if [ "$plan" = true ]; then
+    python -m timbre.recipe.cost <<< "$given_settings"
+  elif ((stop_stage >= 9)); then
+    python -m timbre.recipe.last_lines "$exp"
+    [ "$dress_rehearsal" = false ] || echo "A dress rehearsal: it all goes through, and no figure of it is a result"
+  fi
 }
 
 recipe data audio features egs train fine_tune embed back_end score results diarize

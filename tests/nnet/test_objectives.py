@@ -213,7 +213,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"class_path": "AmSoftmax", "init_args": {"warmup": {"start": 5, "end": 3}}}, "step 5 to step 3"),
     ({"class_path": "AmSoftmax", "init_args": {"warmup": {"shape": "cubic"}}}, "cubic"),
     ({"class_path": "AmSoftmax", "init_args": {"warmup": {"end_share": 0.3}}}, "from the share None to the share 0.3"),
-    ({"class_path": "AmSoftmax", "init_args": {"warmup": {"start_share": 0.3, "end_share": 0.2}}}, "is not an interval"),
+    (
+        {"class_path": "AmSoftmax", "init_args": {"warmup": {"start_share": 0.3, "end_share": 0.2}}},
+        "is not an interval",
+    ),
     ({"class_path": "AmSoftmax", "init_args": {"warmup": {"start_share": 0, "end_share": 1.5}}}, "within 0 to 1"),
     (
         {"class_path": "AmSoftmax", "init_args": {"warmup": {"end": 400, "start_share": 0, "end_share": 0.2}}},

@@ -30,7 +30,7 @@ def test_the_learning_rate_warms_up_over_a_share_of_the_training() -> None:
             assert learning_rate(step, num_steps, share) == learning_rate(step, num_steps, steps)
     with pytest.raises(DataError, match="two ways of saying how long"):
         TrainOptions(warmup_steps=100, warmup_share=0.04)
-    with pytest.raises(DataError, match="warmup_share 1.0; one must not"):
+    with pytest.raises(DataError, match=r"warmup_share 1\.0; one must not"):
         TrainOptions(warmup_steps=0, warmup_share=1.0)
 
 

@@ -1,7 +1,7 @@
 """Corpora in the layout that they are published in, of any size: what files they have, and what is in them.
 
-small_trees.py fills them with made sounds for a dress rehearsal (run.sh --dress-rehearsal); the tests of local/prepare_*
-have them in miniature.
+small_trees.py fills them with made sounds for a dress rehearsal (run.sh --dress-rehearsal); the tests of the fronts
+local/prepare_*.py have them in miniature.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,7 +55,11 @@ def voxceleb(parts: Mapping[str, Sequence[str]], people: Mapping[str, Person]) -
             tree.audio[f"{PLACES[part]}/{utt}.{suffix}"] = Sound("voice", utt.partition("/")[0])
         for spk in sorted({utt.partition("/")[0] for utt in utts}):
             name, sex, nation = people[spk]
-            row = f"{spk}\t{name}\t{sex}\t{nation}\t{kind}\n" if corpus == "vox1" else f"{spk} ,{name} ,{sex} ,{kind} \r\n"
+            row = (
+                f"{spk}\t{name}\t{sex}\t{nation}\t{kind}\n"
+                if corpus == "vox1"
+                else f"{spk} ,{name} ,{sex} ,{kind} \r\n"
+            )
             meta[corpus] += row
     tree.texts["vox1/vox1_meta.csv"], tree.texts["vox2_meta.csv"] = meta["vox1"], meta["vox2"]
     every = [*parts["vox1_dev"], *parts["vox1_test"]]
@@ -89,7 +93,9 @@ def cnceleb(dev: Sequence[str], evaluation: Sequence[str], second: Sequence[str]
     """
     tree, root = Tree(), "CN-Celeb_flac/eval"
     for folder, speakers in (("CN-Celeb_flac", [*dev, *evaluation]), ("CN-Celeb2_flac", second)):
-        tree.audio.update({f"{folder}/data/{spk}/{name}.flac": Sound("voice", spk) for spk in speakers for name in names})
+        tree.audio.update(
+            {f"{folder}/data/{spk}/{name}.flac": Sound("voice", spk) for spk in speakers for name in names}
+        )
     tests = [f"test/{spk}-{name}" for spk in evaluation for name in names[2:]]
     tree.audio.update({f"{root}/enroll/{spk}-enroll.flac": Sound("voice", spk) for spk in evaluation})
     tree.audio.update({f"{root}/{test}.flac": Sound("voice", test[5:12]) for test in tests})
@@ -127,7 +133,10 @@ def rirs(number: int = 1) -> Tree:
         for index in range(1, number + 1):
             name = f"RIRS_NOISES/simulated_rirs/{size}room/Room001/Room001-{index:05}.wav"
             tree.audio[name] = Sound("room", name)
-    response, noise = f"{real}/air_type1_air_binaural_aula_carolina_0_1_1.wav", f"{real}/RVB2014_type1_noise_largeroom1_1.wav"
+    response, noise = (
+        f"{real}/air_type1_air_binaural_aula_carolina_0_1_1.wav",
+        f"{real}/RVB2014_type1_noise_largeroom1_1.wav",
+    )
     point = "RIRS_NOISES/pointsource_noises/noise-free-sound-0000.wav"
     tree.audio.update({response: Sound("room", "aula"), noise: Sound("noise", "room"), point: Sound("noise", "point")})
     tree.texts[f"{real}/rir_list"] = f"--rir-id 0001 --room-id a {response}\n"

@@ -17,7 +17,7 @@ from timbre.corpora.published_trees import Person, Sound, Tree, cnceleb, musan, 
 from timbre.utils.files import atomic_folder
 
 RATE = 16000
-TRAIN, TEST, UTTS = 30, 6, 4  # speakers to train on and to test, utterances of each: 3 of 30 are held out
+TRAIN, TEST, UTTS = 20, 4, 4  # speakers to train on and to test, utterances of each: 2 of 20 are held out
 NATIONS = ("Ireland", "India")
 
 Samples = NDArray[np.float32]
@@ -59,7 +59,9 @@ def _small_voxceleb() -> Tree:
         for number, spk in enumerate(names)
     }
     utts = [f"video{number // 2:06}/{number % 2 + 1:05}" for number in range(UTTS)]
-    return voxceleb({part: [f"{spk}/{utt}" for spk in names for utt in utts] for part, names in speakers.items()}, people)
+    return voxceleb(
+        {part: [f"{spk}/{utt}" for spk in names for utt in utts] for part, names in speakers.items()}, people
+    )
 
 
 def _small_cnceleb() -> Tree:

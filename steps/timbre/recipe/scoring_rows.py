@@ -55,7 +55,9 @@ def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
 def _quality_row(systems: Systems, name: str, feats: Path, utts: Path) -> Row:
     """Quality measures of the UTTS, a table, of set NAME; by the mean of the cosine back-end."""
     row = Row(8, "score", "measure", name, data=str(feats), vectors=_vectors(systems, name), source=str(utts))
-    return replace(row, using=str(systems.folders["cosine"]), output=str(systems.quality / name if systems.quality else "-"))
+    return replace(
+        row, using=str(systems.folders["cosine"]), output=str(systems.quality / name if systems.quality else "-")
+    )
 
 
 def _held_out(layout: Layout, systems: Systems) -> Row:

@@ -101,6 +101,7 @@ class Settings:
         if TAKEN.fullmatch(self.backend) or (self.backend == "cosine" and not self.only_cosine):
             raise DataError(f"--backend-conf {self.backend_conf}: that name is taken; copy it to another")
         self._check_protocols()
+        self._check_augmentation()
         if self.diarize_method not in ("ahc", "spectral", "vbx"):
             raise DataError(f"--diarize-method {self.diarize_method}: not ahc, spectral or vbx")
         for _, folder in self.test_corpora:
@@ -132,6 +133,30 @@ class Settings:
                 raise DataError(f"--protocols: {error}") from error
             if name == WHOLE or names.count(name) > 1:
                 raise DataError(f"--protocols: '{name}' {'is always there' if name == WHOLE else 'comes twice'}")
+
+    def _check_augmentation(self) -> None:
+        """Before hours of features and egs: effects that cannot be built, recordings that none are given of."""
+        noise = self.test_noise_dir or self.noise_dir
+        confs = [
+            ("augment-conf", self.augment_conf, self.noise_dir),
+            ("train-augment", self.train_augment, self.noise_dir),
+        ]
+        confs += [("test-conf", str(path), noise) for path in self.conditions]
+        for option, conf, noise_dir in confs:
+            wanted = _wanted(Path(conf)) if conf else set()
+            for kind, given in (("noise", noise_dir), ("music", self.music_dir)):
+                if kind in wanted and not given:
+                    raise DataError(f"--{option} {conf} needs --{kind}-dir DIR")
+        if not self.train_augment:
+            return
+        egs = {"egs-conf": _read_yaml(self.egs_conf)} if self.egs_conf and not self.init_model else {}
+        if self.fine_tune_conf and (own := _read_yaml(self.fine_tune_conf).get("egs")):
+            egs["fine-tune-conf"] = own if isinstance(own, dict) else {}
+        for option, options in egs.items():
+            if options.get("kind") != "waveform":
+                conf = self.egs_conf if option == "egs-conf" else self.fine_tune_conf
+                text = "has egs of features, and effects need waveforms (kind: waveform)"
+                raise DataError(f"--train-augment: --{option} {conf} {text}")
 
     @property
     def test_corpora(self) -> list[tuple[str, str]]:
@@ -222,6 +247,23 @@ class Settings:
         said = f"warning: {whose} is for features of {self.feature_dim} dimensions, and there is no "
         said += f"conf/feats/{kind}{self.feature_dim}.yaml: it gets {path}, and another size than its own"
         return kind, str(path), said
+
+
+def _wanted(conf: Path) -> set[str]:
+    """Kinds of recordings that the effects of CONF draw from; DataError where they cannot be built."""
+    from timbre.audio.effects import build_chain  # soundfile, jsonargparse: for those who augment
+    from timbre.audio.effects.sources import Wanted
+
+    config, wanted = _read_yaml(str(conf)), Wanted()
+    copies = config.get("copies")
+    parts = [config, *(copies.values() if isinstance(copies, dict) else [])]
+    for part in parts:
+        try:
+            if isinstance(part, dict) and isinstance(part.get("effects"), list):
+                build_chain(part["effects"], wanted)
+        except DataError as error:
+            raise DataError(error.message, error.path or conf) from error
+    return wanted.kinds
 
 
 def _kind_of(feats_conf: str) -> str:

@@ -170,6 +170,19 @@ class Sources:
         return self._pools[kind]
 
 
+class Wanted(Sources):
+    """For effects that are built only to see what they would draw from: no recordings, but the `kinds` asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: set[str] = set()
+
+    def pool(self, kind: str) -> Pool:
+        """An empty one."""
+        self.kinds.add(kind)
+        return Pool([])
+
+
 def _list(directory: Path) -> list[_Recording]:
     if not directory.is_dir():
         raise DataError("no such directory", directory)
