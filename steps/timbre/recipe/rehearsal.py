@@ -59,9 +59,9 @@ def rehearsed(given: dict[str, str], keep_batches: bool) -> Iterator[tuple[str, 
         yield from ((option, path) for option, path in SOURCES.items() if given.get(option))
     conf = Path("exp") / name / "conf"
     for option, updates in (("train-conf", UPDATES), ("fine-tune-conf", TUNING_UPDATES)):
-        if not given.get(option):
+        path = Path(given.get(option, ""))
+        if not given.get(option) or path.parent == conf:  # none, or from the settings of a rehearsal
             continue
-        path = Path(given[option])
         options = _mapping(read_yaml(path), path)
         training = options if option == "train-conf" else _mapping(options.get("train") or {}, path)
         batch = _reduce(training, updates, keep_batches)
