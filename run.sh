@@ -15,6 +15,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . steps/stages/engine.sh
 # shellcheck source=steps/stages/study.sh
 . steps/stages/study.sh
+# shellcheck source=steps/stages/rehearsal.sh
+. steps/stages/rehearsal.sh
 
 option name "" "name of the run, whose files go to exp/NAME (default: CORPUS_NETWORK)"
 option stage 0 "number: first stage to run"
@@ -26,6 +28,7 @@ option force false "true/false: run the stages even if they are up to date, and 
 option systems "" "names with commas: of a study (a --config with sections, conf/study/), those to run (default: all)"
 option system "" "name: one system of a study alone, as exp/NAME/SYSTEM, without the table"
 option plan false "true/false: only say what would run, and why"
+option dress-rehearsal false "true/false: the same options on a small made corpus for a few updates, in exp/NAME_rehearsal (voxceleb, cnceleb)"
 option test false "true/false: run the tests instead"
 
 usage() {
@@ -49,16 +52,23 @@ main() { # ARGS OF run.sh
   export TIMBRE_COMMAND_SECONDS=${command_seconds:-${TIMBRE_COMMAND_SECONDS:-}}
   export TIMBRE_COMMAND_MB=${command_mb:-${TIMBRE_COMMAND_MB:-}}
   make_plan
+  says=("${rehearsal_says[@]}" "${says[@]}")
   start_run "$@"
   say_once
   for stage_name in "${stage_names[@]}"; do
     run_stage "$stage_name"
   done
-  [ "$plan" = true ] || ((stop_stage < 9)) || python -m timbre.recipe.last_lines "$exp"
+  if [ "$plan" = true ]; then
+    python -m timbre.recipe.cost <<< "$given_settings"
+  elif ((stop_stage >= 9)); then
+    python -m timbre.recipe.last_lines "$exp"
+    [ "$dress_rehearsal" = false ] || echo "A dress rehearsal: it all goes through, and no figure of it is a result"
+  fi
 }
 
 recipe data audio features egs train fine_tune embed back_end score results diarize explain
 parse_options "$@"
+[ "$dress_rehearsal" = false ] || rehearse
 check_files
 [ "$test" = false ] || { . ./path.sh && exec pytest -n $((nj < 8 ? nj : 8)); exit 1; }
 if [ ${#study_systems[@]} != 0 ] && [ -z "$system" ]; then supervise run_study "$@"; fi

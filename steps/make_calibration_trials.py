@@ -7,6 +7,7 @@ from pathlib import Path
 from timbre.datadir.calibration_trials import CalibrationDraw, calibration_trials, without_copies
 from timbre.datadir.contents import ORIGINALS, Contents
 from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import write_table
 from timbre.datadir.trials import write_trials
 from timbre.feats.protocols import utterance_seconds
 from timbre.utils.cli import run_step
@@ -25,7 +26,8 @@ def make_calibration_trials(
     """Write OUT_DIR, a data directory with trials, of speakers that the network was not trained on.
 
     In the trials is one of an utterance and its copies (utt2uniq). The back-end must not know these speakers either:
-    train it on what steps/filter_scp.py --exclude leaves.
+    train it on all but OUT_DIR/held_out (steps/filter_scp.py --exclude), which has what they say and its copies, those
+    of changed speed too, that count as other speakers.
 
     Args:
         data_dir: training data directory, with utt2dur or utt2num_frames
@@ -46,6 +48,7 @@ def make_calibration_trials(
     speakers = held_out_speakers(data, egs_dir, spk_list, model_dir, draw.seed)
     originals = data.table(ORIGINALS) if data.has(ORIGINALS) else {}
     held = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers}
+    copies = {utt: data.utt2spk[utt] for utt, original in originals.items() if original in held and utt in data.utt2spk}
     utt2spk = without_copies(held, originals)
     seconds = utterance_seconds(data, utt2spk)
     labels = []
@@ -56,6 +59,7 @@ def make_calibration_trials(
     kept = held.keys() if whole else {*trials.enroll_ids, *trials.test_ids}
     Contents.read(data_dir).select(kept).write(out_dir)
     write_trials(out_dir / "trials", trials)
+    write_table(out_dir / "held_out", copies | held)
     logging.info("%s: %s of %d speakers", out_dir / "trials", trials.summary(), len(speakers))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from timbre.corpora.published_trees import Tree
 from timbre.datadir.validate import validate
 
 RATE = 16000
@@ -59,6 +60,13 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def grow(root: Path, tree: Tree) -> None:
+    """The files of TREE."""
+    plant(root, *tree.audio)
+    for name, text in tree.texts.items():
+        write(root / name, text)
 
 
 def table(path: Path) -> list[str]:

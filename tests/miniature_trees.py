@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from corpus_tree import audio, plant, write
+from corpus_tree import audio, grow, plant, write
+from timbre.corpora import published_trees as trees
 
 
 def aishell1(path: Path) -> None:
@@ -29,23 +30,7 @@ def aishell2(path: Path) -> None:
 
 def cnceleb(path: Path) -> None:
     names = ["singing-01-001", "singing-01-002", "singing-02-001", "vlog-01-001"]
-    for spk in ("id00000", "id00001", "id00800", "id00801"):
-        plant(path / "CN-Celeb_flac" / "data" / spk, *(f"{name}.flac" for name in names))
-    for spk in ("id10000", "id10001"):
-        plant(path / "CN-Celeb2_flac" / "data" / spk, *(f"{name}.flac" for name in names))
-    write(path / "CN-Celeb_flac" / "dev" / "dev.lst", "id00000\nid00001\n")
-    write(path / "CN-Celeb2_flac" / "spk.lst", "id10000\nid10001\n")
-    eval_dir = path / "CN-Celeb_flac" / "eval"
-    plant(eval_dir, *(f"enroll/id0080{n}-enroll.flac" for n in "01"))
-    plant(eval_dir, *(f"test/id0080{n}-{name}.flac" for n in "01" for name in names[2:]))
-    lists = eval_dir / "lists"
-    write(lists / "enroll.lst", "".join(f"id0080{n}-enroll enroll/id0080{n}-enroll.wav\n" for n in "01"))
-    enroll = "id0080{0}-enroll id0080{0}/singing-01-001.wav id0080{0}/singing-01-002.wav\n"
-    write(lists / "enroll.map", "".join(map(enroll.format, "01")))
-    tests = [f"test/id0080{n}-{name}.wav" for n in "01" for name in names[2:]]
-    write(lists / "test.lst", "\n".join(tests) + "\n")
-    trials = [f"id0080{n}-enroll {test} {int(test[11] == n)}\n" for n in "01" for test in tests]
-    write(lists / "trials.lst", "".join(trials))
+    grow(path, trees.cnceleb(["id00000", "id00001"], ["id00800", "id00801"], ["id10000", "id10001"], names))
 
 
 def librispeech(path: Path) -> None:
@@ -72,23 +57,11 @@ def timit(path: Path) -> None:
 
 
 def musan(path: Path) -> None:
-    plant(path / "musan", "noise/free-sound/noise-free-sound-0000.wav", "noise/sound-bible/noise-sound-bible-0000.wav")
-    plant(path / "musan", "music/fma/music-fma-0000.wav", "music/fma/music-fma-0001.wav")
-    plant(path / "musan", "speech/librivox/speech-librivox-0000.wav")
-    write(path / "musan" / "music" / "fma" / "ANNOTATIONS", "music-fma-0000 jazz Y A B\nmusic-fma-0001 rock N C\n")
-    write(path / "musan" / "music" / "fma" / "LICENSE", "CC BY\n")
+    grow(path, trees.musan())
 
 
 def rirs(path: Path) -> None:
-    root = path / "RIRS_NOISES"
-    for size in ("small", "medium", "large"):
-        plant(root / "simulated_rirs" / f"{size}room", "Room001/Room001-00001.wav")
-    real = root / "real_rirs_isotropic_noises"
-    plant(real, "air_type1_air_binaural_aula_carolina_0_1_1.wav", "RVB2014_type1_noise_largeroom1_1.wav")
-    folder = "RIRS_NOISES/real_rirs_isotropic_noises"
-    write(real / "rir_list", f"--rir-id 0001 --room-id a {folder}/air_type1_air_binaural_aula_carolina_0_1_1.wav\n")
-    write(real / "noise_list", f"--noise-id 0001 --room-linkage a {folder}/RVB2014_type1_noise_largeroom1_1.wav\n")
-    plant(root / "pointsource_noises", "noise-free-sound-0000.wav")
+    grow(path, trees.rirs())
 
 
 def speechocean762(path: Path) -> None:

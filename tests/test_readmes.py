@@ -327,4 +327,5 @@ def test_every_corpus_is_in_the_table() -> None:
 def test_every_configuration_is_named(folder: str) -> None:
     text = (ROOT / "conf" / "README.md").read_text(encoding="utf-8")
     missing = [path.name for path in sorted((ROOT / "conf" / folder).iterdir()) if f"`{path.stem}`" not in text]
+    missing = [name for name in missing if name != "README.md"]
     assert not missing

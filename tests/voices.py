@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import soundfile
 import torch
 
 from steps.compute_vad import compute_vad
 from steps.extract_embeddings import extract_embeddings
+from timbre.corpora.small_trees import hum
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
 from timbre.feats.dump_feats import dump_features
@@ -24,18 +24,6 @@ NETWORK = {
 }
 
 
-def voice(speaker: int, seed: int, seconds: float, rate: int = 8000) -> np.ndarray:
-    """A hum of the speaker's pitch with her resonances, pauses before and after it, and noise."""
-    random, drawn = np.random.default_rng(seed), np.random.default_rng(1000 + speaker)
-    time = np.arange(int(seconds * rate)) / rate
-    pitch = drawn.uniform(90, 250) * random.uniform(0.97, 1.03)
-    gains = drawn.uniform(0, 1, 12) * random.uniform(0.8, 1.2, 12)
-    sound = sum(gain * np.sin(2 * np.pi * pitch * (order + 1) * time) for order, gain in enumerate(gains))
-    pause = np.zeros(rate // 4)
-    samples = np.concatenate([pause, sound, pause])
-    return 0.05 * samples + random.normal(0, 0.0005, len(samples))
-
-
 def write_data(path: Path, speakers: range, utts: int) -> Path:
     wavs = {}
     for speaker in speakers:
@@ -43,7 +31,7 @@ def write_data(path: Path, speakers: range, utts: int) -> Path:
             utt = f"s{speaker:02d}-{number}"
             wavs[utt] = str(path / "wav" / f"{utt}.wav")
             (path / "wav").mkdir(parents=True, exist_ok=True)
-            soundfile.write(wavs[utt], voice(speaker, 100 * speaker + number, 0.8 + 0.2 * number), 8000)
+            soundfile.write(wavs[utt], hum(speaker, 100 * speaker + number, 0.8 + 0.2 * number, 8000), 8000)
     write_table(path / "wav.scp", wavs)
     write_table(path / "utt2spk", {utt: utt.split("-")[0] for utt in wavs})
     return path

@@ -12,7 +12,8 @@ option eval-corpora "" "corpora: corpora to test on as well, in quotes: 'sitw=DI
 
 stage_data() {
   [ -z "$download_dir" ] || [ "$plan" = true ] || mkdir -p "$corpus_dir"
-  local name tables
+  local name tables partial=()
+  [ "$dress_rehearsal" = false ] || partial=(--partial true) # of the published corpus
   for name in $(units 0); do
     next_row 9< <(rows "$name")
     mapfile -t tables < <(tables_of "$output")
@@ -23,7 +24,7 @@ stage_data() {
       fi
       case "$kind" in
         synth) local/prepare_synth.py "$output" ${with:+--synth "$with"} --nj "$nj" ;;
-        *) "local/prepare_$kind.py" "$from" "$output" ${with:+--config "$with"} ;;
+        *) "local/prepare_$kind.py" "$from" "$output" ${with:+--config "$with"} "${partial[@]}" ;;
       esac
       mapfile -t unit_outputs < <(tables_of "$output")
     fi

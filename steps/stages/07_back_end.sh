@@ -19,7 +19,7 @@ stage_back_end() {
   if [ "$calibrate" = true ] && unit held-out "$calibration" in "$manifest" "{data}/utt2spk" \
     "$embeddings/train/xvector.scp" out "$calibration/trials" "$calibration/others.scp"; then
     steps/make_calibration_trials.py "${embedded:-$feats}/train" "$calibration" "${whose[@]}"
-    steps/filter_scp.py "$calibration/utt2spk" "$embeddings/train/xvector.scp" "$calibration/others.scp" --exclude
+    steps/filter_scp.py "$calibration/held_out" "$embeddings/train/xvector.scp" "$calibration/others.scp" --exclude
   fi
   if unit back-end "$backend" in "{vectors}" "{with}" out "{output}/backend.yaml"; then
     rm -rf "$backend"

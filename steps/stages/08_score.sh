@@ -1,29 +1,32 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 8, score: every trial list by every system, as exp/NAME/plan.tsv lists them.
 # Reads embeddings, back-ends and trials; makes exp/NAME/scores/<list>.<system>: cosine, plda (the name of the
-# back-end), each with AS-norm (_asnorm) and calibrated (_llr), their fusion, and the baseline (statistics); and of each
-# of --protocols <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances. A network that was
-# trained with a head that compares pairs scores by it as well (siamese). Lists without labels (`pairs` of an evaluation
-# set) are scored in exp/NAME/pairs/.
+# back-end), each with AS-norm (_asnorm) and calibrated (_llr; with --quality also _quality, by the measures that are
+# put into exp/NAME/quality/<set>), their fusion, and the baseline (statistics); and of each of --protocols
+# <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances. A network that was trained with a
+# head that compares pairs scores by it as well (siamese). Lists without labels (`pairs` of an evaluation set) are
+# scored in exp/NAME/pairs/.
 
 option top-n 300 "number: cohort scores that AS-norm keeps"
+option quality false "true/false: calibration with quality measures as well (_quality): seconds of speech, noise, length of the embedding, nearness of the cohort"
 
 stage_score() {
-  local inputs=()
+  local inputs=() more=()
+  [ "$quality" = false ] || more=(quality)
   [ "$has_train" = false ] || inputs=("$backend/backend.yaml")
   [ "$baseline" = false ] || inputs+=("$backend/statistics/transform.mat")
   [ "$siamese" = false ] || inputs+=("$model/final.pt")
   if [ "$has_trials$calibrate" = falsefalse ]; then
     log "stage 8 score: the evaluation sets have no trial lists with labels"
   elif unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
-    out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate"; then
-    rm -rf "$exp/scores" "$calibration/scores"
+    out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate" "${more[@]}"; then
+    rm -rf "$exp/scores" "$calibration/scores" "$exp/quality"
     mkdir "$exp/scores"
     score_rows score
   fi
   [ "$calibrate" = false ] || inputs+=("$exp/scores") # what is learnt for them
   if [ -n "$(rows score-pairs)" ] && unit score-pairs "$exp/pairs" in "{vectors}" "{trials}" "${inputs[@]}" \
-    out "$exp/pairs" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate"; then
+    out "$exp/pairs" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate" "${more[@]}"; then
     rm -rf "$exp/pairs"
     mkdir "$exp/pairs"
     score_rows score-pairs
@@ -31,9 +34,10 @@ stage_score() {
 }
 
 score_rows() { # UNIT
-  local models_of
+  local models_of measures
   while next_row; do
     models_of=(${models:+--enroll-spk2utt "$models"})
+    measures=(${data_dir:+--measures "[$data_dir/utt2logdur,$data_dir/utt2snr,$data_dir/utt2magnitude,$data_dir/utt2cohort]"})
     case "$task" in
       score)
         steps/score_trials.py "$trials" "$vectors" "$vectors" "$output" ${with:+--backend-dir "$with"} --nj "$nj" "${models_of[@]}"
@@ -45,8 +49,15 @@ score_rows() { # UNIT
         steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$cohort" "$output" --backend-dir "$with" \
           --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj" "${models_of[@]}"
         ;;
-      learn) steps/train_calibration.py "$trials" "$from" "$output" ;;
-      calibrate) steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" ;;
+      measure)
+        steps/subset_data_dir.py "$data_dir" "$output" --utt-list "$from"
+        steps/make_quality.py "$output" "$output" --embeddings "$vectors" --cohort-scp "$cohort" \
+          --cohort-utt2spk "$feats/train/utt2spk" --mean "$with/mean.vec" --top-n "$top_n" --nj "$nj"
+        ;;
+      learn) steps/train_calibration.py "$trials" "$from" "$output" "${measures[@]}" ;;
+      calibrate)
+        steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" "${measures[@]}"
+        ;;
       crops)
         steps/score_crops.py "$trials" "$vectors" "$vectors" "$output" --measure "$kind" ${with:+--mean "$with"} \
           --nj "$nj" "${models_of[@]}"

@@ -20,6 +20,7 @@ stage_results() {
   [ -n "$trained$tuned_from" ] || made="model $model, features $feats_conf"
   [ -z "$tuned_from" ] || made+=", fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
   [ -z "$init_model" ] || made="features $feats_conf, fine-tuned from $tuned_from by $fine_tune_conf${mix_dir:+ with $mix_dir}"
+  [ "$dress_rehearsal" = false ] || made="NOT A RESULT but a dress rehearsal, of made sounds and a few updates; $made"
   if [ -n "$(rows submission)" ] && unit submission "$exp" in "{data}" "{from}" "{with}" out "{output}" with "fill $fill"; then
     while next_row; do
       steps/make_submission.py "$data_dir" "$from" "$output" --held-out-trials "$trials" --held-out-scores "$with" --fill "$fill"

@@ -93,12 +93,19 @@ check_files() { # every option that names files or a directory names what is the
     opt_variable=${opt_name//-/_}
     case "${opt_help[$opt_name]:-}" in
       file:*) [ -z "${!opt_variable}" ] || [ -f "${!opt_variable}" ] || no_such_file "${!opt_variable}" ;;
-      directory:*) [ -z "${!opt_variable}" ] || [ -d "${!opt_variable}" ] || die "${!opt_variable}: no such directory" ;;
+      directory:*) [ -z "${!opt_variable}" ] || [ -d "${!opt_variable}" ] || die "${!opt_variable}: no such directory$(maker_of "${!opt_variable}")" ;;
       files:*)
         read -ra opt_files <<< "${!opt_variable}"
         for opt_file in "${opt_files[@]}"; do [ -f "$opt_file" ] || no_such_file "$opt_file"; done
         ;;
     esac
+  done
+}
+
+maker_of() { # DIRECTORY that conf/run names: what makes it
+  local opt_corpus
+  for opt_corpus in musan rirs; do
+    [[ $1 != "data/$opt_corpus/"* ]] || echo ": local/prepare_$opt_corpus.py makes it, of the corpus, in data/$opt_corpus"
   done
 }
 

@@ -110,6 +110,22 @@ def test_the_scripts(train: Path, tmp_path: Path) -> None:
     assert {one[0] + two[0] for (one, two), target in labels if not target} == {"bd"}  # g is the only one of her sex
 
 
+def test_copies_that_count_as_others_are_held_out_with_their_speaker(train: Path, tmp_path: Path) -> None:
+    """A voice of changed speed is not in the trials, and may not be in the cohort that normalises them either."""
+    utt2spk = read_table(train / "utt2spk")
+    copies = {f"sp0.9-{utt}": f"sp0.9-{spk}" for utt, spk in utt2spk.items() if spk in "ab"}
+    write_table(train / "utt2uniq", {utt: utt.removeprefix("sp0.9-") for utt in utt2spk | copies})
+    for name, extra in (("utt2spk", copies), ("feats.scp", dict.fromkeys(copies, "x.ark:1"))):
+        write_table(train / name, read_table(train / name) | extra)
+    write_table(train / "utt2dur", read_table(train / "utt2dur") | dict.fromkeys(copies, "5.0"))
+    write_table(train / "spk2gender", read_table(train / "spk2gender") | {"sp0.9-a": "f", "sp0.9-b": "m"})
+    (tmp_path / "held").write_text("b\nd\ng\n")
+    make_calibration_trials(train, tmp_path / "cal", spk_list=tmp_path / "held")
+    assert set(read_table(tmp_path / "cal" / "utt2spk").values()) == set("bdg")
+    filter_scp(tmp_path / "cal" / "held_out", train / "utt2spk", tmp_path / "others", exclude=True)
+    assert set(read_table(tmp_path / "others").values()) == {*utt2spk.values(), "sp0.9-a"} - set("bdg")
+
+
 @pytest.mark.parametrize(
     ("lengths", "speakers", "within", "message"),
     [

@@ -22,6 +22,7 @@ from steps.verify import verify
 from timbre.audio.effects import Sources, build_chain
 from timbre.audio.preprocess import preprocess_audio
 from timbre.audio.reading import resample
+from timbre.corpora.small_trees import hum
 from timbre.datadir.ark import read_vectors
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table, write_table
@@ -34,7 +35,7 @@ from timbre.embedding.embedder import AudioOptions, Embedder, Front, Unusable
 from timbre.feats.options import FrameOptions, MfccOptions
 from timbre.feats.vad import VadOptions
 from timbre.utils.errors import DataError
-from voices import FBANK, embed, voice, write_data, write_model
+from voices import FBANK, embed, write_data, write_model
 
 
 @pytest.mark.parametrize("kind", ["fbank", "mfcc", "effects", "downsampled"])
@@ -123,7 +124,7 @@ def test_what_verify_says(place: Path, pack: Path, capsys: pytest.CaptureFixture
 def test_any_sample_rate_will_do(pack: Path, tmp_path: Path) -> None:
     embedder = open_embedder(DecisionPack.read(pack))
     for rate in (11025, 48000):
-        samples = voice(14, 7, 2.0, rate)
+        samples = hum(14, 7, 2.0, rate)
         soundfile.write(tmp_path / "high.wav", samples, rate, subtype="FLOAT")
         soundfile.write(tmp_path / "low.wav", resample(samples.astype(np.float32), rate, 8000), 8000, subtype="FLOAT")
         high, low = (embedder(str(tmp_path / f"{name}.wav")) for name in ("high", "low"))
@@ -132,7 +133,7 @@ def test_any_sample_rate_will_do(pack: Path, tmp_path: Path) -> None:
 
 def test_what_may_spoil_the_answer_is_told(place: Path, pack: Path, tmp_path: Path) -> None:
     embedder = open_embedder(DecisionPack.read(pack))
-    good = voice(14, 7, 2.0)
+    good = hum(14, 7, 2.0, 8000)
 
     def warnings(samples: np.ndarray) -> str:
         soundfile.write(tmp_path / "x.wav", samples, 8000)
@@ -177,10 +178,10 @@ USELESS = {
     "silence": (np.zeros(16000), "all of its samples are the same"),
     "offset": (np.full(16000, 0.3), "all of its samples are the same"),
     "hush": (np.random.default_rng(0).integers(-1, 2, 16000) / 32768, "no speech is found in it, and 0.5 s are needed"),
-    "short": (voice(14, 7, 0.1), "s of speech is found in it, and 0.5 s are needed"),
+    "short": (hum(14, 7, 0.1, 8000), "s of speech is found in it, and 0.5 s are needed"),
     "click": (np.arange(30) / 100, "30 samples at 8000 Hz are less than one frame"),
-    "ruined": (np.sign(voice(14, 7, 2.0)), "% of the samples are clipped"),
-    "nan": (np.where(np.arange(16000) == 5, np.nan, voice(14, 7, 2.0)[:16000]), "NaN or infinite samples"),
+    "ruined": (np.sign(hum(14, 7, 2.0, 8000)), "% of the samples are clipped"),
+    "nan": (np.where(np.arange(16000) == 5, np.nan, hum(14, 7, 2.0, 8000)[:16000]), "NaN or infinite samples"),
 }
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus_tree import plant, table, unchanged_by, whole, write
+from corpus_tree import grow, plant, table, unchanged_by, whole, write
 from local import prepare_voxceleb as front
 from local.prepare_voxceleb import prepare_voxceleb
 from timbre.audio.reading import read_audio
+from timbre.corpora.published_trees import Person, voxceleb
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table
 from timbre.datadir.validate import validate
@@ -19,6 +20,15 @@ VOX1 = ["id10001/1zcIwhmdeo4/00001", "id10001/7gWzIy6yIIk/00001", "id10002/0_laI
 TEST = ["id10270/5r0dWxy17C8/00001", "id10270/x6uYqmx31kE/00002", "id10300/ize_eiCFEg0/00001"]
 VOX2 = ["id00012/21Uxsk56VDQ/00001", "id00012/2DLq_Kkc1r8/00016", "id00015/0fijmz4vTVU/00001"]
 TEST2 = ["id00017/01dfn2spqyE/00001"]
+PEOPLE = {
+    "id10001": Person("A.J._Buckley", "m", "Ireland"),
+    "id10002": Person("A.R._Rahman", "m", "India"),
+    "id10270": Person("Eartha_Kitt", "f", "USA"),
+    "id10300": Person("Ewan_McGregor", "m", "UK"),
+    "id00012": Person("n000012", "m", ""),
+    "id00015": Person("n000015", "m", ""),
+    "id00017": Person("n000017", "f", ""),
+}
 LISTS = {
     "veri_test": f"1 {TEST[0]}.wav {TEST[1]}.wav\n0 {TEST[0]}.wav {TEST[2]}.wav\n",
     "list_test_all": f"1 {VOX1[0]}.wav {VOX1[1]}.wav\n0 {VOX1[0]}.wav {TEST[2]}.wav\n",
@@ -29,21 +39,8 @@ LISTS = {
 @pytest.fixture
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "Vox Celeb"
-    plant(path / "vox1" / "dev" / "wav", *(f"{name}.wav" for name in VOX1))
-    plant(path / "vox1" / "test" / "wav", *(f"{name}.wav" for name in TEST))
-    plant(path / "vox2" / "dev" / "aac", *(f"{name}.m4a" for name in VOX2))
-    plant(path / "vox2" / "aac", *(f"{name}.m4a" for name in TEST2))
-    write(
-        path / "vox1" / "vox1_meta.csv",
-        "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\n"
-        "id10001\tA.J._Buckley\tm\tIreland\tdev\nid10002\tA.R._Rahman\tm\tIndia\tdev\n"
-        "id10270\tEartha_Kitt\tf\tUSA\ttest\nid10300\tEwan_McGregor\tm\tUK\ttest\n",
-    )
-    write(
-        path / "vox2_meta.csv",
-        "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \r\n"
-        "id00012 ,n000012 ,m ,dev \r\nid00015 ,n000015 ,m ,dev \r\nid00017 ,n000017 ,f ,test \r\n",
-    )
+    parts = {"vox1_dev": VOX1, "vox1_test": TEST, "vox2_dev": VOX2, "vox2_test": TEST2}
+    grow(path, voxceleb(parts, PEOPLE))
     for name, text in LISTS.items():
         write(path / "vox1" / f"{name}.txt", text)
         write(path / "vox1" / f"{name}2.txt", text)

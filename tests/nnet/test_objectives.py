@@ -143,6 +143,23 @@ def test_margin_warms_up() -> None:
     assert MarginWarmup(50, 50).fraction(49) == 0 and MarginWarmup(50, 50).fraction(50) == 1
 
 
+def test_margin_warms_up_over_a_share_of_the_training() -> None:
+    """As WeSpeaker: none in the first 19 of 150 epochs, full after 39, whatever the number of updates."""
+    warmup = MarginWarmup(shape="exponential", start_share=19 / 150, end_share=39 / 150)
+    for num_steps in (150, 15000):
+        shares = [warmup.fraction(step * num_steps // 150, num_steps) for step in (0, 19, 20, 29, 38, 39, 149)]
+        assert shares[:2] == [0, 0] and shares[-2:] == [1, 1]
+        assert shares[2:5] == pytest.approx([1 - 1e-3 ** (epoch / 20) for epoch in (1, 10, 19)], rel=2e-3)
+    settings = {"class_path": "AamSoftmax", "init_args": {"warmup": {"start_share": 0.5, "end_share": 0.5}}}
+    objective = build_objective(settings, 5, 7)
+    assert objective.current_margin == 0
+    margins = []
+    for step in range(6):
+        objective.update(step, 6)
+        margins.append(objective.current_margin)
+    assert margins == pytest.approx([0, 0, 0, 0.2, 0.2, 0.2])
+
+
 def test_margin_in_force_is_kept_and_changes_the_loss() -> None:
     embeddings, labels = batch()
     settings = {"class_path": "AamSoftmax", "init_args": {"margin": 0.4, "warmup": {"start": 0, "end": 10}}}
@@ -195,6 +212,16 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"class_path": "RingLoss", "init_args": {"radius": 0}}, "RingLoss: radius is 0"),
     ({"class_path": "AmSoftmax", "init_args": {"warmup": {"start": 5, "end": 3}}}, "step 5 to step 3"),
     ({"class_path": "AmSoftmax", "init_args": {"warmup": {"shape": "cubic"}}}, "cubic"),
+    ({"class_path": "AmSoftmax", "init_args": {"warmup": {"end_share": 0.3}}}, "from the share None to the share 0.3"),
+    (
+        {"class_path": "AmSoftmax", "init_args": {"warmup": {"start_share": 0.3, "end_share": 0.2}}},
+        "is not an interval",
+    ),
+    ({"class_path": "AmSoftmax", "init_args": {"warmup": {"start_share": 0, "end_share": 1.5}}}, "within 0 to 1"),
+    (
+        {"class_path": "AmSoftmax", "init_args": {"warmup": {"end": 400, "start_share": 0, "end_share": 0.2}}},
+        "give one",
+    ),
     ({"class_path": "AmSoftmax", "init_args": {"scale": 0}}, "AmSoftmax: scale is 0"),
     ({"class_path": "Arc"}, "objective 'Arc' is unknown; there are .*AamSoftmax, .*Softmax"),
     ({"class_path": "WeightedSum", "init_args": {"terms": []}}, "there are no terms"),

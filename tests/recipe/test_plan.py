@@ -75,8 +75,8 @@ def test_conditions_and_other_corpora_have_units_of_their_own(make_set: MakeSet,
     (place / "voices").mkdir()
     (place / "my calls" / "calls").mkdir(parents=True)
     options = {"corpus": "folder", "corpus-dir": "voices", "eval-corpora": "kaldi='my calls/calls'"}
-    options["test-noise-dir"] = "voices"
-    made = plan(**options, **{"test-conf": "conf/condition/noise10.yaml conf/condition/telephone.yaml"})
+    conditions = "conf/condition/noise10.yaml conf/condition/telephone.yaml"
+    made = plan(**options, **{"test-conf": conditions, "test-noise-dir": "voices"})
     assert [(row.unit, row.output) for row in made.rows() if row.stage == 1] == [
         ("condition_noise10", "data/folder_voices/conditions/noise10/eval_noise10"),
         ("condition_noise10_kaldi", "data/kaldi_calls/conditions/noise10/eval_calls_noise10"),

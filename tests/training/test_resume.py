@@ -58,7 +58,7 @@ class Run:
         records = read_log(self.directory / name / "log.jsonl")
         return [{key: value for key, value in line.items() if key not in MEASURED} for line in records]
 
-    def stop(self, name: str, step: int, number: int, **options: object) -> int:
+    def stop(self, name: str, step: int, number: int, objective: str = "", **options: object) -> int:
         """As train, but the process gets signal NUMBER twice in the middle of STEP; the exit status."""
         update = Trainer._update
 
@@ -70,7 +70,7 @@ class Run:
 
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
             patch.setattr(Trainer, "_update", update_and_signal)
-            self.train(name, **options)
+            self.train(name, objective, **options)
         return int(str(stopped.value.code))
 
 
@@ -84,6 +84,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def _same_network(one: Path, other: Path) -> bool:
     networks = [checkpoint.load(path / "final.pt")["network"] for path in (one, other)]
     return all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+
+
+def test_shares_of_the_training_are_taken_up_where_they_were(run: Run) -> None:
+    """The margin and the learning rate follow from the step and the number of all steps, stopped or not."""
+    margin = "{class_path: AamSoftmax, init_args: {warmup: {start_share: 0.2, end_share: 0.9, shape: exponential}}}"
+    options = {"num_steps": 20, "warmup_steps": 0, "warmup_share": 0.5}
+    run.train("shares", margin, **options)
+    assert run.stop("shares_stopped", 9, signal.SIGTERM, margin, **options) == 128 + signal.SIGTERM
+    run.train("shares_stopped", margin, **options)
+    assert run.lines("shares_stopped") == run.lines("shares")
+    assert _same_network(run.directory / "shares_stopped", run.directory / "shares")
+    lines = run.lines("shares")
+    assert [line["lr"] for line in lines[:10]] == pytest.approx([0.0002 * step for step in range(1, 11)])
+    assert lines[4]["margin"] == 0 and 0 < lines[8]["margin"] < lines[12]["margin"] < lines[19]["margin"]
 
 
 def test_killed_at_any_moment(run: Run) -> None:

@@ -36,7 +36,8 @@ def test_begins_where_the_model_ended(place: Place, caplog: pytest.LogCaptureFix
     assert f"{place.model}: 18 of 18 speakers keep their class, 0 are new, 0 are gone" in caplog.text
     assert trainer.objective.current_margin == pytest.approx(0.1)  # from the first step on: its warm-up is over
     config = read_config(place.folder / "begin")
-    assert config["objective"]["init_args"]["warmup"] == {"start": 0, "end": 0, "shape": "linear"}
+    warmup = config["objective"]["init_args"]["warmup"]
+    assert warmup == {"start": 0, "end": 0, "shape": "linear", "start_share": None, "end_share": None}
     assert config["start"]["sha256"] and config["start"]["init_model"] == str(place.model)
     assert "start" not in read_config(place.model)
     margin = place.trainer("margin", objective_args={"margin": 0.4}).objective.current_margin

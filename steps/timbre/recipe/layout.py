@@ -231,7 +231,10 @@ def _name_of_model(model: str) -> str:
 
 
 def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: str, trained_on: bool) -> Corpus:
-    names = [front, Path(source).name or Path(source).resolve().name if source else "", Path(conf).stem]
+    place = Path(source).name or Path(source).resolve().name if source else ""
+    names = [front, place, Path(conf).stem]
+    if settings.dress_rehearsal == "true":
+        names = ["rehearsal", front, Path(conf).stem]
     data = Path("data") / "_".join(name for name in names if name)
     audio = data / Path(settings.audio_conf).stem if settings.audio_conf else data
     folder = audio / Path(settings.augment_conf).stem if settings.augment_conf and trained_on else audio

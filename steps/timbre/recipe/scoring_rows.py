@@ -42,8 +42,12 @@ def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
         dev = Row(8, "score", "score", "train", trials=str(trials), vectors=_vectors(systems, "train"))
         yield from _systems(systems, dev, systems.calibration / "scores" / "dev")
         yield from _siamese(layout, systems, dev, systems.calibration / "scores" / "dev")
+        if systems.quality:
+            yield _quality_row(systems, "train", layout.main.feats / "train", systems.calibration / "utt2spk")
         yield from _calibration_rows(systems, trials)
     for test in layout.scored():
+        if systems.quality and test.trial_lists:
+            yield _quality_row(systems, test.name, test.feats, Path(_vectors(systems, test.name)))
         for trials in test.trial_lists:
             yield from _list_rows(layout, systems, test, trials)
         for pairs in test.pair_lists:
@@ -51,6 +55,14 @@ def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
     yield from _result_rows(layout, systems)
     if systems.calibrate:
         yield from _submission_rows(layout, systems)
+
+
+def _quality_row(systems: Systems, name: str, feats: Path, utts: Path) -> Row:
+    """Quality measures of the UTTS, a table, of set NAME; by the mean of the cosine back-end."""
+    row = Row(8, "score", "measure", name, data=str(feats), vectors=_vectors(systems, name), source=str(utts))
+    return replace(
+        row, using=str(systems.folders["cosine"]), output=str(systems.quality / name if systems.quality else "-")
+    )
 
 
 def _held_out(layout: Layout, systems: Systems) -> Row:
@@ -105,6 +117,9 @@ def _calibration_rows(systems: Systems, trials: Path) -> Iterator[Row]:
     row = Row(8, "score", "learn", "train", trials=str(trials))
     for name, scores in dev.items():
         yield replace(row, kind=f"{name}_llr", source=scores, output=f"{systems.calibration}/{name}_asnorm")
+        if systems.quality:
+            measured = replace(row, kind=f"{name}_quality", data=str(systems.quality / "train"))
+            yield replace(measured, source=scores, output=f"{systems.calibration}/{name}_quality")
     if len(dev) > 1:
         both = f"[{','.join(dev.values())}]"
         yield replace(row, kind="fusion", source=both, output=f"{systems.calibration}/fusion")
@@ -128,6 +143,10 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
             scores, learnt = f"{stem}.{name}_asnorm", f"{systems.calibration}/{name}_asnorm"
             kind = f"{name}_llr"
             yield replace(calibrated, kind=kind, source=scores, using=learnt, output=f"{stem}.{kind}")
+            if systems.quality:
+                learnt, kind = f"{systems.calibration}/{name}_quality", f"{name}_quality"
+                measured = replace(calibrated, kind=kind, data=str(systems.quality / test.name))
+                yield replace(measured, source=scores, using=learnt, output=f"{stem}.{kind}")
         if len(systems.names) > 1:
             both = f"[{','.join(f'{stem}.{name}_asnorm' for name in systems.names)}]"
             learnt = f"{systems.calibration}/fusion"

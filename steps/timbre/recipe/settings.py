@@ -14,7 +14,9 @@ from timbre.utils.spelling import did_you_mean
 
 KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257", "melspec": "melspec64"}
 # kinds of features, and what each is where the network is counted at no size of it that conf/feats has
-TAKEN = re.compile(r"statistics|fusion|siamese|.*_asnorm|.*_llr")  # names of score files that no back-end may have
+TAKEN = re.compile(
+    r"statistics|fusion|siamese|.*_asnorm|.*_llr|.*_quality"
+)  # names of score files that no back-end may have
 EXPLAIN_METHODS = ("gradient", "gradcam", "gradcam++", "layercam", "fullgrad", "integrated_gradients", "occlusion")
 GIVEN = "given"  # the features of a corpus that brings its own
 
@@ -56,6 +58,7 @@ class Settings:
     cluster: str = ""
     backend_conf: str = ""
     calibrate: str = "auto"
+    quality: str = "false"
     baseline: str = "auto"
     protocols: str = ""
     allow_missing: str = "0"
@@ -67,6 +70,7 @@ class Settings:
     diarize_method: str = "spectral"
     explain: str = "false"
     explain_method: str = "occlusion"
+    dress_rehearsal: str = "false"
 
     @classmethod
     def read(cls, lines: list[str]) -> "Settings":
@@ -125,6 +129,8 @@ class Settings:
                 raise DataError(f"--eval-corpora: {folder}: no such directory")
         if self.model and not (Path(self.model) / "final.pt").is_file():
             raise DataError(f"--model {self.model}: no finished model, it has no final.pt")
+        if self.quality == "true" and self.calibrate == "false":
+            raise DataError("--quality is a calibration, and --calibrate is false")
         if self.model and self.train_augment:
             raise DataError("--train-augment is for training, and --model evaluates what has been trained")
         if self.model and self.fine_tune_conf:

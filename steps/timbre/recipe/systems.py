@@ -18,7 +18,8 @@ class Systems:
     names: of the back-ends: cosine, and the one of --backend-conf; folders: where each lies, or None where nothing is
     trained; embeddings, backend, calibration: their folders in exp/NAME; cohort: embeddings that back-ends are trained
     on and scores normalised by; calibrate: there are log-likelihood ratios; llrs: the systems that give them; baseline:
-    statistics of features are scored too; siamese: so does the head that a siamese network was trained with
+    statistics of features are scored too; siamese: so does the head that a siamese network was trained with; quality:
+    calibration with quality measures too, which lie in this folder
     """
 
     folders: dict[str, Path | None]
@@ -31,6 +32,7 @@ class Systems:
     said: list[str]
     baseline: bool
     siamese: bool
+    quality: Path | None = None
 
     @property
     def has_backend(self) -> bool:
@@ -83,8 +85,25 @@ class Systems:
         if calibrate:
             llrs = [*(f"{name}_llr" for name in folders), *(["fusion"] if len(folders) > 1 else []), *llrs]
         baseline = layout.main.has_train and _has_baseline(layout, said)
+        quality = exp / "quality" if settings.quality == "true" else None
+        if quality:
+            if not calibrate:
+                raise DataError(f"--quality: {layout.main.data} has no speakers to calibrate on")
+            if any(corpus.brings_features(name) for corpus in layout.corpora for name in ("train", *corpus.eval_sets)):
+                raise DataError("--quality measures speech by its VAD, which a corpus with features of its own lacks")
+            llrs = [*(f"{name}_quality" for name in folders), *llrs]
         return cls(
-            folders, embeddings, backend, calibration, calibrate, cohort, llrs, said, baseline, settings.has_pair_head
+            folders,
+            embeddings,
+            backend,
+            calibration,
+            calibrate,
+            cohort,
+            llrs,
+            said,
+            baseline,
+            settings.has_pair_head,
+            quality,
         )
 
 

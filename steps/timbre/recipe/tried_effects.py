@@ -46,10 +46,19 @@ def try_effects(settings: Settings, feats_conf: str) -> None:
         except DataError as error:
             message = error.message if error.path in (None, path, str(path)) else str(error)
             raise DataError(f"--{option} {path}: {message}") from error
-    kind = egs_options(settings.egs_conf).kind
-    if settings.train_augment and kind != "waveform":
-        text = f"is for egs of waveforms, such as conf/egs/waveform_cpu.yaml, and --egs-conf {settings.egs_conf} is not"
-        raise DataError(f"--train-augment {text}")
+    if settings.train_augment:
+        for option, path, kind in _egs(settings):
+            if kind != "waveform":
+                text = f"such as conf/egs/waveform_cpu.yaml, and --{option} {path} is not"
+                raise DataError(f"--train-augment is for egs of waveforms, {text}")
+
+
+def _egs(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """(option, file, kind) of the egs that are trained on."""
+    if not settings.init_model:
+        yield "egs-conf", settings.egs_conf, egs_options(settings.egs_conf).kind
+    if settings.fine_tune_conf and (own := read_config(Path(settings.fine_tune_conf)).get("egs")):
+        yield "fine-tune-conf", settings.fine_tune_conf, own.get("kind", "feats") if isinstance(own, dict) else ""
 
 
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:

@@ -113,6 +113,7 @@ class TrainOptions:
         step_epochs: instead of milestones, multiply every so many epochs
         gamma: of the step schedule
         warmup_steps: steps over which the learning rate rises linearly from 0 to lr
+        warmup_share: with warmup_steps 0, the share of all steps (0.04) over which it does
         momentum: of sgd
         nesterov: of sgd
         betas: of adam, adamw and radam
@@ -168,6 +169,7 @@ class TrainOptions:
     step_epochs: float = 0.0
     gamma: float = 0.1
     warmup_steps: int = 100
+    warmup_share: float = 0.0
     momentum: float = 0.9
     nesterov: bool = True
     betas: tuple[float, float] = (0.9, 0.999)
@@ -211,6 +213,11 @@ class TrainOptions:
         if self.schedule == "exponential" and not self.final_lr:
             raise DataError("train: an exponential schedule never reaches final_lr 0")
         self._check_step()
+        if self.warmup_steps < 0 or not 0 <= self.warmup_share < 1:
+            text = f"warmup_steps is {self.warmup_steps}, warmup_share {self.warmup_share}"
+            raise DataError(f"train: {text}; one must not be below 0, the other be from 0 to below 1")
+        if self.warmup_steps and self.warmup_share:
+            raise DataError("train: warmup_steps and warmup_share are two ways of saying how long; one must be 0")
         if self.reader_threads < 1 or self.augment_jobs < 0:
             raise DataError("train: reader_threads must be at least 1, and augment_jobs 0 or more")
         if self.length_step < 0:

@@ -15,9 +15,10 @@ def learning_rate(step: int, num_steps: int, options: TrainOptions, epoch_steps:
 
     The step schedule knows no final_lr: it counts epochs of EPOCH_STEPS updates, from the first on.
     """
-    if step < options.warmup_steps:
-        return options.lr * (step + 1) / options.warmup_steps
-    done = (step - options.warmup_steps) / max(num_steps - 1 - options.warmup_steps, 1)
+    warmup = options.warmup_steps or round(options.warmup_share * num_steps)
+    if step < warmup:
+        return options.lr * (step + 1) / warmup
+    done = (step - warmup) / max(num_steps - 1 - warmup, 1)
     if options.schedule == "cosine":
         return options.final_lr + (options.lr - options.final_lr) * (1 + math.cos(math.pi * done)) / 2
     if options.schedule == "exponential":

@@ -188,7 +188,7 @@ def _warmed_up(config: Any) -> Any:
         return config
     changed = {name: _warmed_up(value) for name, value in config.items()}
     if isinstance(changed.get("warmup"), dict):
-        changed["warmup"] |= {"start": 0, "end": 0}
+        changed["warmup"] |= {"start": 0, "end": 0, "start_share": None, "end_share": None}
     if isinstance(changed.get("annealing"), dict) and "least" in changed["annealing"]:
         changed["annealing"] |= {"start": changed["annealing"]["least"]}
     return changed

@@ -26,21 +26,36 @@ class MarginWarmup:
         start: step up to which it is 0
         end: step from which it is full; 0: full from the first step on
         shape: linear, or exponential (1 - 0.001^x: most of it comes early, as in WeSpeaker)
+        start_share: instead of a step, the share of all steps (0.13) up to which it is 0; with end_share
+        end_share: the share of all steps from which it is full
     """
 
     start: int = 0
     end: int = 0
     shape: Literal["linear", "exponential"] = "linear"
+    start_share: float | None = None
+    end_share: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.end:
             raise DataError(f"margin warm-up from step {self.start} to step {self.end} is not an interval")
+        if self.start_share is None and self.end_share is None:
+            return
+        if self.start_share is None or self.end_share is None or not 0 <= self.start_share <= self.end_share <= 1:
+            text = f"from the share {self.start_share} to the share {self.end_share} of the steps is not an interval"
+            raise DataError(f"margin warm-up {text} within 0 to 1")
+        if self.end:
+            raise DataError("margin warm-up by steps (start, end) and by shares (start_share, end_share): give one")
 
-    def fraction(self, step: int) -> float:
-        """The share, 0 to 1, of the margin that is in force at STEP."""
-        if step >= self.end:
+    def fraction(self, step: int, num_steps: int = 1) -> float:
+        """The share, 0 to 1, of the margin that is in force at STEP of NUM_STEPS."""
+        start: float = self.start
+        end: float = self.end
+        if self.start_share is not None and self.end_share is not None:
+            start, end = self.start_share * num_steps, self.end_share * num_steps
+        if step >= end:
             return 1.0
-        part = max(0.0, (step - self.start) / (self.end - self.start)) if self.end > self.start else 0.0
+        part = max(0.0, (step - start) / (end - start)) if end > start else 0.0
         return part if self.shape == "linear" else (1 - 0.001**part) / (1 - 0.001)
 
 
@@ -57,11 +72,11 @@ class WarmMargin(nn.Module, Scheduled):
         # A tensor, so that a compiled graph need not be made anew when it grows, and a buffer, so that a resumed or
         # loaded objective has the margin that was in force.
         self.register_buffer("margin", torch.tensor(0.0))
-        self.update(0, 0)
+        self.update(0, 1)
 
     def update(self, step: int, num_steps: int) -> None:
-        """Sets the margin to what the warm-up says for STEP."""
-        self.set_margin(self.warmup.fraction(step))
+        """Sets the margin to what the warm-up says for STEP of NUM_STEPS."""
+        self.set_margin(self.warmup.fraction(step, num_steps))
 
     def set_margin(self, fraction: float) -> None:
         """Sets the margin to FRACTION of the full one."""
