@@ -47,9 +47,9 @@ def try_effects(settings: Settings, feats_conf: str) -> None:
             message = error.message if error.path in (None, path, str(path)) else str(error)
             raise DataError(f"--{option} {path}: {message}") from error
     if settings.train_augment:
-        for option, path, kind in _egs(settings):
+        for option, file, kind in _egs(settings):
             if kind != "waveform":
-                text = f"such as conf/egs/waveform_cpu.yaml, and --{option} {path} is not"
+                text = f"such as conf/egs/waveform_cpu.yaml, and --{option} {file} is not"
                 raise DataError(f"--train-augment is for egs of waveforms, {text}")
 
 
