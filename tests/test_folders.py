@@ -88,7 +88,7 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 # Steps of which the library's modules remove nothing, here or in a case above.
 NAMED_FILES_ONLY = {
-    "steps.adapt_plda", "steps.analyze_trials", "steps.cluster_windows", "steps.compare_runs",
+    "steps.adapt_plda", "steps.analyze_trials", "steps.classify", "steps.cluster_windows", "steps.compare_runs",
     "steps.explain_utterance", "steps.explain_worst", "steps.extract_windows", "steps.identify_probes",
     "steps.make_results", "steps.resegment_vbx", "steps.score_dense", "steps.score_der", "steps.train_calibration",
     "steps.tune_diarization",
