@@ -5,8 +5,6 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from timbre.decision.submission import Rows
 from timbre.evaluation.decided import held_out_threshold
 from timbre.utils.cli import run_step
@@ -42,7 +40,7 @@ def make_submission(
         threshold = held_out_threshold(held_out_trials, held_out_scores)
     assert threshold is not None
     listed.write(out, found, threshold, fill)
-    same, absent = int((found >= threshold).sum()), int(np.isnan(found).sum())
+    same, absent = int((found >= threshold).sum()), int((found != found).sum())  # NaN: no score
     logging.info("%s: %d of %d pairs of one speaker, at threshold %.4g", out, same, len(found), threshold)
     if absent:
         logging.warning("%s: %d rows are empty, since their audio is not there", out, absent)

@@ -20,10 +20,7 @@ run_study() { # ARGS OF run.sh: exp/NAME/SYSTEM/ for each of --systems, then exp
     [ ! -f "exp/$name/$one/RESULTS.md" ] || runs+=("exp/$name/$one")
     [ ! -f "exp/$name/$one/CLASSIFICATION.md" ] || classifiers+=("exp/$name/$one")
   done
-  if [ ${#runs[@]} = 0 ]; then
-    echo "no table: no system has results on lists with labels"
-    return 0
-  fi
+  [ -n "${runs[*]}${classifiers[*]}" ] || { echo "no table: no system has results on lists with labels" && return 0; }
   . ./path.sh
   [ -z "${classifiers[*]}" ] || steps/compare_classifiers.py "${classifiers[@]}" --out "exp/$name/CLASSIFICATION.md"
   [ -z "${runs[*]}" ] || steps/compare_runs.py "${runs[@]}" --grid "exp/$name/TABLE.md"

@@ -114,7 +114,7 @@ def test_phones_lie_where_they_are_heard(corpus: Path) -> None:
                     high["s"].append(centre)
                 elif kind == "vowels":
                     high["vowels"].append(centre)
-    assert len(loud["pause"]) >= 10 and np.median(loud["pause"]) < np.median(loud["speech"]) - 1
+    assert len(loud["pause"]) >= 5 and np.median(loud["pause"]) < np.median(loud["speech"]) - 1
     assert np.median(high["s"]) > 2 * np.median(high["vowels"])
 
 
@@ -212,7 +212,7 @@ def test_pitch_of_the_speech_is_that_of_the_voice(tmp_path: Path) -> None:
     make(tmp_path, steady)
     for spk, sex in read_table(tmp_path / "corpus" / "eval" / "spk2gender").items():
         samples = np.concatenate(
-            [soundfile.read(wav)[0] for wav in sorted((tmp_path / "corpus" / "audio" / spk).iterdir())]
+            [soundfile.read(wav)[0] for wav in sorted((tmp_path / "corpus" / "audio" / spk).glob("*.flac"))]
         )
         assert _pitch(samples, 16000) == pytest.approx(105 if sex == "m" else 185, rel=0.15)
 

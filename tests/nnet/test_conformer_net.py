@@ -27,7 +27,9 @@ from timbre.nnet.models.sequence import DepthwiseConvolution, SelfAttention
 from timbre.utils.errors import DataError
 
 TINY: dict[str, Any] = {"channels": 16, "blocks": 2, "heads": 2, "hidden": 24, "kernel": 5}
-SMALL: dict[str, Config] = {name: changed(name, trunk=TINY) for name in ("conformer", "mfa_conformer")}
+SMALL: dict[str, Config] = {
+    name: changed(name, trunk=TINY) for name in ("conformer", "conformer_mean", "mfa_conformer")
+}
 VARIANTS = SMALL | {
     "subsampling 4": changed("conformer", trunk=TINY | {"subsampling": 4}, pooling={}),
     "mfa at the full rate": changed("mfa_conformer", trunk=TINY | {"subsampling": 1}),

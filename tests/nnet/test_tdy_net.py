@@ -44,15 +44,14 @@ def small(name: str, **settings: Any) -> Config:
     return changed(name, trunk=size | kernels | settings, embedding_dim=24)
 
 
-SMALL: dict[str, Config] = {
-    name: small(name)
-    for name in ("resnet34_025", "resnet34_05", "tdy_resnet34_025", "tdy_resnet34_05", "vgg_m", "tdy_vgg_m")
-}
+NAMES = ("resnet34_025", "resnet34_05", "tdy_resnet34_025", "tdy_resnet34_05", "vgg_m", "tdy_vgg_m")
+LONGER = ("tdy_resnet34_025_300", "tdy_resnet34_05_300", "tdy_vgg_m_300")  # the same, at another pace of temperature
+SMALL: dict[str, Config] = {name: small(name) for name in (*NAMES, *LONGER)}
 # at the temperature of the start the attention, and what may leak through it, hardly counts
 AT_WORK = {name: small(name, temperature=1) for name in ("tdy_resnet34_025", "tdy_vgg_m")}
 
 
-@pytest.mark.parametrize("config", SMALL.values(), ids=SMALL.keys())
+@pytest.mark.parametrize("config", map(SMALL.get, NAMES), ids=NAMES)
 @pytest.mark.parametrize("check", [check_padding, check_gradients, check_round_trip, check_shortest, check_learns])
 def test_what_holds_for_every_network(check: Any, config: Config) -> None:
     check(config, FEAT_DIM)

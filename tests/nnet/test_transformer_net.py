@@ -25,17 +25,18 @@ from timbre.nnet.network import build_network
 from timbre.nnet.objectives import build_objective
 from timbre.utils.errors import DataError
 
-SMALL = changed("transformer", trunk={"channels": 16, "blocks": 2, "heads": 2, "hidden": 24})
+TINY = {"channels": 16, "blocks": 2, "heads": 2, "hidden": 24}
+SMALL: dict[str, Config] = {name: changed(name, trunk=TINY) for name in ("transformer", "transformer_large")}
 CHECKS = (check_padding, check_gradients, check_round_trip, check_shortest, check_compile)
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_what_holds_for_every_network(check: Any) -> None:
-    check(SMALL, 20)
+    check(SMALL["transformer"], 20)
 
 
 def test_it_learns() -> None:
-    check_learns(SMALL, 20, lr=0.01)
+    check_learns(SMALL["transformer"], 20, lr=0.01)
 
 
 def test_it_is_the_one_of_torch() -> None:

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from stages_ran import ran
 
-from tests.voices import voice
+from timbre.corpora.small_trees import hum
 from timbre.datadir.trials import read_trials
 from timbre.evaluation.metrics import roc
 from timbre.evaluation.results import read_classes
@@ -31,7 +31,7 @@ def corpus(place: Path) -> Path:
     (path / "wav").mkdir(parents=True)
     for speaker in (*TRAINED, *TESTED):
         for number in range(3):
-            sound = voice(speaker, 10 * speaker + number, 0.6, 16000)
+            sound = hum(speaker, 10 * speaker + number, 0.6, 16000)
             soundfile.write(path / "wav" / f"{speaker}_{number}.wav", sound, 16000)
     rows = [f"wav/{speaker}_{number}.wav,speaker {speaker}" for speaker in TRAINED for number in range(3)]
     (path / "train_info.csv").write_text("\n".join(["file_name,speaker", *rows]) + "\n")

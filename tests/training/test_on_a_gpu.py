@@ -77,7 +77,7 @@ def test_objectives(path: Path) -> None:
 @pytest.mark.parametrize("cmn", ["sliding", "utterance"])
 def test_front_ends(path: Path, cmn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From samples, with changes left to the device, to masked features."""
-    kind = {"fbank": "FbankOptions", "mfcc": "MfccOptions", "melsp": "MelspecOptions"}.get(
+    kind = {"fbank": "FbankOptions", "mfcc": "MfccOptions", "melsp": "MelspecOptions", "dacon": "MelspecOptions"}.get(
         path.stem[:5].rstrip("0123456789"), "SpectrogramOptions"
     )
     feats = options_from({"class_path": kind, "init_args": read_config(path)})

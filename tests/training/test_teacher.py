@@ -263,9 +263,9 @@ SPOILT = {  # what is spoilt: what is said, whether the embeddings alone can sti
     "no classes": ("kld compares outputs: its objective, Triplet, has no outputs", True),
     "speakers": (r"spk2int: kld needs a teacher of the speakers of the egs; 2 are of one side only.* spk03", True),
     "numbers": (r"spk2int: speakers are not numbered from 0 on", True),
-    "no checkpoints": (r"step-0000130\.pt: no such file, which has the objective; kld 0", True),
-    "no objective": (r"step-0000150\.pt: holds no objective", True),
-    "no steps": (r"final\.pt: does not say which checkpoints", True),
+    "no checkpoints": (r"step-0000130\.pt: .*: no such file, which has the objective; kld 0", True),
+    "no objective": (r"step-0000150\.pt: .*: holds no objective", True),
+    "no steps": (r"final\.pt: .*: does not say which checkpoints", True),
 }
 
 
