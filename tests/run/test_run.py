@@ -201,10 +201,8 @@ def test_conditions_are_tested_under(finished: Path, run: Run, place: Path) -> N
     assert np.median(powers[0] / powers[1]) == pytest.approx(2, rel=0.1), "noise as loud as the voice"
     assert ran(run(*options)) == []
     refused = run("--test-conf", conditions, "--name", "lacking", ok=False)
-    assert (
-        "an effect needs noise: give its data directory with --noise-dir" in refused.stderr
-        and refused.stderr.count("\n") == 1
-    )
+    assert "an effect needs noise: give its data directory with --noise-dir" in refused.stderr
+    assert refused.stderr.count("\n") == 1
     assert not (place / "exp" / "lacking").exists(), "before anything runs"
 
 
