@@ -146,6 +146,21 @@ def holm(found: Sequence[Difference]) -> list[Difference]:
     return corrected
 
 
+def difference_table(pairs: Sequence[Difference], heading: str) -> str:
+    """PAIRS in Markdown, their differences under HEADING."""
+    lines = [
+        [
+            escaped(f"{pair.second} - {pair.first}"),
+            f"{100 * pair.eer:+.2f} {percent_interval(pair.eer_ci)}",
+            f"{pair.p:.2g}",
+            f"{pair.corrected:.2g}",
+            "yes" if pair.corrected < LEVEL else "no",
+        ]
+        for pair in pairs
+    ]
+    return table(["pair", heading, "p", "p, Holm", "distinguishable"], lines)
+
+
 def section(trials: str, backend: str, measured: Sequence[Measured]) -> str:
     """What the page says of one back-end on one list: the runs, best first, and which can be told apart."""
     ranked = sorted(measured, key=lambda entry: entry.result.record.eer)
@@ -161,17 +176,6 @@ def section(trials: str, backend: str, measured: Sequence[Measured]) -> str:
     ]
     pairs = differences(measured)
     apart = sum(pair.corrected < LEVEL for pair in pairs)
-    lines = [
-        [
-            escaped(f"{pair.second} - {pair.first}"),
-            f"{100 * pair.eer:+.2f} {percent_interval(pair.eer_ci)}",
-            f"{pair.p:.2g}",
-            f"{pair.corrected:.2g}",
-            "yes" if pair.corrected < LEVEL else "no",
-        ]
-        for pair in pairs
-    ]
-    columns = ["pair", "EER %, difference", "p", "p, Holm", "distinguishable"]
     return "\n\n".join(
         [
             f"## {escaped(trials)}, {escaped(backend)}",
@@ -179,7 +183,7 @@ def section(trials: str, backend: str, measured: Sequence[Measured]) -> str:
             f"speakers; {escaped(first.protocol)}.",
             table(["run", "EER %", f"minDCF {key}"], rows),
             f"{apart} of {len(pairs)} pairs can be told apart.",
-            table(columns, lines),
+            difference_table(pairs, "EER %, difference"),
         ]
     )
 

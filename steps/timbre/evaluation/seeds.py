@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from timbre.evaluation.bootstrap import interval
-from timbre.evaluation.compare import LEVEL, PRIOR, Difference, Measured, holm
+from timbre.evaluation.compare import PRIOR, Difference, Measured, difference_table, holm
 from timbre.evaluation.metrics import Floats
 from timbre.evaluation.results import cost_interval, percent, percent_interval, write_json
 from timbre.evaluation.results_page import table
@@ -129,19 +129,9 @@ def _section(title: str, num_speakers: int, systems: Sequence[Seeds], pairs: Seq
         ]
         for system in systems
     ]
-    lines = [
-        [
-            escaped(f"{pair.second} - {pair.first}"),
-            f"{100 * pair.eer:+.2f} {percent_interval(pair.eer_ci)}",
-            f"{pair.p:.2g}",
-            f"{pair.corrected:.2g}",
-            "yes" if pair.corrected < LEVEL else "no",
-        ]
-        for pair in pairs
-    ]
     dcf = f"minDCF {PRIOR:g}"
     columns = ["system", "seeds", "EER %, mean", "range", "over speakers", f"{dcf}, mean", "range", "over speakers"]
     parts = [f"## {escaped(title)}", f"{num_speakers:,} speakers.", table(columns, rows)]
     if pairs:
-        parts.append(table(["pair", "EER %, difference of means", "p", "p, Holm", "distinguishable"], lines))
+        parts.append(difference_table(pairs, "EER %, difference of means"))
     return "\n\n".join(parts)
