@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from timbre.nnet.layers import frame_mask, strided
-from timbre.nnet.models.sequence import ChannelNorm, DepthwiseConvolution, SelfAttention, zero_frames
+from timbre.nnet.models.sequence import ChannelNorm, DepthwiseConvolution, SelfAttention, check_sizes, zero_frames
 from timbre.nnet.models.trunk import Frames, Trunk
 from timbre.utils.errors import DataError
 
@@ -41,11 +41,7 @@ class Conformer(Trunk):
         mfa: bool = False,
     ) -> None:
         super().__init__()
-        if min(channels, blocks, hidden) < 1 or not 0 <= dropout < 1:
-            raise DataError(
-                f"Conformer: channels {channels}, blocks {blocks}, hidden {hidden}, dropout {dropout}; sizes must be "
-                "at least 1, dropout from 0 to below 1"
-            )
+        check_sizes("Conformer", channels, blocks, hidden, dropout)
         if subsampling not in (1, 2, 4, 8):
             raise DataError(f"Conformer: subsampling is {subsampling}; it must be 1, 2, 4 or 8")
         self.entry = Subsampling(feat_dim, channels, subsampling.bit_length() - 1)

@@ -1,4 +1,4 @@
-"""Layers on frames (B, T, C), where channels lie together: what Conformer and ReDimNet are made of along time."""
+"""Layers on frames (B, T, C), where channels lie together: Transformer, Conformer and ReDimNet are made of them."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,6 +11,15 @@ def zero_frames(frames: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return frames
     return frames.masked_fill(~mask.view(len(mask), -1, *[1] * (frames.dim() - 2)), 0)
+
+
+def check_sizes(kind: str, channels: int, blocks: int, hidden: int, dropout: float) -> None:
+    """Raises DataError, in the name of the class KIND, for sizes that blocks of attention cannot have."""
+    if min(channels, blocks, hidden) < 1 or not 0 <= dropout < 1:
+        raise DataError(
+            f"{kind}: channels {channels}, blocks {blocks}, hidden {hidden}, dropout {dropout}; sizes must be "
+            "at least 1, dropout from 0 to below 1"
+        )
 
 
 class SelfAttention(nn.Module):

@@ -3,9 +3,8 @@
 from torch import Tensor, nn
 
 from timbre.nnet.layers import frame_mask
-from timbre.nnet.models.sequence import SelfAttention, zero_frames
+from timbre.nnet.models.sequence import SelfAttention, check_sizes, zero_frames
 from timbre.nnet.models.trunk import Frames, Trunk
-from timbre.utils.errors import DataError
 
 
 class Transformer(Trunk):
@@ -30,11 +29,7 @@ class Transformer(Trunk):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if min(channels, blocks, hidden) < 1 or not 0 <= dropout < 1:
-            raise DataError(
-                f"Transformer: channels {channels}, blocks {blocks}, hidden {hidden}, dropout {dropout}; sizes must be "
-                "at least 1, dropout from 0 to below 1"
-            )
+        check_sizes("Transformer", channels, blocks, hidden, dropout)
         self.entry = nn.Linear(feat_dim, channels)
         self.blocks = nn.ModuleList(TransformerBlock(channels, heads, hidden, dropout) for _ in range(blocks))
         self.output_dim = channels
