@@ -89,6 +89,10 @@ def test_conditions_and_other_corpora_have_units_of_their_own(make_set: MakeSet,
     assert lists == {"data/folder_voices/conditions/noise10/eval_noise10/trials"}, "known before the copy is made"
     assert [value for name, value in made.variables() if name == "root"] == ["data/folder_voices", "data/kaldi_calls"]
     assert variables(made)["rir_dir"] == variables(made)["test_rir_dir"] == "", "neither has a room"
+    waves = {"egs-conf": "conf/egs/waveform_cpu.yaml", "noise-dir": "voices"}
+    for conf, rooms in (("noise", ""), ("reverb", "data/folder_voices/rooms")):
+        training = plan(**options, **waves, **{"train-augment": f"conf/augment/{conf}.yaml"})
+        assert variables(training)["rir_dir"] == rooms, "rooms are simulated where something reverberates"
     assert "data/kaldi_calls/conditions/telephone" in variables(made)["trial_dirs"].split(",")
 
 

@@ -55,7 +55,7 @@ def rehearsed(given: dict[str, str], keep_batches: bool) -> Iterator[tuple[str, 
         if given.get(option):
             yield option, ""
             yield "say", f"a dress rehearsal: without --{option}"
-    if any(given.get(f"{option}-conf") for option in ("augment", "test")) or given.get("train-augment"):
+    if any(given.get(f"{option}-conf") for option in ("augment", "test", "dev")) or given.get("train-augment"):
         yield from ((option, path) for option, path in SOURCES.items() if given.get(option))
     conf = Path("exp") / name / "conf"
     for option, updates in (("train-conf", UPDATES), ("fine-tune-conf", TUNING_UPDATES)):

@@ -14,9 +14,8 @@ from timbre.utils.spelling import did_you_mean
 
 KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257", "melspec": "melspec64"}
 # kinds of features, and what each is where the network is counted at no size of it that conf/feats has
-TAKEN = re.compile(
-    r"statistics|fusion|siamese|.*_asnorm|.*_llr|.*_quality"
-)  # names of score files that no back-end may have
+# names of score files that no back-end may have
+TAKEN = re.compile(r"statistics|fusion|siamese|.*_asnorm|.*_llr|.*_quality")
 EXPLAIN_METHODS = ("gradient", "gradcam", "gradcam++", "layercam", "fullgrad", "integrated_gradients", "occlusion")
 GIVEN = "given"  # the features of a corpus that brings its own
 
@@ -191,13 +190,13 @@ class Settings:
 
     @property
     def trains_in_rooms(self) -> bool:
-        """Training may need impulse responses."""
-        return bool(self.augment_conf or self.train_augment)
+        """Training needs impulse responses."""
+        return any(_reverberates(Path(path)) for path in (self.augment_conf, self.train_augment) if path)
 
     @property
     def tests_in_rooms(self) -> bool:
         """A condition needs impulse responses."""
-        return any("Reverberate" in path.read_text(errors="replace") for _, path in self.named_conditions)
+        return any(_reverberates(path) for _, path in self.named_conditions)
 
     @property
     def backend(self) -> str:
@@ -281,6 +280,11 @@ def _kind_of(feats_conf: str) -> str:
     """The kind of features that a file is named after, else fbank."""
     name = Path(feats_conf).name
     return next((kind for kind in KINDS if name.startswith(kind)), "fbank")
+
+
+def _reverberates(conf: Path) -> bool:
+    """Whether a file of effects has Reverberate among them."""
+    return "Reverberate" in conf.read_text(encoding="utf-8", errors="replace")
 
 
 def _names_siamese(content: object) -> bool:
