@@ -6,6 +6,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 from local import (
     prepare_3dspeaker,
     prepare_aidatatang,
@@ -267,3 +269,8 @@ MINIATURES = {
         ("metadata.json", "}", r"metadata\.json:\d+: not JSON"),
     ),
 }
+
+
+def only(*names: str) -> pytest.MarkDecorator:
+    """The test is of the small corpora NAMES."""
+    return pytest.mark.parametrize("miniature", names, indirect=True)

@@ -1,17 +1,13 @@
 """What holds for every front: its sets, a second run, what a copy lacks, bad lists; and facts of each."""
 
-import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from corpus_tree import snapshot, table, unchanged_by, write
-from miniatures import MINIATURES, Miniature
+from miniatures import MINIATURES, Miniature, only
 from timbre.audio.reading import read_audio
-from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.phones import read_phones
 from timbre.datadir.tables import read_lists, read_table
@@ -21,20 +17,6 @@ from timbre.utils.errors import DataError
 
 WITH_LIST = [name for name, miniature in MINIATURES.items() if miniature.lists]
 WITH_LINES = [name for name, miniature in MINIATURES.items() if miniature.bad]
-
-
-@pytest.fixture
-def miniature(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Miniature:
-    """A small corpus in tmp_path/corpus."""
-    made = MINIATURES[request.param]
-    for name, value in made.published.items():
-        monkeypatch.setattr(made.front, name, value)
-    made.build(tmp_path / "corpus")
-    return made
-
-
-def only(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("miniature", names, indirect=True)
 
 
 @only(*MINIATURES)
@@ -370,39 +352,6 @@ def test_dacon_labels_mean_what_they_are_said_to(miniature: Miniature, tmp_path:
     there = sorted(path.name for path in (out / "eval_dacon").iterdir())
     assert there == ["pair_rows.csv", "pairs", "spk2utt", "utt2spk", "wav.scp"], "no trials of before"
     assert table(out / "eval_dacon" / "pairs") == ["c-1 d-1"]
-
-
-@only("hw4")
-def test_hw4_features_come_through(miniature: Miniature, tmp_path: Path) -> None:
-    corpus, out = tmp_path / "corpus", tmp_path / "out"
-    miniature.prepare(corpus, out)
-    data = DataDir.read(out / "train")
-    assert data.utts == [f"{spk}-uttr-{spk}{n}" for spk in ("id00464", "id00559") for n in "ab"]
-    features = read_mat(data.table("feats.scp")["id00559-uttr-id00559a"])
-    assert (features.shape, features.dtype, set(features.ravel())) == ((22, 40), np.float32, {2.0})
-    assert data.table("utt2num_frames")["id00559-uttr-id00559a"] == "22"
-    assert DataDir.read(out / "eval_hw4").utt2spk == {"uttr-testa": "uttr-testa", "uttr-testb": "uttr-testb"}
-    mapping = corpus / "mapping.json"
-    mapping.write_text(mapping.read_text().replace("speaker2id", "speakers2id"))
-    miniature.prepare(corpus, out)
-    mapping.write_text('{"speaker2id": {"id00464": 0}}')
-    with pytest.raises(DataError, match=r"mapping\.json: speaker 'id00559' of metadata\.json is not in it"):
-        miniature.prepare(corpus, out)
-
-
-@only("hw4")
-def test_hw4_runs_no_code_from_a_feature_file(miniature: Miniature, tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.system, (f"touch {tmp_path}/exploded",)
-
-    torch.save(Bomb(), tmp_path / "corpus" / "uttr-testa.pt")
-    with pytest.raises(DataError, match=r"uttr-testa\.pt: not a tensor"):
-        miniature.prepare(tmp_path / "corpus", tmp_path / "out")
-    assert not (tmp_path / "exploded").exists()
-    torch.save(torch.zeros(3), tmp_path / "corpus" / "uttr-testa.pt")
-    with pytest.raises(DataError, match=r"uttr-testa\.pt: not a tensor \(num_frames, n_mels\)"):
-        miniature.prepare(tmp_path / "corpus", tmp_path / "out")
 
 
 @only(

@@ -1,14 +1,19 @@
 """local/prepare_hw4.py: the order of the test set, and damaged copies, each refused in one line."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from local import prepare_hw4
 from made_hw4 import Made, make_hw4
+from miniatures import Miniature, only
+from timbre.datadir.ark import read_mat
+from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table
 from timbre.utils.errors import DataError
 
@@ -105,3 +110,36 @@ def test_a_file_that_is_missing(corpus: Path) -> None:
     (corpus / file).unlink()
     with pytest.raises(DataError, match=r"--partial true takes what is there"):
         prepare_hw4.prepare_hw4(corpus, corpus.parent / "out")
+
+
+@only("hw4")
+def test_hw4_features_come_through(miniature: Miniature, tmp_path: Path) -> None:
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    miniature.prepare(corpus, out)
+    data = DataDir.read(out / "train")
+    assert data.utts == [f"{spk}-uttr-{spk}{n}" for spk in ("id00464", "id00559") for n in "ab"]
+    features = read_mat(data.table("feats.scp")["id00559-uttr-id00559a"])
+    assert (features.shape, features.dtype, set(features.ravel())) == ((22, 40), np.float32, {2.0})
+    assert data.table("utt2num_frames")["id00559-uttr-id00559a"] == "22"
+    assert DataDir.read(out / "eval_hw4").utt2spk == {"uttr-testa": "uttr-testa", "uttr-testb": "uttr-testb"}
+    mapping = corpus / "mapping.json"
+    mapping.write_text(mapping.read_text().replace("speaker2id", "speakers2id"))
+    miniature.prepare(corpus, out)
+    mapping.write_text('{"speaker2id": {"id00464": 0}}')
+    with pytest.raises(DataError, match=r"mapping\.json: speaker 'id00559' of metadata\.json is not in it"):
+        miniature.prepare(corpus, out)
+
+
+@only("hw4")
+def test_hw4_runs_no_code_from_a_feature_file(miniature: Miniature, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/exploded",)
+
+    torch.save(Bomb(), tmp_path / "corpus" / "uttr-testa.pt")
+    with pytest.raises(DataError, match=r"uttr-testa\.pt: not a tensor"):
+        miniature.prepare(tmp_path / "corpus", tmp_path / "out")
+    assert not (tmp_path / "exploded").exists()
+    torch.save(torch.zeros(3), tmp_path / "corpus" / "uttr-testa.pt")
+    with pytest.raises(DataError, match=r"uttr-testa\.pt: not a tensor \(num_frames, n_mels\)"):
+        miniature.prepare(tmp_path / "corpus", tmp_path / "out")
