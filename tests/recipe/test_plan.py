@@ -218,6 +218,11 @@ def test_a_model_of_another_toolkit_brings_its_features(make_set: MakeSet, place
         ({"corpus": "klingon"}, "there is no local/prepare_klingon.py"),
         ({"eval-corpora": "klingon=."}, "there is no local/prepare_klingon.py"),
         ({"eval-corpora": "sitw"}, "'sitw' is not CORPUS=DIR"),
+        ({"vad-conf": "conf/feats/fbank80.yaml"}, "fbank80.yaml: --vad-conf: .*'sample_frequency' is not accepted"),
+        (
+            {"train-pairs": "true", "objective": "conf/objective/aam.yaml"},
+            "--train-pairs: conf/objective/aam.yaml does not compare pairs",
+        ),
         ({"eval-corpora": "sitw='x"}, "--eval-corpora sitw='x: No closing quotation"),
         ({"eval-corpora": "sitw=absent"}, "--eval-corpora: absent: no such directory"),
         ({"corpus": "kaldi"}, "--corpus kaldi needs --corpus-dir DIR"),

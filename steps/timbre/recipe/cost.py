@@ -54,8 +54,12 @@ def costs(given: dict[str, str]) -> Iterator[str]:
     if tuning and tuning.egs:
         altered = number if tuning.altered_speakers else 0
         disk["examples of fine-tuning"] = (1 + altered) * hours * _an_hour(tuning.egs, size)
-    parts = " + ".join(f"{text} {value / 1e9:,.0f} GB" for text, value in disk.items() if value)
-    yield f"disk, at most: {parts} = {sum(disk.values()) / 1e9:,.0f} GB, for {hours:,.0f} h of training speech"
+    parts = " + ".join(f"{text} {_gigabytes(value)}" for text, value in disk.items() if value)
+    yield f"disk, at most: {parts} = {_gigabytes(sum(disk.values()))}, for {hours:,.0f} h of training speech"
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:,.{1 if size < 1e10 else 0}f} GB"
 
 
 def _hours(table: Path, settings: Settings) -> float | None:

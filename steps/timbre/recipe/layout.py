@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from timbre.recipe.settings import GIVEN, Settings
+from timbre.recipe.settings import GIVEN, VAD, Settings
 from timbre.utils.errors import DataError
 
 MANY = 100_000  # training utterances beyond which a corpus is large
@@ -238,7 +238,7 @@ def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: 
     data = Path("data") / "_".join(name for name in names if name)
     audio = data / Path(settings.audio_conf).stem if settings.audio_conf else data
     folder = audio / Path(settings.augment_conf).stem if settings.augment_conf and trained_on else audio
-    kind = Path(feats_conf).stem + ("" if (vad := Path(settings.vad_conf).stem) == "vad" else f"_{vad}")
+    kind = Path(feats_conf).stem + ("" if (vad := Path(settings.vad_conf).stem) == Path(VAD).stem else f"_{vad}")
     corpus = Corpus(front, source, conf, data, audio, folder / kind, "" if trained_on else f"_{front}")
     if corpus.brings_features("train") or (not trained_on and any(map(corpus.brings_features, corpus.eval_sets))):
         return replace(corpus, audio=data, feats=data / GIVEN)

@@ -17,6 +17,8 @@ KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257", 
 # names of score files that no back-end may have
 TAKEN = re.compile(r"statistics|fusion|siamese|.*_asnorm|.*_llr|.*_quality")
 EXPLAIN_METHODS = ("gradient", "gradcam", "gradcam++", "layercam", "fullgrad", "integrated_gradients", "occlusion")
+VAD = "conf/feats/vad.yaml"
+PAIRED = {"Siamese", "Contrastive"}  # objectives that compare pairs
 GIVEN = "given"  # the features of a corpus that brings its own
 
 
@@ -32,7 +34,7 @@ class Settings:
     name: str = ""
     features: str = ""
     feats_conf: str = ""
-    vad_conf: str = "conf/feats/vad.yaml"
+    vad_conf: str = VAD
     audio_conf: str = ""
     augment_conf: str = ""
     train_augment: str = ""
@@ -50,6 +52,7 @@ class Settings:
     egs_compression: str = ""
     network: str = ""
     objective: str = ""
+    train_pairs: str = "false"
     model: str = ""
     init_model: str = ""
     fine_tune_conf: str = ""
@@ -100,6 +103,14 @@ class Settings:
             from timbre.utils.cluster_server import ClusterOptions  # jsonargparse: a tenth of a second
 
             ClusterOptions.read(Path(self.cluster))
+        if self.vad_conf != VAD:
+            from timbre.feats.vad import VadOptions  # numpy
+            from timbre.utils.configure import check  # jsonargparse
+
+            try:
+                check(VadOptions, _read_yaml(self.vad_conf), set())()
+            except DataError as error:
+                raise DataError(f"--vad-conf: {error.message}", self.vad_conf) from error
         if self.features and self.features not in KINDS:
             raise DataError(f"--features {self.features}: not fbank, mfcc, spectrogram or melspec")
         if not re.fullmatch(r"([^/.][^/]*(/[^/.][^/]*)?)?", self.name):  # STUDY/SYSTEM
@@ -128,6 +139,8 @@ class Settings:
                 raise DataError(f"--eval-corpora: {folder}: no such directory")
         if self.model and not (Path(self.model) / "final.pt").is_file():
             raise DataError(f"--model {self.model}: no finished model, it has no final.pt")
+        if self.train_pairs == "true" and not (self.objective and _names(_read_yaml(self.objective), PAIRED)):
+            raise DataError(f"--train-pairs: {self.objective or 'the objective'} does not compare pairs")
         if self.quality == "true" and self.calibrate == "false":
             raise DataError("--quality is a calibration, and --calibrate is false")
         if self.model and self.train_augment:
@@ -220,11 +233,11 @@ class Settings:
         """The objective of the network that is evaluated has a head that compares pairs, and the model has it still."""
         tuning = _read_yaml(self.fine_tune_conf) if self.fine_tune_conf else {}
         if tuning.get("objective"):
-            return _names_siamese(_read_yaml(str(tuning["objective"])))
+            return _names(_read_yaml(str(tuning["objective"])), {"Siamese"})
         if self.trained_model:
             there = bool(self.fine_tune_conf) or (Path(self.model) / "checkpoints").is_dir()
-            return there and _names_siamese(self._model_config.get("objective"))
-        return bool(self.objective) and _names_siamese(_read_yaml(self.objective))
+            return there and _names(self._model_config.get("objective"), {"Siamese"})
+        return bool(self.objective) and _names(_read_yaml(self.objective), {"Siamese"})
 
     @property
     def feature_dim(self) -> int:
@@ -287,12 +300,12 @@ def _reverberates(conf: Path) -> bool:
     return "Reverberate" in conf.read_text(encoding="utf-8", errors="replace")
 
 
-def _names_siamese(content: object) -> bool:
-    """Whether the class Siamese is anywhere in CONTENT, the configuration of an objective."""
+def _names(content: object, classes: set[str]) -> bool:
+    """Whether one of CLASSES is anywhere in CONTENT, the configuration of an objective."""
     if isinstance(content, dict):
-        found = str(content.get("class_path")).rpartition(".")[2] == "Siamese"
-        return found or any(map(_names_siamese, content.values()))
-    return isinstance(content, list) and any(map(_names_siamese, content))
+        found = str(content.get("class_path")).rpartition(".")[2] in classes
+        return found or any(_names(value, classes) for value in content.values())
+    return isinstance(content, list) and any(_names(value, classes) for value in content)
 
 
 def _read_yaml(path: str) -> dict[str, Any]:
