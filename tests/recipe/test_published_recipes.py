@@ -71,7 +71,7 @@ def test_what_a_corpus_takes_is_measured_where_it_is_there(root: Path, place: Pa
     folder = make_set("voxceleb_VoxCeleb/train")
     (folder / "utt2dur").write_text("a 3600\nb 1800\n")
     (place / "VoxCeleb").mkdir()
-    *_, disk = costs({"vad-conf": "", **settings_of(root, "voxceleb_resnet34"), "corpus-dir": "VoxCeleb"})
+    *_, disk = costs({**settings_of(root, "voxceleb_resnet34"), "corpus-dir": "VoxCeleb"})
     assert "for 2 h of training speech" in disk
     assert list(costs({"corpus": "synth", "train-conf": "conf/train/cpu.yaml", **BACKEND, **GIVEN})) == []
 
