@@ -47,8 +47,12 @@ def plot_phonemes(
     paths = frames if isinstance(frames, list) else [frames]
     titles = names or [path.stem for path in paths]
     chosen = {name.strip() for name in speakers.split(",") if name.strip()}
-    if len(titles) != len(paths) or len(set(titles)) < len(titles) or len(chosen) < 2 or neighbors < 1 or draws < 1:
-        raise DataError("a name of its own for each of FRAMES is needed, two speakers, a neighbor and a draw")
+    if len(titles) != len(paths) or len(set(titles)) < len(titles):
+        raise DataError(f"--names {titles}: each of the {len(paths)} FRAMES needs a name of its own")
+    if len(chosen) < 2:
+        raise DataError(f"speakers '{speakers}': two or more are compared")
+    if min(neighbors, draws) < 1:
+        raise DataError(f"--neighbors {neighbors} and --draws {draws}: one or more of each")
     data = DataDir.read(data_dir)
     if strange := sorted(chosen - set(data.utt2spk.values())):
         raise DataError(f"speaker '{strange[0]}' is not in it", data_dir / "utt2spk")
