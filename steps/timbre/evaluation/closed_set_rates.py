@@ -3,7 +3,6 @@
 Called by classify.py and compare_classifiers.py.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.metrics import Bools, Ints
 from timbre.evaluation.results import Interval, percent, percent_interval
+from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
 
 FEW = 20  # speakers below which the interval is Wilson's: too few to draw from
@@ -101,10 +101,10 @@ def read_rates(path: Path) -> ClosedSetRates:
         DataError: it is not there, or something else
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         content["top"] = {int(rank): float(share) for rank, share in content["top"].items()}
         return ClosedSetRates(**content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"not what classify.py writes: {error}", path) from error
 
 

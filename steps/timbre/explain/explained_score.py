@@ -18,9 +18,10 @@ from timbre.explain.layer_shapes import Map
 from timbre.explain.torch_scores import TorchBackend
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.utterances import Utterance
-from timbre.nnet.model import load_model, read_classes, read_config, read_objective
+from timbre.nnet.classifier import load_classifier
+from timbre.nnet.model import load_model, read_classes, read_config
 from timbre.nnet.network import SpeakerNetwork
-from timbre.nnet.objectives import Objective, build_objective
+from timbre.nnet.objectives import Objective
 from timbre.utils.errors import DataError
 from timbre.utils.spelling import did_you_mean
 
@@ -231,14 +232,9 @@ class Explainer:
                 text = "it has no objective, so no speakers to explain a logit of; explain the score of a trial"
                 raise DataError(text, self.model_dir / "config.yaml")
             classes = read_classes(self.model_dir / "spk2int")
-            objective = build_objective(config["objective"], self.network.embedding_dim, len(classes))
-            if not objective.classifies:
-                raise DataError("its objective has no classes; explain the score of a trial", self.model_dir)
             try:
-                objective.load_state_dict(read_objective(self.model_dir))
-            except (RuntimeError, TypeError, AttributeError) as error:
-                raise DataError(
-                    f"not the objective of config.yaml: {str(error).splitlines()[0]}", self.model_dir
-                ) from error
+                objective = load_classifier(self.model_dir, config, self.network.embedding_dim, len(classes))
+            except DataError as error:
+                raise DataError(f"{error.message}; explain the score of a trial", error.path) from error
             self._classes = objective.to(self._device).eval().requires_grad_(False), classes
         return self._classes

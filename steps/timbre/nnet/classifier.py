@@ -1,6 +1,6 @@
 """The objective of a trained model as a classifier of its training speakers: what asks for outputs, not embeddings.
 
-Called by teacher.py of the room training and by closed_set.py of the room decision.
+Called by teacher.py of the room training, closed_set.py of decision and explained_score.py of explain.
 """
 
 from pathlib import Path
@@ -33,8 +33,6 @@ def load_classifier(model_dir: Path, config: dict[str, Any], embedding_dim: int,
     try:
         objective.load_state_dict(read_objective(model_dir))
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"not the objective of config.yaml: {str(error).splitlines()[0]}", model_dir) from error
     segments = segments_of(config)
     objective.input_length = 0.0 if segments is None else segments.code_length
