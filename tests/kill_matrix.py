@@ -3,12 +3,13 @@
     python tests/kill_matrix.py                    # 10 kills, about ten minutes on two cores
     python tests/kill_matrix.py --kills 50 --seed 1
     python tests/kill_matrix.py --kills 20 --cluster conf/cluster/slurm.yaml   # see tests/cluster/
+    python tests/kill_matrix.py --kills 20 --config tests/data/kill/study.conf   # stage 5, teachers, segments
 
-Not part of the test run. Each round begins with nothing, runs the small recipe (conf/run/smoke.conf), is killed some
-times and then left alone. Kills: SIGKILL, SIGTERM or SIGINT, to run.sh alone, to its process group or to all that it
-started. With --cluster, a process of a worker is killed as often, or a batch job cancelled, and run.sh must get over
-it; the undisturbed run is without a cluster. A round fails when a file differs from the undisturbed run or should not
-be there, when a process goes on, or when run.sh exits with another status than it should.
+Not part of the test run. Each round begins with nothing, runs the small recipe (conf/run/smoke.conf) or another, is
+killed some times and then left alone. Kills: SIGKILL, SIGTERM or SIGINT, to run.sh alone, to its process group or to
+all that it started. With --cluster, a process of a worker is killed as often, or a batch job cancelled, and run.sh must
+get over it; the undisturbed run is without a cluster. A round fails when a file differs from the undisturbed run or
+should not be there, when a process goes on, or when run.sh exits with another status than it should.
 """
 
 import argparse
@@ -30,23 +31,23 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-CLONED = ("run.sh", "path.sh", "pyproject.toml", ".venv", "steps", "local", "conf")
+CLONED = ("run.sh", "path.sh", "pyproject.toml", ".venv", "steps", "local", "conf", "tests")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TARGETS = ("run.sh", "its group", "all")
 LOSSES = ("a worker", "a batch job")  # that a run on a cluster gets over
 MARK = "TIMBRE_KILL_MATRIX"  # in the environment of all that is started
 # what depends on the time, the machine or the number of tries
 PASSED_OVER = ("log", ".done", "tensorboard", "checkpoints", "plots", "__pycache__")  # folders
-PASSED_OVER_FILES = (".lock", "command", "environment.json", "log.jsonl", "report.html", "README.md", "part.json")
-PASSED_OVER_FILES += ("training.png", "training.svg")  # with speeds
+PASSED_OVER_FILES = (".lock", ".making", "command", "environment.json", "log.jsonl", "report.html", "README.md")
+PASSED_OVER_FILES += ("part.json", "training.png", "training.svg")  # with speeds
 
 
 class Round:
     """A clone that the recipe is run in."""
 
-    def __init__(self, place: Path, nj: int, cluster: Path | None = None) -> None:
+    def __init__(self, place: Path, config: Path, nj: int, cluster: Path | None = None) -> None:
         self.place, self.mark, self.cluster = place, uuid.uuid4().hex, cluster
-        self.command = ["./run.sh", "--config", "conf/run/smoke.conf", "--nj", str(nj)]
+        self.command = ["./run.sh", "--config", str(config), "--nj", str(nj)]
         self.command += [] if cluster is None else ["--cluster", str(cluster)]
         place.mkdir()
         for name in CLONED:
@@ -98,8 +99,9 @@ class Round:
 
     def running(self) -> str:
         """The last line of its log."""
-        log = self.place / "exp" / "smoke" / "log" / "run.log"
-        return log.read_text().splitlines()[-1] if log.is_file() and log.stat().st_size else "(nothing yet)"
+        logs = [log for log in (self.place / "exp").rglob("log/run.log") if log.stat().st_size]
+        newest = max(logs, key=lambda log: log.stat().st_mtime, default=None)
+        return newest.read_text().splitlines()[-1] if newest else "(nothing yet)"
 
 
 def read(process: int) -> bytes:
@@ -217,15 +219,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10, help="in all")
     parser.add_argument("--per-round", type=int, default=5, help="kills before a round is left alone")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--config", type=Path, default=ROOT / "conf" / "run" / "smoke.conf", help="of run.sh")
     parser.add_argument("--nj", type=int, default=2)
     parser.add_argument("--cluster", type=Path, help="YAML of --cluster of run.sh")
     parser.add_argument("--keep", action="store_true", help="leave the folder of what has been run")
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as it is in the background
+    recipe, cluster = given.config.resolve(), given.cluster and given.cluster.resolve()
     draw, folder = random.Random(given.seed), Path(tempfile.mkdtemp(prefix="kill-matrix-"))
     began, failures = time.monotonic(), 0
     place, whole = folder / "clone", folder / "whole"
-    if status := Round(place, given.nj).start().wait(900):
+    if status := Round(place, recipe, given.nj).start().wait(900):
         sys.exit(f"the undisturbed run: exit status {status}\n{(place / 'output').read_text()}")
     seconds = time.monotonic() - began
     place.rename(whole)  # the rounds run in the same place, for paths are in the files
@@ -234,7 +238,7 @@ def main() -> None:
     number, left = -1, given.kills
     while left > 0:
         number += 1
-        clone = Round(place, given.nj, given.cluster and given.cluster.resolve())
+        clone = Round(place, recipe, given.nj, cluster)
         kills = min(given.per_round, left)
         made, wrong = play(clone, draw, kills, seconds * 2 / kills)
         left -= made

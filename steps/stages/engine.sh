@@ -61,7 +61,7 @@ start_cluster() { # once, before the first unit that runs
   mkdir -p "$told"
   rm -f "$told/address" && mkfifo "$told/address"
   exec {cluster_pipe}> >(
-    for lock in 5 6 8 "${data_locks[@]}"; do exec {lock}>&-; done
+    for lock in 5 6 8 "${data_locks[@]}" "${making_locks[@]}"; do exec {lock}>&-; done
     exec setsid python -m timbre.utils.cluster_server "$cluster" "$nj" "$told" > "$told/address" 2> "$told/server.log"
   )
   cluster_server=$!
@@ -150,7 +150,7 @@ expand() { # UNIT WORD: WORD, with {FIELD} replaced by what every row of the uni
 # between --stage and --stop-stage and it is not up to date. Its stamp FOLDER/.done/NAME is written when the next one
 # begins (or the stage ends): under `set -e` that is reached only if every command of it went well.
 
-declare -A data_locks=() said=()
+declare -A data_locks=() making_locks=() said=()
 running="" # the unit that is running: "N NAME"
 planned=() # with --plan: what units that would run would make
 
@@ -177,11 +177,15 @@ start_run() { # ARGS OF run.sh: makes exp/NAME, keeps others out of it, saves th
   echo "$$ $BASHPID $HOSTNAME" > "$exp/.lock"
   echo "$(date '+%F %T') ./run.sh$(printf ' %q' "$@")" >> "$exp/command"
   echo "$given_settings" > "$exp/settings.conf.tmp" && mv "$exp/settings.conf.tmp" "$exp/settings.conf"
-  local root lock
-  for root in "${roots[@]}"; do # many runs may read one of data/ at once; one that writes to it does so alone
+  # Many runs may use one of data/ at once. One that adds to it (a unit without a stamp, which no run uses) holds
+  # .making as well; one that makes again what others may be reading has .lock for itself, and gives up its share first.
+  local root lock making
+  for root in "${roots[@]}"; do
     { exec {lock}>> "$root/.lock" || exec {lock}< "$root/.lock" || continue; } 2> /dev/null # it may be read-only
-    flock -s -n "$lock" || { log "waiting for another run.sh that prepares $root" && flock -s "$lock"; }
+    flock -s -n "$lock" || { log "waiting for another run.sh that makes what is in $root again" && flock -s "$lock"; }
     data_locks[$root]=$lock
+    { exec {making}>> "$root/.making" || exec {making}< "$root/.making" || continue; } 2> /dev/null
+    making_locks[$root]=$making
   done
   save_plan
 }
@@ -202,11 +206,39 @@ wait_for_lock() { # of exp/NAME: for what a run.sh that was killed has left, whi
   flock -w 60 8 || die "$exp is in use by process $holder, left by a run.sh that was killed"
 }
 
-lock_of() { # FOLDER: the descriptor of the lock of the directory of data/ that it lies in, if it lies in one
+root_of() { # FOLDER: the directory of data/ that it lies in, if it lies in one
   local root
   for root in "${!data_locks[@]}"; do
-    [[ $1 != "$root" && $1 != "$root"/* ]] || echo "${data_locks[$root]}"
+    [[ $1 != "$root" && $1 != "$root"/* ]] || echo "$root"
   done
+}
+
+lock_unit() { # NUMBER NAME FOLDER: for the one who makes it; fails if another run has made it meanwhile
+  local root waits
+  root=$(root_of "$3")
+  [ -n "$root" ] || return 0
+  if [ -e "$stamp" ]; then
+    unit_lock=${data_locks[$root]} waits="other runs that use $3"
+  else
+    unit_lock=${making_locks[$root]-} waits="another run.sh that prepares $root"
+  fi
+  if [ -z "$unit_lock" ] || flock -n "$unit_lock"; then return 0; fi
+  log "stage $1 $2: waiting for $waits"
+  flock "$unit_lock"
+  reason=$(fingerprint check "$stamp")
+  [ -z "$reason" ] || return 0
+  log "stage $1 $2: up to date"
+  unlock_unit
+  return 1
+}
+
+unlock_unit() { # others may use what has been made
+  local lock
+  [ -n "$unit_lock" ] || return 0
+  for lock in "${data_locks[@]}"; do
+    [ "$lock" != "$unit_lock" ] || { flock -s "$lock" && return; }
+  done
+  flock -u "$unit_lock"
 }
 
 save_plan() { # exp/NAME/plan.tsv, for people
@@ -256,13 +288,8 @@ unit() { # NAME FOLDER in FILES... out FILES... with TEXTS...; {FIELD} in a file
   word=$folder
   while [ ! -e "$word" ]; do word=$(dirname "$word"); done
   [ -w "$word" ] || die "stage $number $name has to run ($reason), and $word cannot be written to"
-  unit_lock=$(lock_of "$folder")
-  if [ -n "$unit_lock" ] && ! flock -n "$unit_lock"; then
-    log "stage $number $name: waiting for other runs that use $folder"
-    flock "$unit_lock"
-    reason=$(fingerprint check "$stamp") # the other may have done it
-    [ -n "$reason" ] || { log "stage $number $name: up to date" && flock -s "$unit_lock" && return 1; }
-  fi
+  unit_lock=""
+  lock_unit "$number" "$name" "$folder" || return 1
   for word in "${unit_inputs[@]}"; do
     [ -e "$word" ] || die "stage $number $name needs $word, which does not exist: run the stages before it first"
   done
@@ -287,7 +314,7 @@ end_unit() { # ends the unit that is running, if one is
   local seconds=$(($(date +%s) - began))
   exec >&5 2>&6
   unset TIMBRE_LOG
-  [ -z "$unit_lock" ] || flock -s "$unit_lock"
+  unlock_unit
   log "stage $running: done in $(printf '%d:%02d' $((seconds / 60)) $((seconds % 60)))"
   running=""
 }

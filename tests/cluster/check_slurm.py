@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from kill_matrix import ROOT, Made, Round, alive_after, differences
 
 DRAW = random.Random(0)
+SMOKE = ROOT / "conf" / "run" / "smoke.conf"
 
 
 class Watched:
@@ -84,10 +85,10 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="check-slurm-"))
     cluster, batch = site_files(folder)
     place, whole = folder / "clone", folder / "whole"
-    if Round(place, 2).start().wait(900):
+    if Round(place, SMOKE, 2).start().wait(900):
         sys.exit(f"the run without a cluster fails\n{(place / 'output').read_text()}")
     place.rename(whole)  # the same place again, for paths are in the files
-    clone = Round(place, 2, cluster)
+    clone = Round(place, SMOKE, 2, cluster)
     clone.command += ["--batch", str(batch), "--stage-egs-to", str(folder / "local disk")]
     began, run = time.monotonic(), Watched(clone)
     run.wait_for("run.log", "stage 2 features: running")

@@ -1,5 +1,6 @@
 """The shell that run.sh is written in: options, and stages that run, skip, plan, fail and exclude each other."""
 
+import fcntl
 import os
 import pty
 import re
@@ -372,6 +373,31 @@ def test_runs_that_read_data_go_side_by_side_and_one_that_writes_waits(toy, tmp_
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert "stage 1 join: done" in writer.communicate(timeout=30)[0]
+
+
+def test_runs_add_to_data_beside_those_that_use_it_and_one_at_a_time(toy, tmp_path: Path) -> None:
+    command = ["bash", "toy.sh", "--letter", "s", "--name"]
+    process = subprocess.Popen([*command, "slow"], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "exp/slow/joined").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stamp = (tmp_path / "data/.done/make").read_text()
+    (tmp_path / "data/.done/make").unlink()  # as of what no run has made yet
+    added = toy("--letter", "s", "--name", "adds", "--stop-stage", "0")
+    assert stages(added)[0] == "stage 0 make: running (it has not run to its end)"
+    (tmp_path / "data/.done/make").unlink()
+    with (tmp_path / "data/.making").open("a") as making:
+        fcntl.flock(making, fcntl.LOCK_EX)
+        run = [*command, "second", "--stop-stage", "0"]
+        second = subprocess.Popen(run, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        assert second.stdout is not None
+        assert "waiting for another run.sh that prepares data" in second.stdout.readline()
+        (tmp_path / "data/.done/make").write_text(stamp)
+    assert "stage 0 make: up to date" in second.communicate(timeout=30)[0]
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
