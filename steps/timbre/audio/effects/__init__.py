@@ -6,7 +6,7 @@ preprocess.py, augmented_copies.py and training call the same ones.
 
 from timbre.audio.effects.adaptive import Lms, Nlms
 from timbre.audio.effects.base import Effect, generator
-from timbre.audio.effects.codecs import ALaw, Gsm, Mp3, MuLaw, Opus
+from timbre.audio.effects.codecs import G722, ALaw, AmrNb, Gsm, Mp3, MuLaw, Opus
 from timbre.audio.effects.compose import AtRate, Chain, OneOf, Sometimes, build_chain
 from timbre.audio.effects.duration import Speed, TrimSilence
 from timbre.audio.effects.filtering import BandPass, RandomBandPass
@@ -20,9 +20,11 @@ from timbre.audio.effects.sources import Sources
 from timbre.audio.effects.transmission import AutomaticGain, Clip, PacketLoss
 
 __all__ = [
+    "G722",
     "ALaw",
     "AddForegroundNoise",
     "AddNoise",
+    "AmrNb",
     "AtRate",
     "Audiomentations",
     "AutomaticGain",
