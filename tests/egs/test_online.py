@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import os
 import signal
 from pathlib import Path
@@ -226,6 +227,21 @@ def test_an_example_is_augmented_otherwise_each_epoch_as_the_effects_do(online: 
         assert np.array_equal(out.ravel(), np.rint(wanted * 32768)[: out.size])
 
 
+def test_effects_come_in_over_the_first_epochs(online: Online) -> None:
+    ramp = dataclasses.replace(online.augmentation, ramp_epochs=3)
+    examples = np.arange(online.manifest.num_examples)
+    starts = np.zeros(len(examples), np.int64)
+    plain, *outs = (np.empty((len(examples), 20, FBANK.shift), np.int16) for _ in range(5))
+    EgsFiles(online.egs, online.manifest).read(examples, starts, plain)
+    shares = []
+    for epoch, out in enumerate(outs):
+        Augmenter(online.egs, online.manifest, ramp, 1).fill(epoch, examples, starts, out)
+        shares.append(float((out != plain).any(axis=(1, 2)).mean()))
+    assert shares == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=3.5 * math.sqrt(0.25 / len(examples)))
+    online.augmenter().fill(3, examples, starts, plain)
+    assert np.array_equal(outs[3], plain)
+
+
 def test_faster_speech_is_read_further_not_repeated(online: Online, caplog: pytest.LogCaptureFixture) -> None:
     faster = Augmentation([{"class_path": "Gain"}, {"class_path": "Speed", "init_args": {"factors": [1.25]}}], {})
     augmenter = Augmenter(online.egs, online.manifest, faster, 0)
@@ -350,8 +366,11 @@ def test_what_cannot_be_is_refused(online: Online, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs rir: give its data directory with --rir-dir"):
         Augmenter(online.egs, online.manifest, Augmentation([{"class_path": "Reverberate"}], {}), 0)
     (tmp_path / "copies.yaml").write_text("copies: {}")
-    with pytest.raises(DataError, match=r"copies\.yaml: must hold `effects:` alone"):
+    with pytest.raises(DataError, match=r"copies\.yaml: must hold `effects:`, a list"):
         Augmentation.read(tmp_path / "copies.yaml", {})
+    (tmp_path / "ramp.yaml").write_text("{effects: [], ramp_epochs: -1}")
+    with pytest.raises(DataError, match=r"ramp\.yaml: ramp_epochs must be a whole number, 0 or more, not -1"):
+        Augmentation.read(tmp_path / "ramp.yaml", {})
     data = write_wave_dir(tmp_path / "data", 4, 2, dataclasses.replace(FBANK, dither=1.0))
     options = EgsOptions(min_frames=20, max_frames=20, kind="waveform")
     with pytest.raises(DataError, match="dither"):

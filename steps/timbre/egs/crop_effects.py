@@ -34,10 +34,17 @@ class Augmentation:
     Attributes:
         effects: class_path and init_args of each
         sources: "noise", "music", "speech", "rir" -> data directories or folders of audio
+        ramp_epochs: clean speech first: in each epoch e (from 0) before that, (e + 1) / (ramp_epochs + 1) of the
+            examples have effects
     """
 
     effects: list[dict[str, Any]]
     sources: Mapping[str, tuple[Path, ...]]
+    ramp_epochs: int = 0
+
+    def share(self, epoch: int) -> float:
+        """Of the examples of EPOCH, those that have effects."""
+        return min(1.0, (epoch + 1) / (self.ramp_epochs + 1))
 
     @classmethod
     def read(cls, path: Path, sources: Mapping[str, tuple[Path, ...]]) -> "Augmentation":
@@ -47,15 +54,19 @@ class Augmentation:
             DataError: no such file, or it is of another form
         """
         config = read_config(path)
+        ramp = config.pop("ramp_epochs", 0)
         if set(config) != {"effects"} or not isinstance(config["effects"], list):
-            raise DataError("must hold `effects:` alone, a list of class_path and init_args", path)
-        return cls(config["effects"], sources)
+            raise DataError("must hold `effects:`, a list of class_path and init_args (and ramp_epochs)", path)
+        if not isinstance(ramp, int) or ramp < 0:
+            raise DataError(f"ramp_epochs must be a whole number, 0 or more, not {ramp!r}", path)
+        return cls(config["effects"], sources, ramp)
 
     @property
     def config(self) -> dict[str, Any]:
         """As plain values: what config.yaml of a model holds."""
         sources = {kind: [str(path) for path in paths] for kind, paths in sorted(self.sources.items())}
-        return {"effects": self.effects, "sources": sources}
+        ramp = {"ramp_epochs": self.ramp_epochs} if self.ramp_epochs else {}
+        return {"effects": self.effects, "sources": sources, **ramp}
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,7 @@ class Augmenter:
         self._files = EgsFiles(egs_dir, manifest, scattered=scattered)
         self._chain = build_chain(augmentation.effects, Sources(augmentation.sources, decoded))
         self._rate, self._seed = int(manifest.waveform.sample_frequency), seed
+        self._share = augmentation.share
         self._names = {int(number): name for name, number in read_table(egs_dir / "spk2int").items()}
 
     def __reduce__(self) -> tuple[Callable[..., "Augmenter"], tuple[Any, ...]]:
@@ -140,13 +152,15 @@ class Augmenter:
         deferred: list[list[Parts]] = []
         speakers, keys = self._files.speakers[examples].tolist(), self._files.keys(examples)
         crops = self._read(examples, starts, out.shape[1])
-        lengths = self._chain.input_lengths(out[0].size)
+        lengths, share = self._chain.input_lengths(out[0].size), self._share(epoch)
         for samples, crop, speaker, key in zip(out.reshape(len(out), -1), crops, speakers, keys, strict=True):
             rng = generator(self._seed, epoch, key)
             try:
                 pending = Pending(crop[: lengths[0]] * np.float32(1 / 32768))
-                for effect, length in zip(self._chain.effects, lengths[1:], strict=True):
+                effects = self._chain.effects if share == 1 or rng.random() < share else ()
+                for effect, length in zip(effects, lengths[1:], strict=False):
                     pending = effect.defer(pending, self._rate, rng, self._names[speaker]).cut(length)
+                pending = pending.cut(len(samples))
                 if not self._defers or len(pending.samples) < len(samples):
                     pending = Pending(pending.made())
                 if not len(pending.samples) or not np.isfinite(pending.samples.sum()):

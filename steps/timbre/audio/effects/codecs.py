@@ -1,4 +1,4 @@
-"""Real codecs: audio is encoded and decoded in memory by libsndfile or FFmpeg, and comes back in its place and length."""
+"""Real codecs: audio is encoded and decoded in memory by libsndfile or FFmpeg, and comes back in its place, as long."""
 
 from abc import abstractmethod
 from io import BytesIO
