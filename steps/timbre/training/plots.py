@@ -86,12 +86,12 @@ def plot_modes(curves: Mapping[str, Mapping[int, float]], paths: Iterable[Path],
             dashes = (0, (4, 1 + number)) if number else "-"  # one lies on the other
             style: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "label": name, "linewidth": 1.3}
             losses.plot(list(curve), list(curve.values()), linestyle=dashes, **style)
-            apart = [(step, abs(loss - curves[first].get(step, math.nan))) for step, loss in curve.items()]
-            if name != first and any(distance > 0 for _, distance in apart):
+            apart = [(step, abs(loss - curves[first].get(step, math.nan)) or math.nan) for step, loss in curve.items()]
+            if name != first and not all(math.isnan(distance) for _, distance in apart):
                 differences.plot(*zip(*apart, strict=True), marker=".", ms=4, **style)
         losses.set_title("loss of training", fontsize=9, loc="left")
         losses.legend(framealpha=0.9, edgecolor="none", fontsize=8)
-        differences.set_title(f"its distance from {first}", fontsize=9, loc="left")
+        differences.set_title(f"its distance from that of {first} (gaps: none)", fontsize=9, loc="left")
         if differences.lines:
             differences.set_yscale("log")
         else:

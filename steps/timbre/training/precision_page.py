@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from timbre.evaluation.results import percent, write_json
-from timbre.evaluation.results_page import table
 from timbre.training.precision_modes import Machine
 from timbre.training.train_log import read_log
 from timbre.utils.escape import escaped
@@ -39,11 +38,11 @@ def largest_difference(one: Curve, other: Curve) -> tuple[float, int]:
 
 def compared(found: Mapping[str, Figures], curves: Mapping[str, Curve]) -> dict[str, dict[str, Any]]:
     """FOUND, and beside the figures of each mode speed_up, memory_ratio and loss_difference to the first trained."""
-    first = next(iter(curves), None)
+    first = next(iter(curves), "")
     rows: dict[str, dict[str, Any]] = {}
     for name, figures in found.items():
         rows[name] = dict(figures)
-        if first is None or name not in curves:
+        if name not in curves:
             continue
         reference = found[first]
         difference, step = largest_difference(curves[first], curves[name])
@@ -59,7 +58,8 @@ def compared(found: Mapping[str, Figures], curves: Mapping[str, Curve]) -> dict[
 def markdown(title: str, machine: Machine, rows: Mapping[str, Figures], lacking: Mapping[str, str]) -> str:
     """The page: what was trained where, the table of ROWS, and what is not in it and why."""
     lines = [f"# {escaped(title)}", "", f"{escaped(machine.name)}; same seed and same batches in each mode.", ""]
-    lines += [table(COLUMNS, [_row(name, figures) for name, figures in rows.items()]), ""]
+    cells = [COLUMNS, ["---"] + ["---:"] * (len(COLUMNS) - 1), *(_row(name, figures) for name, figures in rows.items())]
+    lines += [*(f"| {' | '.join(row)} |" for row in cells), ""]
     lines += [f"Failed: {name}: {escaped(row['failed'])}" for name, row in rows.items() if "failed" in row]
     if lacking:
         lines.append(f"Left out: {'; '.join(f'{name} ({escaped(reason)})' for name, reason in lacking.items())}")
