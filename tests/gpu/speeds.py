@@ -197,7 +197,7 @@ def precision(setting: Setting) -> Found:
 
 def modes(setting: Setting) -> Found:
     """One network trained in each precision, as steps/compare_precision.py does, and the table of that."""
-    name, speakers, steps, size = ("xvector_smoke", 2, 6, 8) if setting.small else ("thin_resnet10", 8, 80, 128)
+    name, speakers, steps, size = ("xvector_smoke", 0, 6, 8) if setting.small else ("thin_resnet10", 6, 80, 128)
     frames = {"min_frames": 60, "max_frames": 60} if setting.small else {"min_frames": 200, "max_frames": 200}
     settings = EgsOptions(num_repeats=4, num_valid_speakers=speakers, num_valid_utts=4, **frames)
     data, egs = DataDir.read(setting.folder / "data"), setting.folder / "mode_egs"
