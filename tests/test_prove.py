@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MUST_PASS = {"features", "augmentation", "embeddings", "resume", "one_rank", "precision", "networks"}
+MUST_PASS = {"features", "augmentation", "embeddings", "resume", "one_rank", "precision", "modes", "networks"}
 
 
 def prove(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -25,8 +25,10 @@ def test_the_small_form_on_a_cpu(tmp_path: Path) -> None:
     rows = parts["networks"]["networks"]
     assert all({*row} == {"bf16", "fp16", "float32"} for row in rows.values()) and len(rows) == 2
     assert all(one["examples/s"] > 0 < one["share of peak"] for row in rows.values() for one in row.values())
+    modes = parts["modes"]["modes"]
+    assert [*modes] == ["none", "bf16"] and all(row["seconds_per_epoch"] > 0 < row["loss"] for row in modes.values())
     page = (tmp_path / "PROVE.md").read_text()
-    assert all(f"| {name} | " in page for name in [*parts, *rows])
+    assert all(f"| {name} | " in page for name in [*parts, *rows, *modes])
 
 
 def test_what_is_missing_is_one_line(tmp_path: Path) -> None:

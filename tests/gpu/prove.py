@@ -17,12 +17,23 @@ import torch
 from gpu_corpus import ROOT, Setting, write_corpus
 
 Found = dict[str, Any]
-PARTS = ("peak", "features", "augmentation", "embeddings", "resume", "one_rank", "precision", "waiting", "networks")
+PARTS = (
+    "peak",
+    "features",
+    "augmentation",
+    "embeddings",
+    "resume",
+    "one_rank",
+    "precision",
+    "waiting",
+    "modes",
+    "networks",
+)
 
 
 def run(setting: Setting, names: list[str], end: float) -> dict[str, Found]:
     """What each of the parts NAMES found, or why there is nothing."""
-    if {"augmentation", "resume", "waiting"} & {*names}:
+    if {"augmentation", "resume", "waiting", "modes"} & {*names}:
         write_corpus(setting)
     files = sorted(path.stem for path in (ROOT / "conf" / "network").glob("*.yaml"))
     results: dict[str, Found] = {}
@@ -72,6 +83,9 @@ def page(machine: Found, results: dict[str, Found]) -> str:
             if key not in ("worst", "tolerance", "passed", "seconds", "error")
         }
         table = rest.pop("networks", {})
+        if own := rest.pop("page", ""):  # of compare_precision.py, in place of what it is of
+            lines += ["", f"## {name}", *own.splitlines()[1:]]
+            continue
         if rest or table:
             lines += ["", f"## {name}", ""]
         lines += [f"- {key}: {_text(value)}" for key, value in rest.items()]

@@ -13,10 +13,17 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.utils.flop_counter import FlopCounterMode
 
+from timbre.datadir.datadir import DataDir
+from timbre.egs.egs_writer import write_egs
+from timbre.egs.options import EgsOptions
+from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet.network import build_network
 from timbre.nnet.network_file import own_feat_dim
 from timbre.nnet.objectives import build_objective
 from timbre.training.options import TrainOptions
+from timbre.training.precision_modes import Machine, choose
+from timbre.training.precision_page import compared, markdown, read_curves
+from timbre.training.precision_run import Comparison, run_modes
 from timbre.training.schedule import build_optimizer
 from timbre.training.train_log import read_log
 from timbre.training.training_module import TrainingModule
@@ -186,3 +193,25 @@ def precision(setting: Setting) -> Found:
                     found = network(feats.float().to(setting.device)).double().cpu()
                 rows[name][kind] = float((found - exact).abs().max() / exact.abs().max())
     return {"worst": max(row["float32"] for row in rows.values()), "tolerance": 1e-3, "networks": rows}
+
+
+def modes(setting: Setting) -> Found:
+    """One network trained in each precision, as steps/compare_precision.py does, and the table of that."""
+    name, speakers, steps, size = ("xvector_smoke", 0, 6, 8) if setting.small else ("thin_resnet10", 6, 80, 128)
+    frames = {"min_frames": 60, "max_frames": 60} if setting.small else {"min_frames": 200, "max_frames": 200}
+    settings = EgsOptions(num_repeats=4, num_valid_speakers=speakers, num_valid_utts=4, **frames)
+    data, egs = DataDir.read(setting.folder / "data"), setting.folder / "mode_egs"
+    write_egs(data, egs, settings, NormalizeOptions(), nj=1, seed=0)
+    wanted = ["none", "bf16"] if setting.small else ["none", "tf32", "fp16", "bf16", "compile"]
+    machine = Machine.here("cuda" if setting.device.type == "cuda" else "cpu")
+    chosen, lacking = choose(wanted, machine)
+    network = ROOT / "conf" / "network" / f"{name}.yaml"
+    options = TrainOptions(batch_size=size, num_steps=steps, warmup_steps=steps // 6, device=machine.device)
+    out = setting.folder / "modes"
+    objective = ROOT / "conf" / "objective" / "aam.yaml"
+    found = run_modes(Comparison(egs, out, network, objective, options), chosen, machine)
+    rows = compared(found, read_curves(out, found))
+    failed = [mode for mode, row in rows.items() if "failed" in row]
+    title = f"{name}, {steps} steps of {size} examples"
+    figures = {"worst": float(len(failed)), "tolerance": 0.0, "failed": failed, "network": title, "modes": rows}
+    return figures | {"page": markdown(title, machine, rows, lacking)}

@@ -1,4 +1,7 @@
-"""In what precision a process trains: seeds, threads, mixed precision. Used by loop.py and steps/show_network.py."""
+"""In what precision a process trains: seeds, threads, mixed precision.
+
+Used by loop.py, precision_run.py and steps/show_network.py.
+"""
 
 import os
 
@@ -17,6 +20,12 @@ def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
             able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if able else None
     return {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+def allow_tf32(on: bool) -> None:
+    """Whether this process may compute products and convolutions of float32 in TensorFloat-32 on a GPU."""
+    torch.set_float32_matmul_precision("high" if on else "highest")
+    torch.backends.cudnn.allow_tf32 = on
 
 
 def set_up_torch(options: TrainOptions, world: World) -> None:

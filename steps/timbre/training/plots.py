@@ -1,6 +1,7 @@
-"""Training curves out of log.jsonl. Called by steps/plot_training.py and the page of a run."""
+"""Training curves out of log.jsonl. Called by steps/plot_training.py, compare_precision.py and the page of a run."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ PANELS: tuple[Panel, ...] = (  # title, factor, scale, and the curves: figure in
     ("examples/s", 1, "linear", (("examples_per_s", "", "#CC79A7", ""),)),
     ("waiting for examples (%)", 100, "linear", (("waiting", "", "#E69F00", ""),)),
 )
+_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _NOTHING = {"EER (%)": "none held out", "accuracy (%)": "the objective has none"}
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -64,6 +66,37 @@ def plot_panel(name: str, lines: list[dict[str, Any]], paths: Iterable[Path]) ->
         axes = figure.add_subplot()
         _draw(axes, next(panel for panel in PANELS if panel[0] == name), lines)
         axes.set_xlabel("step")
+        _save(figure, paths)
+
+
+def plot_modes(curves: Mapping[str, Mapping[int, float]], paths: Iterable[Path], title: str = "") -> None:
+    """Writes the loss by step of several trainings, and how far each is from the first, into each of PATHS.
+
+    Args:
+        curves: loss by step, by the name of the training; those after the first are compared with it
+        paths: files to write (PNG, SVG or PDF by suffix)
+        title: over the figure
+    """
+    first = next(iter(curves))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+        figure.suptitle(title, fontsize=10)
+        losses, differences = figure.subplots(2, 1, sharex=True)
+        for number, (name, curve) in enumerate(curves.items()):
+            dashes = (0, (4, 1 + number)) if number else "-"  # one lies on the other
+            style: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "label": name, "linewidth": 1.3}
+            losses.plot(list(curve), list(curve.values()), linestyle=dashes, **style)
+            apart = [(step, abs(loss - curves[first].get(step, math.nan)) or math.nan) for step, loss in curve.items()]
+            if name != first and not all(math.isnan(distance) for _, distance in apart):
+                differences.plot(*zip(*apart, strict=True), marker=".", ms=4, **style)
+        losses.set_title("loss of training", fontsize=9, loc="left")
+        losses.legend(framealpha=0.9, edgecolor="none", fontsize=8)
+        differences.set_title(f"its distance from that of {first} (gaps: none)", fontsize=9, loc="left")
+        if differences.lines:
+            differences.set_yscale("log")
+        else:
+            differences.text(0.5, 0.5, "none", ha="center", va="center", transform=differences.transAxes)
+        differences.set_xlabel("step")
         _save(figure, paths)
 
 
