@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 9, results: error rates with 95 % intervals over speakers, plots, one page, a decision pack.
-# Reads the scores and the trial lists; makes exp/NAME/{results.json,RESULTS.md,report.html,analysis/,plots/}, decision/
-# (with calibration), identification/<set> (with --identify) and, with --classify, classification/<set>/predictions.tsv
+# Reads the scores and the trial lists; makes exp/NAME/{results.json,RESULTS.md,TEST_SETS.md,report.html,analysis/,plots/},
+# decision/ (with calibration), identification/<set> (with --identify) and, with --classify, classification/<set>/predictions.tsv
 # and CLASSIFICATION.md. Where an evaluation set is a list of pairs that is to be answered (local/prepare_dacon.py) or a
 # corpus wants the names of speakers, submission.csv: the pairs are decided at the threshold of the held-out speakers, by
 # the siamese head or else by the system that analyses are made of. Lists without labels have no error rates.

@@ -59,7 +59,7 @@ def train(
 
     Args:
         egs_dir: what steps/get_egs.py wrote
-        model_dir: gets config.yaml, spk2int, checkpoints/, log.jsonl, tensorboard/ and at last final.pt
+        model_dir: gets config.yaml, spk2int, checkpoints/, log.jsonl, epochs.jsonl, tensorboard/ and at last final.pt
         network: YAML of the network; None: that of the initial model, or conf/network/xvector.yaml
         objective: YAML of the objective; None: that of the initial model, or conf/objective/aam.yaml
         options: of training
