@@ -23,7 +23,7 @@ def make_results(
     held_out: Path | None = None,
     nj: int = 4,
 ) -> None:
-    """Measure every EXP_DIR/scores/<trials>.<backend>; write results.json, RESULTS.md and plots/ into EXP_DIR.
+    """Measure every EXP_DIR/scores/<trials>.<backend>; write results.json, RESULTS.md, TEST_SETS.md, plots/.
 
     Args:
         exp_dir: experiment with a folder scores/
@@ -47,6 +47,7 @@ def make_results(
         find_trials,
         write_page,
     )
+    from timbre.evaluation.sets_page import write_sets
 
     folders = data_dir if isinstance(data_dir, list) else [data_dir]
     lists = {name: path for folder in folders for name, path in find_trials(folder).items()}
@@ -65,6 +66,7 @@ def make_results(
     results = run_jobs(PageJob.run, jobs, nj, "results", "score file")
     write_json(exp_dir / "results.json", [result.record.as_json() for result in results])
     write_page(exp_dir / "RESULTS.md", f"Results of {exp_dir.resolve().name}", settings, baseline, results)
+    write_sets(exp_dir / "TEST_SETS.md", [result.record for result in results], [job.evaluation.scores for job in jobs])
     for result in results:
         print(result.record, end="\n\n")
 

@@ -29,9 +29,9 @@ def train(
 ) -> None:
     """Train a network on EGS_DIR into MODEL_DIR; interrupted at any moment, the same command goes on where it was.
 
-    MODEL_DIR gets config.yaml, spk2int, checkpoints/, log.jsonl, tensorboard/ and, at the end, final.pt. If options or
-    egs are no longer those of the checkpoints there, training says so and starts anew. For several processes:
-    torchrun --nproc-per-node N steps/train.py ...
+    MODEL_DIR gets config.yaml, spk2int, checkpoints/, log.jsonl, epochs.jsonl, tensorboard/ and, at the end, final.pt.
+    If options or egs are no longer those of the checkpoints there, training says so and starts anew. For several
+    processes: torchrun --nproc-per-node N steps/train.py ...
 
     Args:
         egs_dir: directory that steps/get_egs.py wrote

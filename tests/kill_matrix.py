@@ -39,7 +39,7 @@ MARK = "TIMBRE_KILL_MATRIX"  # in the environment of all that is started
 # what depends on the time, the machine or the number of tries
 PASSED_OVER = ("log", ".done", "tensorboard", "checkpoints", "plots", "__pycache__")  # folders
 PASSED_OVER_FILES = (".lock", ".making", "command", "environment.json", "log.jsonl", "report.html", "README.md")
-PASSED_OVER_FILES += ("part.json", "training.png", "training.svg")  # with speeds
+PASSED_OVER_FILES += ("part.json", "epochs.jsonl", "TEST_SETS.md", "training.png", "training.svg")  # with speeds
 
 
 class Round:

@@ -31,7 +31,7 @@ HOARD = [
     "mean2.vec", "channel/lists/mine", "checkpoints/step-0000001.pt", "checkpoints/best.pt", "tensorboard/mine",
     "log.jsonl", "arks/feats/feats.7.ark", "arks/vad/vad.7.ark", "egs.7.ark", "egs.7.spk", "valid.7.ark", "too_short",
     "trials_mine", "utt2mine", ".backup/mine", "split2/mine", "model/final.pt", "backend/mine",
-    "train/parts/mine", ".xvector.parts/mine", "identification/mine",
+    "train/parts/mine", ".xvector.parts/mine", "identification/mine", "epochs.jsonl",
 ]  # fmt: skip
 MFCC = MfccOptions(sample_frequency=8000, num_mel_bins=20, num_ceps=20)
 EGS = EgsOptions(min_frames=20, max_frames=40, num_valid_speakers=2, num_valid_utts=10)

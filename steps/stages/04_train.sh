@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 4, train: a network from conf/network/ and an objective from conf/objective/, on a CPU, a GPU or several.
-# Reads the egs; makes exp/NAME/model/{config.yaml,spk2int,checkpoints/,final.pt,log.jsonl}. Killed, it goes on exactly
-# where it was. With --model DIR nothing is trained: that model is evaluated.
+# Reads the egs; makes exp/NAME/model/{config.yaml,spk2int,checkpoints/,final.pt,log.jsonl,epochs.jsonl}. Killed, it
+# goes on exactly where it was. With --model DIR nothing is trained: that model is evaluated.
 
 option network conf/network/ecapa128.yaml "file: YAML of the network"
 option objective conf/objective/aam.yaml "file: YAML of the objective"

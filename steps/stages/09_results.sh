@@ -1,10 +1,11 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 9, results: error rates with 95 % intervals over speakers, plots, one page, a decision pack.
-# Reads the scores and the trial lists; makes exp/NAME/{results.json,RESULTS.md,report.html,analysis/,plots/}, decision/
-# (with calibration), identification/<set> (with --identify) and, with --classify, classification/<set>/predictions.tsv
-# and CLASSIFICATION.md. Where an evaluation set is a list of pairs that is to be answered (local/prepare_dacon.py) or a
-# corpus wants the names of speakers, submission.csv: the pairs are decided at the threshold of the held-out speakers, by
-# the siamese head or else by the system that analyses are made of. Lists without labels have no error rates.
+# Reads the scores and the trial lists; makes exp/NAME/{results.json,RESULTS.md,TEST_SETS.md,report.html,analysis/,
+# plots/}, decision/ (with calibration), identification/<set> (with --identify) and, with --classify,
+# classification/<set>/predictions.tsv and CLASSIFICATION.md. Where an evaluation set is a list of pairs that is to be
+# answered (local/prepare_dacon.py) or a corpus wants the names of speakers, submission.csv: the pairs are decided at the
+# threshold of the held-out speakers, by the siamese head or else by the system that analyses are made of. Lists without
+# labels have no error rates.
 
 option identify false "true/false: identification as well: half of the speakers of each evaluation set are a gallery, the others strangers"
 option accuracy false "true/false: accuracy and F1 as well, at the threshold of the held-out speakers (with calibration)"
@@ -30,7 +31,7 @@ stage_results() {
   [ "$has_trials" = true ] || return 0
   local page=("$exp/report.html")
   [ "$explain" = false ] || page=() # stage 11 makes it anew
-  if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "${page[@]}" \
+  if unit results "$exp" in "$exp/scores" "{trials}" out "$exp/results.json" "$exp/RESULTS.md" "$exp/TEST_SETS.md" "${page[@]}" \
     with ${decided[0]:+"accuracy"}; then
     rm -rf "$exp/analysis" "$exp/explain"
     while next_row; do

@@ -13,6 +13,8 @@ import pytest
 import soundfile
 from stages_ran import ran
 
+from timbre.utils.documents import read_yaml
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PLAIN = {"statistics", "cosine", "cosine_asnorm", "plda", "plda_asnorm"}
 BACKENDS = PLAIN | {"cosine_llr", "plda_llr", "fusion"}
@@ -287,6 +289,15 @@ def test_conversations_are_diarized(finished: Path, run: Run, place: Path) -> No
     assert (finished / "diarization" / "tuned" / "vbx.yaml").is_file()
     assert 0 < score["all"]["der"] < 0.9
     assert (finished / "diarization" / "eval" / "rttm").read_text().count("SPEAKER") > 4
+
+    conf.write_text("num_recordings: 1\nseconds: 20\nmax_speakers: 2\n")
+    assert ran(run("--diarize", "--conversations-conf", conf.name, "--diarize-method", "ahc")) == ["diarize"]
+    found = finished / "diarization" / "eval" / "ahc"
+    threshold = read_yaml(finished / "diarization" / "tuned" / "ahc.yaml")["threshold"]
+    assert threshold in (-20, -10, -5, 0, 5), "of stage 10's grid"
+    assert 0 < json.loads((found / "der.json").read_text())["all"]["der"] < 0.9
+    assert (found / "rttm").read_text().startswith("SPEAKER eval-")
+    assert not (finished / "diarization" / "eval" / "vbx").exists(), "of other conversations"
 
 
 def test_killed_training_goes_on_to_the_same_model(finished: Path, run: Run, place: Path) -> None:

@@ -43,6 +43,12 @@ def test_other_corpora_are_tested_beside_with_one_back_end_and_identification(
     systems = ("statistics", "cosine", "cosine_asnorm", "cosine_llr")
     assert set(eers) == {(name, system) for name in ("eval", "eval_all", "eval_calls") for system in systems}
     assert all(eers["eval", system] == eers["eval_calls", system] for system in systems), "they are the same speech"
+    page = (place / "exp" / "beside" / "TEST_SETS.md").read_text().replace("\\", "")
+    rows = [line.split(" | ") for line in page.partition("## cosine\n")[2].partition("##")[0].splitlines()]
+    found = {row[0].removeprefix("| "): row[1] for row in rows if len(row) > 5 and row[1] != "EER %"}
+    assert {name: found[name] for name in ("eval", "eval_all", "eval_calls")} == {
+        name: f"{100 * eers[name, 'cosine']:.2f}" for name in ("eval", "eval_all", "eval_calls")
+    }
     scores = "scores/eval.cosine_asnorm"
     assert (place / "exp" / "beside" / scores).read_bytes() == (finished / scores).read_bytes()
     for name in ("eval", "eval_calls"):

@@ -22,7 +22,7 @@ from timbre.nnet.objectives import build_objective
 from timbre.training.distributed import World
 from timbre.training.egs_check import check_together
 from timbre.training.options import GPU_LENGTH_STEP, TrainOptions
-from timbre.training.validation import Validation
+from timbre.training.validation import COSTS, THRESHOLD, Validation
 from timbre.utils.errors import DataError
 
 SIZE, READING, TIMEOUT = 2, 0.1, 1.0  # ranks; seconds to read a file, and until a collective operation gives up
@@ -111,7 +111,7 @@ def test_validation_holds_no_more_than_a_step_and_searches_for_no_kernels(
         figures = Validation(egs, manifest, batch_size, network.min_frames)(
             network, objective, torch.device("cpu"), None
         )
-        assert {*figures} == {"valid_loss", "valid_accuracy", "valid_eer"}
+        assert {*figures} == {"valid_loss", "valid_accuracy", "valid_eer", THRESHOLD, *COSTS}
         assert max(size for size, _ in seen) <= batch_size * longest
         seen.clear()
     Validation(egs, manifest, 4, network.min_frames)(network, objective, torch.device("cpu"), None)

@@ -36,11 +36,11 @@ OPTIONS = TrainOptions(
     device="cpu",
 )
 CASES: dict[str, tuple[str, dict[str, Any]]] = {  # objective, options
-    "classes": ("{class_path: AamSoftmax, init_args: {margin: 0.1}}", {"accumulation": 2}),
+    "classes": ("{class_path: AamSoftmax, init_args: {margin: 0.1}}", {"batch_size": 64, "accumulation": 2}),
     # each speaker is compared with those of both ranks
     "speakers": (
         "class_path: AngularPrototypical",
-        {"min_frames": 16, "max_frames": 30, "utts_per_speaker": 4, "compile": True},
+        {"min_frames": 16, "max_frames": 30, "utts_per_speaker": 4, "max_utts_per_speaker": 8, "compile": True},
     ),
     "pairs": ("class_path: Contrastive", {"accumulation": 2}),
     # centres follow the embeddings of both ranks
@@ -136,6 +136,12 @@ def test_two_ranks_are_one(directory: Path, case: str, monkeypatch: pytest.Monke
         assert [line.get(key) for line in two] == pytest.approx([line.get(key) for line in one], rel=1e-4, abs=1e-4)
     if "shard_classes" not in options:  # validation has one rank, which does not know all classes
         assert two[-1].get("valid_loss") == pytest.approx(one[-1].get("valid_loss"), abs=1e-3)
+    one_epochs, two_epochs = (read_log(directory / name / case / "epochs.jsonl") for name in ("one", "two"))
+    assert len(one_epochs) == len(two_epochs) >= (case in ("classes", "speakers"))
+    for key in ("epoch", "steps", "loss", "accuracy"):
+        assert [line.get(key) for line in two_epochs] == pytest.approx(
+            [line.get(key) for line in one_epochs], rel=1e-4, abs=1e-4
+        ), key
     states = [checkpoint.load(checkpoint.list_checkpoints(directory / name / case)[-1]) for name in ("one", "two")]
     for part in ("network", "objective", "extras"):
         for name, value in states[0][part].items():

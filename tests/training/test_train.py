@@ -24,7 +24,7 @@ from timbre.training.loop import train
 from timbre.training.options import TrainOptions
 from timbre.training.schedule import build_optimizer, learning_rate
 from timbre.training.train_log import read_log
-from timbre.training.validation import Validation, equal_error_rate
+from timbre.training.validation import COSTS, THRESHOLD, Validation, equal_error_rate
 from timbre.utils.errors import DataError
 
 QUICK = TrainOptions(
@@ -188,7 +188,7 @@ def test_a_sum_is_validated_by_its_classifier(egs: Path, tmp_path: Path) -> None
     validation = Validation(egs, Manifest.read(egs), 20, network.min_frames)
     figures = validation(network, softmax, torch.device("cpu"), None)
     assert {name: line[name] for name in figures} == pytest.approx(figures, abs=1e-6)
-    assert {*figures} == {"valid_loss", "valid_accuracy", "valid_eer"}
+    assert {*figures} == {"valid_loss", "valid_accuracy", "valid_eer", THRESHOLD, *COSTS}
 
 
 def test_an_objective_can_score_the_trials_itself(egs: Path, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_an_objective_can_score_the_trials_itself(egs: Path, tmp_path: Path) -> 
         validation(network, build_objective({"class_path": name}, 16, manifest.num_speakers), torch.device("cpu"), None)
         for name in ("Unopinionated", "Opposite")
     )
-    assert {*cosine} == {*opposite} == {"valid_eer"}
+    assert {*cosine} == {*opposite} == {"valid_eer", THRESHOLD, *COSTS}
     assert opposite["valid_eer"] == pytest.approx(1 - cosine["valid_eer"], abs=1e-6)
     assert abs(cosine["valid_eer"] - 0.5) > 0.02
 

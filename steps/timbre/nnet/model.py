@@ -1,4 +1,4 @@
-"""A model directory: config.yaml, spk2int, checkpoints/, final.pt, log.jsonl.
+"""A model directory: config.yaml, spk2int, checkpoints/, final.pt, log.jsonl, epochs.jsonl.
 
 The room training writes it; extraction reads it through load_model.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
@@ -34,6 +34,7 @@ from timbre.training.resume import make_config, open_model_dir, rng_state, set_r
 from timbre.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from timbre.training.shards import clip_gradients, load_whole_states, whole_states
 from timbre.training.start import Start
+from timbre.training.step_figures import StepFigures, peak_memory
 from timbre.training.teacher import features_of, load_teacher
 from timbre.training.train_log import TrainLog
 from timbre.training.training_module import build_module
@@ -58,7 +59,7 @@ def train(
 
     Args:
         egs_dir: what steps/get_egs.py wrote
-        model_dir: gets config.yaml, spk2int, checkpoints/, log.jsonl, tensorboard/ and at last final.pt
+        model_dir: gets config.yaml, spk2int, checkpoints/, log.jsonl, epochs.jsonl, tensorboard/ and at last final.pt
         network: YAML of the network; None: that of the initial model, or conf/network/xvector.yaml
         objective: YAML of the objective; None: that of the initial model, or conf/objective/aam.yaml
         options: of training
@@ -140,8 +141,7 @@ class Trainer:
         self.best = BestNetwork(model_dir, options.keep_best, measured(self.manifest, self.objective))
         self.step = 0  # updates that are done
         self.position = Position()  # of the next batch
-        self.losses: list[Tensor] = []  # of each step since the last line of the log; left on the device, because
-        self.accuracies: list[Tensor] = []  # to read them is to wait for it
+        self.figures = StepFigures(world, self.scaler)
         self.augmentation, augmenter = augmentation, None
         if augmentation is not None:
             scattered = options.batch_options.kind != "shuffled"
@@ -203,14 +203,20 @@ class Trainer:
             self.position = self.reader.position
             train_log.advance()
             last = self.step == self.num_steps
-            validates = last or self.step % options.valid_interval == 0
+            ends = self.position.batch == 0  # an epoch
+            validates = last or (ends if options.valid_interval == 0 else self.step % options.valid_interval == 0)
             if validates or self.step % options.log_interval == 0:
                 record = self._take_figures() | train_log.read_clock(self.step, self.reader.waited, options.batch_size)
                 if validates and validation is not None:
-                    record |= validation(self.network, self.objective, world.device, self.dtype)
+                    valid = validation(self.network, self.objective, world.device, self.dtype)
+                    self.figures.look(self.step, valid)
+                    record |= valid
                     self.best.look(self.step, record, self.network, self.objective)
                 train_log.write(record)
                 train_log.start_clock(self.step, self.reader.waited)
+            if ends:
+                record = {"step": self.step, "epoch": self.position.epoch} | self.figures.end_epoch(self.step)
+                train_log.end_epoch(record | peak_memory(world))
             stop = world.agree(interrupt.signal, self.step)
             if last or stop or self.step % options.checkpoint_interval == 0:
                 self._save()
@@ -245,8 +251,7 @@ class Trainer:
         with torch.no_grad():
             for part in self.constrained:
                 part.constrain(self.step)
-        self.losses.append(torch.stack(losses).mean())
-        self.accuracies.append(torch.stack(accuracies).mean())
+        self.figures.add(torch.stack(losses).mean(), torch.stack(accuracies).mean())
 
     def _take_figures(self) -> dict[str, Any]:
         """What the log says of the steps since it last said something; here the device is waited for.
@@ -254,38 +259,16 @@ class Trainer:
         Raises:
             DataError: a loss is not finite
         """
-        losses, accuracies = self._finite_losses(), self.world.mean(self.accuracies)
-        self.losses, self.accuracies = [], []
-        record = {
+        return {
             "step": self.step,
             "epoch": self.position.epoch + self.position.batch / self.reader.batches_per_epoch,
-            "loss": float(losses.nanmean()),
-            "accuracy": float(accuracies.nanmean()),
+            **self.figures.take(self.step),
             "lr": self._learning_rate(self.step - 1),
             "margin": self.objective.current_margin,
         }
-        if math.isnan(record["accuracy"]):  # the objective has no opinion
-            del record["accuracy"]
-        return record
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate(step, self.num_steps, self.options, self.reader.batches_per_epoch)
-
-    def _finite_losses(self) -> Tensor:
-        """The losses since the last line of the log, over all ranks, on the CPU; NaN for a step that fp16 skipped.
-
-        Raises:
-            DataError: one is not finite; in fp16, the loss scale did not get over it
-        """
-        losses = self.world.mean(self.losses)
-        bad = ~losses.isfinite()
-        if bad.any():
-            first = int(bad.nonzero()[0])
-            if not self.scaler.is_enabled() or self.scaler.get_scale() < 1:
-                step = self.step - len(losses) + 1 + first
-                raise DataError(f"the loss of step {step} is {losses[first]:g}: a lower lr or a grad_clip may help")
-            losses[bad] = torch.nan
-        return losses
 
     def _save(self) -> None:
         """Writes a checkpoint; never of a network that is lost.
@@ -293,7 +276,7 @@ class Trainer:
         Raises:
             DataError: a loss is not finite
         """
-        losses, accuracies = self._finite_losses(), self.world.mean(self.accuracies)
+        figures = self.figures.state(self.step)
         rng_states = self.world.gather(rng_state(self.world.device))
         objective, optimizer = whole_states(self.objective, self.optimizer, self.world)
         if not self.world.leads:
@@ -307,9 +290,8 @@ class Trainer:
             "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "rng": rng_states,
-            "losses": losses,
-            "accuracies": accuracies,
-        } | self.best.state()
+        }
+        state |= figures | self.best.state()
         checkpoint.save(state, checkpoint.checkpoint_path(self.model_dir, self.step))
         checkpoint.prune(self.model_dir, self.options.keep, self.options.checkpoint_interval)
         self.best.prune()
@@ -331,8 +313,7 @@ class Trainer:
         self.best.resume(state)
         self.step = state["step"]
         self.position = self.reader.position = Position(*state["position"])
-        self.losses = list(state["losses"].to(self.world.device))
-        self.accuracies = list(state["accuracies"].to(self.world.device))
+        self.figures.resume(state)
         log.info("%s: %d steps are done", self.model_dir, self.step)
 
     def _wrapped(self) -> nn.Module:

@@ -129,7 +129,7 @@ class TrainOptions:
         channels_last: memory layout of 2-d convolutions on a GPU
         deterministic: the same bits on every run of a GPU too, at some cost of speed (a CPU always gives the same)
         log_interval: steps between lines of the log
-        valid_interval: steps between validations; the last step is always validated
+        valid_interval: steps between validations; 0: at the end of each epoch. The last step is always validated
         checkpoint_interval: steps between checkpoints
         keep: checkpoints that are kept
         average: so many of the last checkpoints are averaged into the final network
@@ -203,9 +203,11 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.num_steps < 0 or not (self.num_steps or self.num_epochs > 0):
             raise DataError("train: num_steps or num_epochs must be above 0")
-        for name in ("batch_size", "accumulation", "log_interval", "valid_interval", "checkpoint_interval", "average"):
+        for name in ("batch_size", "accumulation", "log_interval", "checkpoint_interval", "average"):
             if getattr(self, name) < 1:
                 raise DataError(f"train: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.valid_interval < 0:
+            raise DataError(f"train: valid_interval is {self.valid_interval}; it must not be below 0")
         if self.keep < self.average:
             raise DataError(f"train: {self.average} checkpoints cannot be averaged if {self.keep} are kept")
         if self.lr <= 0 or not 0 <= self.final_lr <= self.lr:

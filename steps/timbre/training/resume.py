@@ -18,7 +18,14 @@ from timbre.training.options import INCIDENTAL, TrainOptions
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_path, remove_temporaries
 
-_MADE = ("final.pt", "log.jsonl", "tensorboard/events.out.tfevents.*", "checkpoints/step-*.*", "checkpoints/best-*.*")
+_MADE = (
+    "final.pt",
+    "log.jsonl",
+    "epochs.jsonl",
+    "tensorboard/events.out.tfevents.*",
+    "checkpoints/step-*.*",
+    "checkpoints/best-*.*",
+)
 # what egs_sha256 stands for too, and where things lie
 _INCIDENTAL = {"features", "start.init_model", *(f"train.{name}" for name in INCIDENTAL)}
 

@@ -14,10 +14,13 @@ from timbre.datadir.ark import read_ark
 from timbre.datadir.trials import Trials, read_trials
 from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_reader import Batch, read_valid
+from timbre.evaluation.metrics import roc
 from timbre.nnet.network import SpeakerNetwork
 from timbre.nnet.objectives import Objective, WeightedSum
 from timbre.utils.errors import DataError
 
+THRESHOLD = "valid_eer_threshold"
+COSTS = {"valid_min_dcf_0.01": 0.01, "valid_min_dcf_0.001": 0.001}  # the prior of a target
 MAX_FRAMES = 20_000  # in a padded batch of whole utterances, however large the batches of training are
 MAX_TRIALS = 8192  # that an objective scores at a time
 
@@ -67,7 +70,7 @@ class Validation:
     def __call__(
         self, network: SpeakerNetwork, objective: Objective, device: torch.device, dtype: torch.dtype | None
     ) -> dict[str, float]:
-        """valid_loss, valid_accuracy and valid_eer, as far as there is something to measure them on.
+        """valid_loss, valid_accuracy, valid_eer and its threshold, and minDCF, as far as there is what they are of.
 
         Args:
             network: left in the mode it comes in, as is the objective
@@ -89,6 +92,7 @@ class Validation:
             if self._trials is not None:
                 scores = self._score(self._embed(network, device), self._trials, objective)
                 figures["valid_eer"] = equal_error_rate(scores, self._trials.target)
+                figures |= costs(scores, self._trials.target)
         network.train(modes[0])
         objective.train(modes[1])
         return figures
@@ -160,7 +164,7 @@ def measured(manifest: Manifest, objective: Objective) -> set[str]:
     classifies = bool(manifest.valid) and _classifier(objective) is not None
     return {
         *(["valid_loss", "valid_accuracy"] if classifies else []),
-        *(["valid_eer"] if manifest.valid_speakers else []),
+        *(["valid_eer", THRESHOLD, *COSTS] if manifest.valid_speakers else []),
     }
 
 
@@ -188,3 +192,11 @@ def equal_error_rate(scores: npt.NDArray[np.floating], target: npt.NDArray[np.bo
     gap = alarm[cross - 1] - miss[cross - 1]
     part = gap / (gap + miss[cross] - alarm[cross])
     return float(miss[cross - 1] + part * (miss[cross] - miss[cross - 1]))
+
+
+def costs(scores: npt.NDArray[np.floating], target: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """The threshold of the EER, and minDCF; nothing if a class is empty or a score is no number."""
+    if not target.any() or target.all() or not np.isfinite(scores).all():
+        return {}
+    curve = roc(scores[target].astype(np.float64), scores[~target].astype(np.float64))
+    return {THRESHOLD: curve.eer_threshold()} | {name: curve.min_dcf(prior) for name, prior in COSTS.items()}

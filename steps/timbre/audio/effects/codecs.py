@@ -159,9 +159,10 @@ def _coded(samples: Samples, rate: int, **options: Any) -> Samples:
 
 def _encoder(name: str, rate: int, kbps: float, options: dict[str, str] | None = None) -> "AudioCodecContext":
     """FFmpeg's encoder NAME of 16-bit samples."""
-    import av
+    from av.audio.codeccontext import AudioCodecContext
 
-    encoder = av.CodecContext.create(name, "w")
+    encoder = AudioCodecContext.create(name, "w")
+    assert isinstance(encoder, AudioCodecContext)  # for mypy: `create` is that of all codecs
     encoder.sample_rate, encoder.bit_rate, encoder.layout, encoder.format = rate, round(1000 * kbps), "mono", "s16"
     encoder.options = options or {}
     encoder.open()
@@ -170,7 +171,8 @@ def _encoder(name: str, rate: int, kbps: float, options: dict[str, str] | None =
 
 def _packed(samples: Samples, encoder: "AudioCodecContext", decoder_name: str, lookahead: int) -> Samples:
     """SAMPLES, below full scale, and LOOKAHEAD zeros through ENCODER and a decoder; later by the delay of the codec."""
-    import av
+    from av import AudioFrame
+    from av.audio.codeccontext import AudioCodecContext
 
     size = encoder.frame_size or len(samples) + lookahead
     number = -(-(len(samples) + lookahead) // size)
@@ -178,12 +180,13 @@ def _packed(samples: Samples, encoder: "AudioCodecContext", decoder_name: str, l
     whole[: len(samples)] = np.rint(samples * 32767)
     packets = []
     for start in range(0, len(whole), size):
-        frame = av.AudioFrame.from_ndarray(whole[None, start : start + size], format="s16", layout="mono")
+        frame = AudioFrame.from_ndarray(whole[None, start : start + size], format="s16", layout="mono")
         frame.sample_rate, frame.pts = encoder.sample_rate, start
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
-    decoder = av.CodecContext.create(decoder_name, "r")
+    decoder = AudioCodecContext.create(decoder_name, "r")
+    assert isinstance(decoder, AudioCodecContext)
     decoder.sample_rate, decoder.layout, decoder.extradata = encoder.sample_rate, "mono", encoder.extradata
     decoder.open()
     decoded = np.concatenate([frame.to_ndarray()[0] for packet in packets for frame in decoder.decode(packet)])
-    return decoded.astype(np.float32) / 32768 if decoded.dtype == np.int16 else decoded.astype(np.float32)
+    return decoded.astype(np.float32) * np.float32(1 / 32768 if decoded.dtype == np.int16 else 1)
