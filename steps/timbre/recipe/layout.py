@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from timbre.recipe.adapt_set import FRONT, AdaptSet
+from timbre.recipe.backend_copies import BackendCopies
 from timbre.recipe.settings import GIVEN, VAD, Settings
 from timbre.utils.errors import DataError
 
@@ -159,6 +161,19 @@ class Layout:
     def is_large(self) -> bool:
         """There are so many training utterances that defaults are those of large corpora."""
         return self.num_train_utts > MANY
+
+    @cached_property
+    def backend_copies(self) -> BackendCopies | None:
+        """Augmented copies for back-ends alone, if they are asked for; raises as `BackendCopies.of`."""
+        return BackendCopies.of(self.settings, self.main)
+
+    @cached_property
+    def adapt_set(self) -> AdaptSet | None:
+        """The audio that back-ends are adapted to, if there is some; raises as `AdaptSet.of`."""
+        folder = self.settings.adapt_dir
+        if not folder:
+            return None
+        return AdaptSet.of(_corpus(self.settings, FRONT, folder, "", self.feats_conf, False), self)
 
     def eval_sets(self, corpus: Corpus) -> list[TestSet]:
         """The evaluation sets of CORPUS as they are."""
