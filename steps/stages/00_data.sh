@@ -17,7 +17,7 @@ stage_data() {
   [ "$dress_rehearsal" = false ] || partial=(--partial true) # of the published corpus
   for name in $(units 0); do
     next_row 9< <(rows "$name")
-    mapfile -t tables < <(tables_of "$output")
+    mapfile -t tables < <(tables_of "$output" "$kind")
     if unit "$name" "$output" in "{from}" "{with}" ${download_dir:+"$download_dir"} out "${tables[@]}" with "corpus $kind"; then
       if [ "$name" = data ] && [ -n "$download_dir" ]; then
         local/unpack.py "$download_dir" "$corpus_dir"
@@ -37,8 +37,9 @@ stage_data() {
   say_once
 }
 
-tables_of() { # ROOT: what tells that its sets are there
-  local file found=()
+tables_of() { # ROOT [KIND]: what tells that its sets are there
+  local file found=() set=train
+  [ "${2:-}" != unlabelled ] || set=adapt
   for file in "$1"/{train,eval*,adapt}/{wav.scp,feats.scp}; do [ ! -f "$file" ] || found+=("$file"); done
-  printf '%s\n' "${found[@]:-$1/train/wav.scp}"
+  printf '%s\n' "${found[@]:-$1/$set/wav.scp}"
 }

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from timbre.recipe.corpus_folders import Corpus
+from timbre.recipe.settings import Settings
 from timbre.utils.errors import DataError
-
-if TYPE_CHECKING:
-    from timbre.recipe.layout import Corpus
-    from timbre.recipe.settings import Settings
 
 ALL = "100%"  # one of every utterance
 
@@ -26,7 +23,7 @@ class BackendCopies:
     feats: Path
 
     @classmethod
-    def of(cls, settings: "Settings", main: "Corpus") -> "BackendCopies | None":
+    def of(cls, settings: Settings, main: Corpus) -> "BackendCopies | None":
         """Those that SETTINGS ask for, if they do.
 
         Raises:

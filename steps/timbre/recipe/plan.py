@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timbre.recipe.layout import Corpus, Layout
+from timbre.recipe.corpus_folders import Corpus
+from timbre.recipe.layout import Layout
 from timbre.recipe.scoring_rows import Row, scoring_rows
 from timbre.recipe.settings import Settings
 from timbre.recipe.systems import Systems, egs_options
@@ -96,7 +97,7 @@ class Plan:
             yield "root", str(corpus.data)
         if layout.adapt_set:
             yield "root", str(layout.adapt_set.corpus.data)
-        for line in [*layout.said, *systems.said, *(layout.adapt_set.says(layout) if layout.adapt_set else [])]:
+        for line in [*layout.said, *systems.said, *self._adapt_says()]:
             yield "say", line
         if layout.is_large and (self._compression, self._egs_compression) != (
             settings.compression,
@@ -114,6 +115,10 @@ class Plan:
         if given:
             text = "brings its own features, and no audio: stage 1, VAD and decision pack are left out"
             yield "say", f"{main.data} {text}"
+
+    def _adapt_says(self) -> Iterator[str]:
+        adapt = self.layout.adapt_set
+        return adapt.says(self.layout.settings, self.layout.corpora) if adapt else iter(())
 
     @property
     def _compression(self) -> str:
