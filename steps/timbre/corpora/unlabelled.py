@@ -14,6 +14,7 @@ from timbre.audio.reading import AUDIO_SUFFIXES
 from timbre.corpora.utt_names import name_utterances
 from timbre.datadir.contents import place_from
 from timbre.datadir.datadir import DataDir, Segment
+from timbre.datadir.tables import read_table
 from timbre.utils.errors import DataError
 
 
@@ -44,9 +45,11 @@ class Unlabelled:
             if not found:
                 raise DataError("neither wav.scp nor any audio file in it", folder)
             return cls({utt: str(folder.resolve() / path) for utt, path in name_utterances(found).items()}, {})
+        if not (folder / "wav.scp").exists():
+            raise DataError("there is no wav.scp, and adaptation is to audio", folder)
+        if not read_table(folder / "wav.scp"):
+            raise DataError("the file is empty", folder / "wav.scp")
         data = DataDir.read(folder, need_speakers=False)
-        if not data.wavs:
-            raise DataError("there is no wav.scp: features do not tell what they are of", folder)
         root = root_of(folder, data.wavs.values()).resolve()
         return cls({name: place_from(root, place) for name, place in data.wavs.items()}, data.segments)
 
