@@ -62,7 +62,8 @@ score_rows() { # UNIT
           --cohort-utt2spk "$cohort_utt2spk" --mean "$with/mean.vec" --top-n "$top_n" --nj "$nj"
         ;;
       learn) steps/train_calibration.py "$trials" "$from" "$output" "${measures[@]}" ;;
-      calibrate)
+      calibrate | calibrate-adapted)
+        [ "$task" = calibrate ] || measures=(--adapted true)
         steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" "${measures[@]}"
         ;;
       crops)

@@ -76,7 +76,7 @@ def test_systems_that_are_adapted_stand_beside(make_set: MakeSet, calls: Path) -
     kinds = [f"{name}_adapted{kind}" for name in ("cosine", "plda") for kind in ("", "_asnorm")]
     llrs = ["cosine_adapted_llr", "plda_adapted_llr"]
     assert [row.output for row in new] == [f"{stem}.{kind}" for kind in (*kinds, *llrs, *(f"{k}@len2s" for k in kinds))]
-    learnt = {row.kind: (row.source, row.using) for row in new if row.task == "calibrate"}
+    learnt = {row.kind: (row.source, row.using) for row in new if row.task == "calibrate-adapted"}
     assert learnt["plda_adapted_llr"] == (f"{stem}.plda_adapted_asnorm", f"{EXP}/calibration/plda_asnorm")
     assert {"plda_adapted", *llrs} <= set(variables(made)["llr"].split(","))
     assert variables(made)["adapted_cohort"] == f"{EXP}/embeddings/adapt/xvector.scp"

@@ -176,7 +176,8 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
         for name in systems.adapted:  # as what is not adapted: no speakers of the new domain are known
             scores, learnt = f"{stem}.{name}_adapted_asnorm", f"{systems.calibration}/{name}_asnorm"
             kind = f"{name}_adapted_llr"
-            yield replace(calibrated, kind=kind, source=scores, using=learnt, output=f"{stem}.{kind}")
+            row_of = replace(calibrated, task="calibrate-adapted", kind=kind)
+            yield replace(row_of, source=scores, using=learnt, output=f"{stem}.{kind}")
         if len(systems.names) > 1:
             both = f"[{','.join(f'{stem}.{name}_asnorm' for name in systems.names)}]"
             learnt = f"{systems.calibration}/fusion"
