@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """A corpus that is a folder of audio, <speaker>/.../<utterance>.wav: data directories, speaker split and trials."""
 
-import hashlib
 import logging
 import os
 import random
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "steps"))  # the library of this clone, installed or not
 
 from timbre.audio.reading import AUDIO_SUFFIXES
+from timbre.corpora.utt_names import escape, name_utterances
 from timbre.datadir.contents import Contents
 from timbre.datadir.datadir import invert
 from timbre.datadir.pairs import Pairing
@@ -103,23 +102,6 @@ def problem_of(path: Path, relative: PurePosixPath) -> str | None:
         return None if path.stat().st_size else "it is empty"
     except OSError as error:
         return error.strerror
-
-
-def name_utterances(paths: list[PurePosixPath]) -> dict[str, PurePosixPath]:
-    """Utterance id -> path. Paths that would share an id (a/b-c.wav, a/b/c.wav, a/b/c.flac) get a hash of theirs."""
-    names = ["-".join(map(escape, path.with_suffix("").parts)) for path in paths]
-    counts = Counter(names)
-    utts = {}
-    for name, path in zip(names, paths, strict=True):
-        unique = name if counts[name] == 1 else f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-        utts[unique] = path
-    return utts
-
-
-def escape(text: str) -> str:
-    """TEXT with %XX for the bytes of blanks, control characters and % itself, as in a URL."""
-    odd = {char for char in text if char == "%" or not char.isprintable() or char.isspace()}
-    return "".join("".join(f"%{byte:02X}" for byte in char.encode()) if char in odd else char for char in text)
 
 
 def draw_speakers(corpus_dir: Path, spk2utt: dict[str, list[str]], wanted: float, seed: int) -> set[str]:

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from timbre.backend.adaptation import adapt_backend, weights_of
+from timbre.backend.adaptation import FewUtts, adapt_backend, weights_of
 from timbre.backend.backends import read_backend
 from timbre.utils.cli import run_step
 
@@ -21,6 +21,7 @@ def adapt_plda(
     between_covar_scale: float | None = None,
     weight: float | None = None,
     regularize: bool = False,
+    few: FewUtts = FewUtts(),
 ) -> None:
     """Write OUT_DIR, a back-end like BACKEND_DIR for the domain of the embeddings in ADAPT_SCP.
 
@@ -41,6 +42,7 @@ def adapt_plda(
         between_covar_scale: share added to the between-speaker covariance (default: kaldi 0.25, coral+ 0.8)
         weight: of the model of the new domain in lip and cip (default: 0.5)
         regularize: lip and cip add to the model of the new domain only what the other one has beyond it
+        few: what is made of few embeddings, for the methods without speakers
     """
     given = {
         "mean_diff_scale": mean_diff_scale,
@@ -50,7 +52,7 @@ def adapt_plda(
         "regularize": regularize or None,
     }
     weights = weights_of(method, given)
-    adapt_backend(read_backend(backend_dir), adapt_scp, method, weights, utt2spk).write(out_dir)
+    adapt_backend(read_backend(backend_dir), adapt_scp, method, weights, utt2spk, few).write(out_dir)
     logging.info("%s: %s adapted to %s by %s", out_dir, backend_dir, adapt_scp, method)
 
 

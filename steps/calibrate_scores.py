@@ -18,6 +18,7 @@ def calibrate_scores(
     labels: list[Path] = [],  # noqa: B006
     enroll_spk2utt: Path | None = None,
     utt2spk: Path | None = None,
+    adapted: bool = False,
 ) -> None:
     """Write OUT, "enroll test log-likelihood-ratio" a line, in the order of TRIALS.
 
@@ -32,6 +33,8 @@ def calibrate_scores(
         labels: the tables of the same labels
         enroll_spk2utt: enrolment ids named here are models; their measures are averaged
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
+        adapted: the scores may be of those back-ends adapted to another domain, eval.plda_adapted_asnorm for
+            plda_asnorm
     """
     from timbre.decision.calibration import Calibration  # scipy takes half a second: not for --help
     from timbre.decision.overlap import Who
@@ -43,7 +46,7 @@ def calibrate_scores(
     Who.read(calibration_dir).refuse(Who.of(trials, trial_list, utt2spk, enroll_spk2utt))
     files = scores if isinstance(scores, list) else [scores]
     terms, values = trial_values(trial_list, files, measures, labels, enroll_spk2utt)
-    check_terms(terms, calibration.terms, path)
+    check_terms(terms, calibration.terms, path, adapted)
     write_scores(out, trial_list, calibration.apply(values))
     logging.info("%s: %d trials, %s", out, len(trial_list), calibration)
 

@@ -3,9 +3,10 @@
 # Reads embeddings, back-ends and trials; makes exp/NAME/scores/<list>.<system>: cosine, plda (the name of the
 # back-end), each with AS-norm (_asnorm) and calibrated (_llr; with --quality also _quality, by the measures that are
 # put into exp/NAME/quality/<set>), their fusion, and the baseline (statistics); and of each of --protocols
-# <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances. A network that was trained with a
-# head that compares pairs scores by it as well (siamese). Lists without labels (`pairs` of an evaluation set) are
-# scored in exp/NAME/pairs/.
+# <list>.<system>@<protocol>, plain and with AS-norm, by a cohort of whole utterances. With --adapt-dir cosine_adapted
+# and plda_adapted stand beside, with AS-norm by the adaptation set, if that is large enough, and calibrated as what is
+# not adapted. A network that was trained with a head that compares pairs scores by it as well (siamese). Lists without
+# labels (`pairs` of an evaluation set) are scored in exp/NAME/pairs/.
 
 option top-n 300 "number: cohort scores that AS-norm keeps"
 option quality false "true/false: calibration with quality measures as well (_quality): seconds of speech, noise, length of the embedding, nearness of the cohort"
@@ -16,6 +17,8 @@ stage_score() {
   [ "$has_train" = false ] || inputs=("$backend/backend.yaml")
   [ "$baseline" = false ] || inputs+=("$backend/statistics/transform.mat")
   [ "$siamese" = false ] || inputs+=("$model/final.pt")
+  [ -z "$backend_train" ] || inputs+=("$backend_train/xvector.scp") more+=("cohort $cohort")
+  [ -z "$adapted" ] || inputs+=("$adapted" "$adapted/backend.yaml" "$embeddings/adapt/xvector.scp") more+=("cohort $adapted_cohort")
   if [ "$has_trials$calibrate" = falsefalse ]; then
     log "stage 8 score: the evaluation sets have no trial lists with labels"
   elif unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
@@ -47,15 +50,20 @@ score_rows() { # UNIT
         ;;
       normalize)
         steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$cohort" "$output" --backend-dir "$with" \
-          --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj" "${models_of[@]}"
+          --cohort-utt2spk "$cohort_utt2spk" --top-n "$top_n" --nj "$nj" "${models_of[@]}"
+        ;;
+      normalize-adapted)
+        steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$adapted_cohort" "$output" --backend-dir "$with" \
+          ${adapted_cohort_utt2spk:+--cohort-utt2spk "$adapted_cohort_utt2spk"} --top-n "$top_n" --nj "$nj" "${models_of[@]}"
         ;;
       measure)
         steps/subset_data_dir.py "$data_dir" "$output" --utt-list "$from"
         steps/make_quality.py "$output" "$output" --embeddings "$vectors" --cohort-scp "$cohort" \
-          --cohort-utt2spk "$feats/train/utt2spk" --mean "$with/mean.vec" --top-n "$top_n" --nj "$nj"
+          --cohort-utt2spk "$cohort_utt2spk" --mean "$with/mean.vec" --top-n "$top_n" --nj "$nj"
         ;;
       learn) steps/train_calibration.py "$trials" "$from" "$output" "${measures[@]}" ;;
-      calibrate)
+      calibrate | calibrate-adapted)
+        [ "$task" = calibrate ] || measures=(--adapted true)
         steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" "${measures[@]}"
         ;;
       crops)

@@ -48,14 +48,14 @@ stage_results() {
     "$backend/backend.yaml" "$calibration/trials" "$vad_conf" out "$exp/decision/pack.yaml" with "top-n $top_n"; then
     steps/make_decision_pack.py "$model" "$feats/train" "$backend" "$calibration/trials" "$embeddings/train/xvector.scp" \
       "$exp/decision" --vad "$vad_conf" ${audio_conf:+--audio-conf "$audio_conf"} --cohort-scp "$cohort" \
-      --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj"
+      --cohort-utt2spk "$cohort_utt2spk" --top-n "$top_n" --nj "$nj"
   fi
   if [ "$identify" = true ] && unit identify "$exp/identification" in "{vectors}" "{with}/backend.yaml" \
     out "{output}/identification.json" with "top-n $top_n"; then
     while next_row; do
       steps/make_gallery.py "$data_dir" "$output" --known 0.5
       steps/identify_probes.py "$output/enroll.spk2utt" "$output/utt2spk" "$vectors" "$vectors" "$with" "$output" \
-        --cohort-scp "$cohort" --cohort-utt2spk "$feats/train/utt2spk" --top-n "$top_n" --nj "$nj"
+        --cohort-scp "$cohort" --cohort-utt2spk "$cohort_utt2spk" --top-n "$top_n" --nj "$nj"
     done 9< <(rows identify)
   fi
 }

@@ -304,6 +304,16 @@ def test_bad_input_is_told_in_one_line(
         words = [cal, evaluation / "trials", given.format(evaluation / "eval"), out]
         message = fails(calibrate_scores, *words)
         assert f"trained on one, two, in this order; given are {names}" in message
+    twins = [evaluation / f"eval.{name}_adapted" for name in ("one", "two")]
+    for twin, name in zip(twins, ("one", "two"), strict=True):
+        twin.write_bytes((evaluation / f"eval.{name}").read_bytes())
+    words = [cal, evaluation / "trials", f"[{twins[0]},{twins[1]}]", out]
+    assert "given are one_adapted, two_adapted" in fails(calibrate_scores, *words)
+    run(calibrate_scores, *words, "--adapted", "true")
+    adapted = out.read_bytes()
+    run(calibrate_scores, *words[:2], f"[{evaluation / 'eval.one'},{evaluation / 'eval.two'}]", out)
+    assert out.read_bytes() == adapted
+    out.unlink()
     assert (
         "no such file" in fails(calibrate_scores, tmp_path, evaluation / "trials", evaluation / "eval.one", out).lower()
     )

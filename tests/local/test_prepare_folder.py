@@ -6,7 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from local.prepare_folder import escape, name_utterances, prepare_folder
+from local.prepare_folder import prepare_folder
+from timbre.corpora.utt_names import escape, name_utterances
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table
 from timbre.datadir.trials import read_trials

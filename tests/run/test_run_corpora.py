@@ -129,6 +129,37 @@ def test_features_follow_the_network(run: Run) -> None:
     assert "warning: conf/network/convmixer.yaml is for features of 128" in plan and "gets conf/feats/fbank80" in plan
 
 
+def test_back_ends_hear_noisy_copies_and_are_adapted_to_another_domain(finished: Path, run: Run, place: Path) -> None:
+    """Nobody who is held out is among the copies, and systems that are adapted stand beside the others."""
+    run()
+    (place / "hiss.yaml").write_text("effects: [{class_path: GaussianNoise}]")
+    (place / "calls").mkdir()
+    for number, line in enumerate((place / "data/synth_smoke/train/wav.scp").read_text().splitlines()[::8]):
+        shutil.copy(place / line.split()[1], place / "calls" / f"{number}.flac")
+    options = ["--name", "domain", "--model", "exp/smoke/model", "--stop-stage", "8", "--backend-copies", "25%"]
+    options += ["--backend-augment", "hiss.yaml", "--adapt-dir", "calls", "--adapt-cohort-utts", "30"]
+    options += ["--baseline", "false"]
+    stages = ran(run(*options, "--adapt-covar-utts", "30"))
+    made = ["data_unlabelled", "backend_hiss_25pc", "features_backend_hiss_25pc", "features_unlabelled"]
+    assert stages[:4] == made and stages[4:7] == ["embed", "embed_backend", "embed_adapt"]
+    assert stages[7:] == ["held-out", "back-end-data", "back-end", "adapt", "score"]
+    exp = place / "exp" / "domain"
+    held = {line.split()[1] for line in (exp / "calibration" / "held_out").read_text().splitlines()}
+    used = dict(line.split() for line in (exp / "backend_train" / "utt2spk").read_text().splitlines())
+    copies = [utt for utt in used if utt.endswith("-hiss")]
+    assert held and not held & set(used.values()) and 40 < len(copies) <= 72
+    adapted = {f"{name}_adapted{kind}" for name in ("cosine", "plda") for kind in ("", "_asnorm", "_llr")}
+    assert adapted | {"plda_llr", "cosine_asnorm", "fusion"} <= {path.suffix[1:] for path in (exp / "scores").iterdir()}
+    log = (exp / "log" / "8-score.log").read_text()
+    assert "eval.plda_adapted_asnorm: as-norm, 20 of a cohort of 36" in log
+    assert "eval.plda_asnorm: as-norm, 20 of a cohort of 33" in log
+    assert "the mean of 36 utterances has weight 0.78" in (exp / "log" / "7-adapt.log").read_text()
+    options += ["--adapt-covar-utts", "37"]
+    done = run(*options, "--plan")
+    assert "36 utterances, fewer than 37: means are adapted, and covariances are not" in done.stdout
+    assert "stage 7 adapt: would run" in done.stdout and "stage 7 back-end: up to date" in done.stdout
+
+
 def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
     for spk in "abcd":
         (place / "voices" / spk).mkdir(parents=True)

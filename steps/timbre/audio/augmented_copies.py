@@ -4,10 +4,12 @@ Called by augment_data_dir.py. Kaldi's steps/data/{augment,reverberate}_data_dir
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from timbre.audio.audio_files import AudioFormat, Dumped, Item, dump_audio
 from timbre.audio.effects import Chain, Sources, build_chain
@@ -18,7 +20,7 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import check_id
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError
-from timbre.utils.missing import Allowed
+from timbre.utils.missing import Allowed, count_allowed
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,49 @@ def read_copies(path: Path) -> dict[str, Copy]:
     return read
 
 
+def read_drawn(path: Path) -> dict[str, Copy]:
+    """As `read_copies`; or, of a file of effects as conf/condition/*.yaml, one copy by the name of the file.
+
+    What such a file says of segments and trials (cut, across) is not for copies, each of which is a recording.
+
+    Raises:
+        DataError: as `read_copies`, or the file resamples (rate), or a copy would be of new speakers
+    """
+    config = read_config(path)
+    if "effects" not in config:
+        copies = read_copies(path)
+        for name, copy in copies.items():
+            if copy.new_speakers:
+                raise DataError(f"copy '{name}' is of new speakers (new_speakers), and must be of its original's", path)
+        return copies
+    if unknown := sorted(set(config) - {"effects", "cut", "across"}):
+        raise DataError(f"'{unknown[0]}' is not for copies, which have effects alone", path)
+    check_id(path.stem, path)
+    try:
+        return {path.stem: check(Copy, {"effects": config["effects"]}, set())()}
+    except DataError as error:
+        raise DataError(error.message, path) from error
+
+
+def draw_copies(utts: Sequence[str], names: Sequence[str], number: int, seed: int) -> dict[str, list[str]]:
+    """Name of a copy -> those of UTTS that it is made of: NUMBER in all, evenly over UTTS, each time another of NAMES.
+
+    Raises:
+        DataError: there are not so many
+    """
+    if not 1 <= number <= len(utts) * len(names):
+        text = f"{len(utts)} utterances and {len(names)} copies of each"
+        raise DataError(f"{number} copies are asked for, of {text}; 1 to {len(utts) * len(names)} can be drawn")
+    rng = np.random.default_rng(seed)
+    ranked = np.array([rng.permutation(len(names)) for _ in utts])  # (num_utts, num_names)
+    drawn: dict[str, list[str]] = {name: [] for name in names}
+    for column in range(len(names)):
+        rows = np.sort(rng.permutation(len(utts))[: max(0, number - column * len(utts))])
+        for row in rows.tolist():
+            drawn[names[ranked[row, column]]].append(utts[row])
+    return drawn
+
+
 def augment(
     data: DataDir,
     out_dir: Path,
@@ -69,6 +114,7 @@ def augment(
     seed: int = 0,
     audio_format: AudioFormat = "flac",
     allow_missing: Allowed = 0,
+    draw: Allowed | None = None,
 ) -> None:
     """Writes OUT_DIR/<copy>/ with audio for every one of COPIES, and OUT_DIR: DATA and the copies together.
 
@@ -84,6 +130,7 @@ def augment(
         seed: of all that is random
         audio_format: of the new files
         allow_missing: number or share of the utterances of a copy that may fail; they are left out of it
+        draw: number, or share of the utterances, of copies that are drawn (`draw_copies`), and OUT_DIR has these alone
 
     Raises:
         DataError: a source is not given, more failed (OUT_DIR/<copy>/audio.missing lists them), new ids are not new;
@@ -95,10 +142,15 @@ def augment(
         raise DataError("the new data directory must not be the old one", out_dir)
     chains = {name: _chain(name, copy, sources) for name, copy in copies.items()}
     original = Contents.read(data.path).drop([name for name in OF_OLD_AUDIO if name != "vad.scp"])
-    parts = {str(data.path): original}
+    parts = {str(data.path): original} if draw is None else {}
+    chosen = dict.fromkeys(copies, data.utts)
+    if draw is not None:
+        chosen = draw_copies(data.utts, list(copies), count_allowed(draw, len(data.utts), "draw"), seed)
     for name, copy in copies.items():
+        if not chosen[name]:
+            continue
         rename = _prefixed(name) if copy.new_speakers else _suffixed(name)
-        items = [Item(rename.utt(utt), *data.recording_of(utt), data.utt2spk[utt]) for utt in data.utts]
+        items = [Item(rename.utt(utt), *data.recording_of(utt), data.utt2spk[utt]) for utt in chosen[name]]
         with dump_audio(
             items, out_dir / name, chains[name], nj, seed=seed, audio_format=audio_format, allow_missing=allow_missing
         ) as dumped:

@@ -3,6 +3,7 @@
 A table is Kaldi's "utt value": a number (utt2snr) or a label (utt2sex), named after what follows "utt2".
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -55,9 +56,14 @@ def trial_values(
     return terms, np.column_stack(columns)
 
 
-def check_terms(given: Sequence[Term], wanted: Sequence[Term], path: Path) -> None:
-    """DataError unless GIVEN are the terms, in that order, that the calibration in PATH has."""
+def check_terms(given: Sequence[Term], wanted: Sequence[Term], path: Path, adapted: bool = False) -> None:
+    """DataError unless GIVEN are the terms, in that order, that the calibration in PATH has.
+
+    With ADAPTED scores may be of the same back-ends adapted to another domain, plda_adapted_asnorm for plda_asnorm.
+    """
     names, expected = [str(term) for term in given], [str(term) for term in wanted]
+    if adapted:
+        names = [re.sub("_adapted(?=_|$)", "", name) for name in names]
     if names != expected:
         raise DataError(f"trained on {', '.join(expected)}, in this order; given are {', '.join(names)}", path)
 

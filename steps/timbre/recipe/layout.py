@@ -6,41 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from timbre.recipe.settings import GIVEN, VAD, Settings
+from timbre.recipe.adapt_set import FRONT, AdaptSet
+from timbre.recipe.backend_copies import BackendCopies
+from timbre.recipe.corpus_folders import Corpus, corpus_of
+from timbre.recipe.settings import Settings
 from timbre.utils.errors import DataError
 
 MANY = 100_000  # training utterances beyond which a corpus is large
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A corpus of the run and the folders that are made of it.
-
-    front: NAME of local/prepare_NAME.py; source, conf: what it is given; data: what it writes; audio: the same after
-    pre-processing; feats: the same with features; suffix: told apart by, in names of units: "" or "_sitw"
-    """
-
-    front: str
-    source: str
-    conf: str
-    data: Path
-    audio: Path
-    feats: Path
-    suffix: str
-
-    @property
-    def eval_sets(self) -> list[str]:
-        """The evaluation sets that are there."""
-        return sorted(path.name for path in self.data.glob("eval*") if path.is_dir())
-
-    @property
-    def has_train(self) -> bool:
-        """It has a training set, or is not there yet."""
-        return (self.data / "train").is_dir() or not self.data.is_dir() or not any(self.data.glob("*/utt2spk"))
-
-    def brings_features(self, name: str) -> bool:
-        """Set NAME has features of its own, and no audio."""
-        return (self.data / name / "feats.scp").is_file() and not (self.data / name / "wav.scp").is_file()
 
 
 @dataclass(frozen=True)
@@ -120,9 +92,9 @@ class Layout:
             DataError: two corpora have a set of one name
         """
         kind, feats_conf, warning = settings.choose_features()
-        main = _corpus(settings, settings.corpus, settings.corpus_dir, settings.corpus_conf, feats_conf, True)
+        main = corpus_of(settings, settings.corpus, settings.corpus_dir, settings.corpus_conf, feats_conf, True)
         corpora = [main] + [
-            _corpus(settings, name, folder, "", feats_conf, False) for name, folder in settings.test_corpora
+            corpus_of(settings, name, folder, "", feats_conf, False) for name, folder in settings.test_corpora
         ]
         owners: dict[str, Corpus] = {}
         for corpus in corpora:
@@ -159,6 +131,20 @@ class Layout:
     def is_large(self) -> bool:
         """There are so many training utterances that defaults are those of large corpora."""
         return self.num_train_utts > MANY
+
+    @cached_property
+    def backend_copies(self) -> BackendCopies | None:
+        """Augmented copies for back-ends alone, if they are asked for; raises as `BackendCopies.of`."""
+        return BackendCopies.of(self.settings, self.main)
+
+    @cached_property
+    def adapt_set(self) -> AdaptSet | None:
+        """The audio that back-ends are adapted to, if there is some; raises as `AdaptSet.of`."""
+        folder = self.settings.adapt_dir
+        if not folder:
+            return None
+        corpus = corpus_of(self.settings, FRONT, folder, "", self.feats_conf, False)
+        return AdaptSet.of(corpus, self.settings, self.feats_conf)
 
     def eval_sets(self, corpus: Corpus) -> list[TestSet]:
         """The evaluation sets of CORPUS as they are."""
@@ -228,18 +214,3 @@ def _name_of_model(model: str) -> str:
     """OTHER of exp/OTHER/model and exp/OTHER/fine_tuned, and of exp/OTHER."""
     path = Path(model).resolve()
     return path.parent.name if path.name in ("model", "fine_tuned") else path.name
-
-
-def _corpus(settings: Settings, front: str, source: str, conf: str, feats_conf: str, trained_on: bool) -> Corpus:
-    place = Path(source).name or Path(source).resolve().name if source else ""
-    names = [front, place, Path(conf).stem]
-    if settings.dress_rehearsal == "true":
-        names = ["rehearsal", front, Path(conf).stem]
-    data = Path("data") / "_".join(name for name in names if name)
-    audio = data / Path(settings.audio_conf).stem if settings.audio_conf else data
-    folder = audio / Path(settings.augment_conf).stem if settings.augment_conf and trained_on else audio
-    kind = Path(feats_conf).stem + ("" if (vad := Path(settings.vad_conf).stem) == Path(VAD).stem else f"_{vad}")
-    corpus = Corpus(front, source, conf, data, audio, folder / kind, "" if trained_on else f"_{front}")
-    if corpus.brings_features("train") or (not trained_on and any(map(corpus.brings_features, corpus.eval_sets))):
-        return replace(corpus, audio=data, feats=data / GIVEN)
-    return corpus

@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timbre.recipe.layout import Corpus, Layout
+from timbre.recipe.corpus_folders import Corpus
+from timbre.recipe.layout import Layout
 from timbre.recipe.scoring_rows import Row, scoring_rows
 from timbre.recipe.settings import Settings
 from timbre.recipe.systems import Systems, egs_options
@@ -38,7 +39,8 @@ class Plan:
             DataError: they cannot be
         """
         layout = Layout.of(settings)
-        if any((settings.audio_conf, settings.augment_conf, settings.train_augment, *settings.named_conditions)):
+        effects = settings.audio_conf, settings.augment_conf, settings.train_augment, settings.backend_augment
+        if any((*effects, *settings.named_conditions)):
             from timbre.recipe.tried_effects import try_effects  # numpy, soundfile, scipy: a second
 
             try_effects(settings, layout.feats_conf)
@@ -72,7 +74,12 @@ class Plan:
             "calibration": str(systems.calibration),
             "calibrate": str(systems.calibrate).lower(),
             "baseline": str(systems.baseline).lower(),
-            "cohort": str(systems.cohort),
+            "cohort": str(systems.cohort.scp),
+            "cohort_utt2spk": str(systems.cohort.utt2spk),
+            "backend_train": str(systems.training.scp.parent) if layout.backend_copies else "",
+            "adapted": str(layout.exp / "backend_adapted") if systems.adapted else "",
+            "adapted_cohort": str(systems.adapted_cohort.scp),
+            "adapted_cohort_utt2spk": str(systems.adapted_cohort.utt2spk or ""),
             "siamese": str(systems.siamese).lower(),
             "has_train": str(main.has_train).lower(),
             "has_trials": str(self._has_trials).lower(),
@@ -88,7 +95,9 @@ class Plan:
             yield from tuning.variables()
         for corpus in layout.corpora:
             yield "root", str(corpus.data)
-        for line in [*layout.said, *systems.said]:
+        if layout.adapt_set:
+            yield "root", str(layout.adapt_set.corpus.data)
+        for line in [*layout.said, *systems.said, *self._adapt_says()]:
             yield "say", line
         if layout.is_large and (self._compression, self._egs_compression) != (
             settings.compression,
@@ -106,6 +115,10 @@ class Plan:
         if given:
             text = "brings its own features, and no audio: stage 1, VAD and decision pack are left out"
             yield "say", f"{main.data} {text}"
+
+    def _adapt_says(self) -> Iterator[str]:
+        adapt = self.layout.adapt_set
+        return adapt.says(self.layout.settings, self.layout.corpora) if adapt else iter(())
 
     @property
     def _compression(self) -> str:
@@ -157,7 +170,7 @@ class Plan:
     def rows(self) -> Iterator[Row]:
         """The table, in the order in which things are made."""
         settings, layout = self.layout.settings, self.layout
-        for corpus in layout.corpora:
+        for corpus in [*layout.corpora, *([layout.adapt_set.corpus] if layout.adapt_set else [])]:
             source = {"source": corpus.source or "-", "using": corpus.conf or "-"}
             yield Row(0, f"data{corpus.suffix}", "prepare", kind=corpus.front, output=str(corpus.data), **source)
         for corpus in layout.corpora:
@@ -166,6 +179,9 @@ class Plan:
                 if settings.audio_conf and not corpus.brings_features(name):
                     unit = f"audio{corpus.suffix}"
                     yield _change(unit, name, corpus.data / name, settings.audio_conf, corpus.audio / name)
+        if settings.audio_conf and (adapt := layout.adapt_set):
+            source_dir = adapt.corpus.data / adapt.audio.name
+            yield _change(f"audio{adapt.corpus.suffix}", "adapt", source_dir, settings.audio_conf, adapt.audio)
         for condition in settings.conditions:
             for corpus in layout.corpora:
                 for test in layout.copies(corpus, condition):
@@ -175,6 +191,9 @@ class Plan:
         if settings.augment_conf:
             copies = Row(1, "augment", "augment", "train", data=str(layout.main.audio / "train"))
             yield replace(copies, using=settings.augment_conf, output=str(layout.train))
+        if extra := layout.backend_copies:
+            row = Row(1, extra.name, "augment", "train", data=str(layout.main.audio / "train"))
+            yield replace(row, using=settings.backend_augment, output=str(extra.audio))
         yield from self._feature_rows()
         if layout.main.has_train and layout.trained:
             egs, train = str(layout.egs), str(layout.main.feats / "train")
@@ -185,6 +204,7 @@ class Plan:
             yield replace(row, vectors=str(tuning.init), using=str(tuning.conf), output=str(layout.model))
         if layout.main.has_train:
             yield from self._embedding_rows("embed", [("train", layout.main.feats / "train")], "full")
+        yield from self._backend_embedding_rows()
         yield from self._dev_rows()
         tested = list(layout.tested())
         yield from self._embedding_rows("embed", [(test.name, test.feats) for test in tested], "full")
@@ -209,6 +229,12 @@ class Plan:
                     unit = f"features_{condition.stem}{corpus.suffix}"
                     yield self._features(unit, corpus, test.name, test.audio, test.feats)
 
+        if copies := layout.backend_copies:
+            yield self._features(f"features_{copies.name}", layout.main, copies.name, copies.audio, copies.feats)
+        if adapt := layout.adapt_set:
+            unit = f"features{adapt.corpus.suffix}"
+            yield self._features(unit, adapt.corpus, "adapt", adapt.audio, adapt.feats)
+
     def _features(self, unit: str, corpus: Corpus, name: str, source: Path, output: Path) -> Row:
         given = corpus.brings_features(name)
         source = corpus.data / name if given else source
@@ -226,6 +252,17 @@ class Plan:
             yield replace(row, output=str(dev.audio))
             row = Row(6, f"dev_features_{condition.stem}", "features", dev.name, layout.kind, data=str(dev.audio))
             yield replace(row, output=str(dev.feats))
+
+    def _backend_embedding_rows(self) -> Iterator[Row]:
+        """Of sets that no trial is of: units of their own, so that those of other sets stay as they are."""
+        layout = self.layout
+        copies, adapt = layout.backend_copies, layout.adapt_set
+        for unit, name, feats in (
+            *([("embed_backend", copies.name, copies.feats)] if copies else []),
+            *([("embed_adapt", "adapt", adapt.feats)] if adapt else []),
+        ):
+            output = str(self.systems.embeddings / name / "xvector")
+            yield Row(6, unit, "embed", name, "full", data=str(feats), output=output)
 
     def _embedding_rows(self, unit: str, sets: list[tuple[str, Path]], protocol: str) -> Iterator[Row]:
         for name, feats in sets:

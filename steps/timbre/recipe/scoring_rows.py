@@ -71,16 +71,31 @@ def _held_out(layout: Layout, systems: Systems) -> Row:
 
 
 def _backend_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
-    utt2spk, settings = str(layout.main.feats / "train" / "utt2spk"), layout.settings
+    settings, utt2spk = layout.settings, str(systems.training.utt2spk)
+    if copies := layout.backend_copies:
+        combined = Row(7, "back-end-data", "combine", copies.name, data=str(copies.feats))
+        held = str(systems.calibration / "held_out") if systems.calibrate else "-"
+        combined = replace(combined, vectors=_vectors(systems, copies.name), source=_vectors(systems, "train"))
+        yield replace(combined, using=held, output=str(systems.training.scp.parent))
     for name, folder in reversed(systems.folders.items()):  # the one at the top of the folder first
         conf = "conf/backend/cosine.yaml" if name == "cosine" != settings.backend else settings.backend_conf
-        row = Row(7, "back-end", "train", "train", name, data=utt2spk, vectors=str(systems.cohort))
+        row = Row(7, "back-end", "train", "train", name, data=utt2spk, vectors=str(systems.training.scp))
         yield replace(row, using=conf, output=str(folder))
+    yield from _adapt_rows(layout, systems)
     if not systems.baseline:
         return
     vectors = systems.embeddings / "train" / "statistics.scp"
+    utt2spk = str(layout.main.feats / "train" / "utt2spk")
     row = Row(7, "back-end", "train", "train", "statistics", data=utt2spk, vectors=str(vectors))
     yield replace(row, using="conf/backend/statistics.yaml", output=str(systems.backend / "statistics"))
+
+
+def _adapt_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
+    for name, folder in reversed(systems.adapted.items()):
+        is_plda = layout.settings.is_llr and name == layout.settings.backend
+        row = Row(7, "adapt", "adapt" if is_plda else "adapt-mean", "adapt", f"{name}_adapted")
+        row = replace(row, vectors=_vectors(systems, "adapt"))
+        yield replace(row, source=str(systems.folders[name]), output=str(folder))
 
 
 def _vectors(systems: Systems, name: str, *protocol: str) -> str:
@@ -96,6 +111,16 @@ def _systems(systems: Systems, row: Row, stem: Path, protocol: str = "") -> Iter
         if folder:
             normalized = f"{stem}.{kind}"
             yield replace(row, task="normalize", kind=kind, source=scores, using=str(folder), output=normalized)
+
+
+def _adapted_systems(systems: Systems, row: Row, stem: Path, protocol: str = "") -> Iterator[Row]:
+    """The same by back-ends that are adapted: STEM.cosine_adapted, STEM.cosine_adapted_asnorm, ..."""
+    at = f"@{protocol}" if protocol else ""
+    for name, folder in systems.adapted.items():
+        scores, kind = f"{stem}.{name}_adapted{at}", f"{name}_adapted_asnorm{at}"
+        scored = replace(row, kind=f"{name}_adapted{at}", using=str(folder), output=scores)
+        yield scored
+        yield replace(scored, task="normalize-adapted", kind=kind, source=scores, output=f"{stem}.{kind}")
 
 
 def _siamese(layout: Layout, systems: Systems, row: Row, stem: Path) -> Iterator[Row]:
@@ -136,6 +161,7 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
         yield replace(statistics, using=str(systems.backend / "statistics"), output=f"{stem}.statistics")
     whole = replace(row, vectors=_vectors(systems, test.name))
     yield from _systems(systems, whole, stem)
+    yield from _adapted_systems(systems, whole, stem)
     yield from _siamese(layout, systems, whole, stem)
     if systems.calibrate and not known:
         calibrated = replace(row, task="calibrate")
@@ -147,6 +173,11 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
                 learnt, kind = f"{systems.calibration}/{name}_quality", f"{name}_quality"
                 measured = replace(calibrated, kind=kind, data=str(systems.quality / test.name))
                 yield replace(measured, source=scores, using=learnt, output=f"{stem}.{kind}")
+        for name in systems.adapted:  # as what is not adapted: no speakers of the new domain are known
+            scores, learnt = f"{stem}.{name}_adapted_asnorm", f"{systems.calibration}/{name}_asnorm"
+            kind = f"{name}_adapted_llr"
+            row_of = replace(calibrated, task="calibrate-adapted", kind=kind)
+            yield replace(row_of, source=scores, using=learnt, output=f"{stem}.{kind}")
         if len(systems.names) > 1:
             both = f"[{','.join(f'{stem}.{name}_asnorm' for name in systems.names)}]"
             learnt = f"{systems.calibration}/fusion"
@@ -154,6 +185,7 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
     for protocol in layout.settings.protocols.split():
         crops = replace(row, vectors=_vectors(systems, test.name, protocol))
         yield from _systems(systems, crops, stem, protocol)
+        yield from _adapted_systems(systems, crops, stem, protocol)
         if protocol.startswith("tta"):
             cosine = systems.folders["cosine"]
             mean, output = str(cosine / "mean.vec") if cosine else "-", f"{stem}.euclidean@{protocol}"

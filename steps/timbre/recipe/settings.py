@@ -10,13 +10,15 @@ from timbre.feats.protocols import WHOLE, Protocol
 from timbre.nnet.network_file import own_feat_dim
 from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
+from timbre.utils.missing import count_allowed
 from timbre.utils.spelling import did_you_mean
 
 KINDS = {"fbank": "fbank80", "mfcc": "mfcc30", "spectrogram": "spectrogram257", "melspec": "melspec64"}
 # kinds of features, and what each is where the network is counted at no size of it that conf/feats has
 # names of score files that no back-end may have
-TAKEN = re.compile(r"statistics|fusion|siamese|.*_asnorm|.*_llr|.*_quality")
+TAKEN = re.compile(r"statistics|fusion|siamese|.*_asnorm|.*_llr|.*_quality|.*_adapted")
 EXPLAIN_METHODS = ("gradient", "gradcam", "gradcam++", "layercam", "fullgrad", "integrated_gradients", "occlusion")
+ADAPT_METHODS = ("kaldi", "coral", "coral+", "mean")  # those of adapt_plda.py that need no speakers
 VAD = "conf/feats/vad.yaml"
 PAIRED = {"Siamese", "Contrastive"}  # objectives that compare pairs
 GIVEN = "given"  # the features of a corpus that brings its own
@@ -59,6 +61,13 @@ class Settings:
     mix_dir: str = ""
     cluster: str = ""
     backend_conf: str = ""
+    backend_augment: str = ""
+    backend_copies: str = "100%"
+    cohort_copies: str = "true"
+    adapt_dir: str = ""
+    adapt_method: str = "kaldi"
+    adapt_covar_utts: str = "100"
+    adapt_cohort_utts: str = "100"
     calibrate: str = "auto"
     quality: str = "false"
     baseline: str = "auto"
@@ -128,6 +137,10 @@ class Settings:
         if TAKEN.fullmatch(self.backend) or (self.backend == "cosine" and not self.only_cosine):
             raise DataError(f"--backend-conf {self.backend_conf}: that name is taken; copy it to another")
         self._check_protocols()
+        if self.backend_augment and count_allowed(self.backend_copies, 100, "--backend-copies") < 1:
+            raise DataError(f"--backend-copies {self.backend_copies}: at least one copy, or 1%, is wanted")
+        if self.adapt_method not in ADAPT_METHODS:
+            raise DataError(f"--adapt-method {self.adapt_method}: not {', '.join(ADAPT_METHODS)}")
         if self.fill not in ("label", "score"):
             raise DataError(f"--fill {self.fill}: not label or score")
         if self.diarize_method not in ("ahc", "spectral", "vbx"):
@@ -204,7 +217,8 @@ class Settings:
     @property
     def trains_in_rooms(self) -> bool:
         """Training needs impulse responses."""
-        return any(_reverberates(Path(path)) for path in (self.augment_conf, self.train_augment) if path)
+        files = self.augment_conf, self.train_augment, self.backend_augment
+        return any(_reverberates(Path(path)) for path in files if path)
 
     @property
     def tests_in_rooms(self) -> bool:
@@ -221,6 +235,11 @@ class Settings:
         """The back-end asked for is cosine, so that there is no other beside it."""
         model = _read_yaml(self.backend_conf).get("model")
         return (model.get("class_path") if isinstance(model, dict) else model) == "Cosine" and self.backend == "cosine"
+
+    @property
+    def subtracts_mean(self) -> bool:
+        """The back-end has a mean of embeddings, which can be adapted."""
+        return _names(_read_yaml(self.backend_conf).get("transforms"), {"Mean", "Whitening", "Pca"})
 
     @property
     def is_llr(self) -> bool:

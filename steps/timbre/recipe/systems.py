@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from timbre.egs.options import EgsOptions
 from timbre.recipe.layout import Layout, count_lines
@@ -11,23 +12,34 @@ from timbre.utils.errors import DataError
 FEWEST = 4  # held-out speakers that calibration is made with unless it is asked for
 
 
+class Vectors(NamedTuple):
+    """Embeddings, and the table of their speakers, or None where each utterance counts alone."""
+
+    scp: Path
+    utt2spk: Path | None
+
+
 @dataclass(frozen=True)
 class Systems:
     """What trials are scored by.
 
     names: of the back-ends: cosine, and the one of --backend-conf; folders: where each lies, or None where nothing is
-    trained; embeddings, backend, calibration: their folders in exp/NAME; cohort: embeddings that back-ends are trained
-    on and scores normalised by; calibrate: there are log-likelihood ratios; llrs: the systems that give them; baseline:
-    statistics of features are scored too; siamese: so does the head that a siamese network was trained with; quality:
-    calibration with quality measures too, which lie in this folder
+    trained; adapted: of those, the folders of the ones that are adapted to --adapt-dir; embeddings, backend,
+    calibration: their folders in exp/NAME; training: what back-ends are trained on; cohort: what scores are normalised
+    by, and adapted_cohort: those of adapted back-ends; calibrate: there are log-likelihood ratios; llrs: the systems
+    that give them; baseline: statistics of features are scored too; siamese: so does the head that a siamese network
+    was trained with; quality: calibration with quality measures too, which lie in this folder
     """
 
     folders: dict[str, Path | None]
+    adapted: dict[str, Path]
     embeddings: Path
     backend: Path
     calibration: Path
     calibrate: bool
-    cohort: Path
+    training: Vectors
+    cohort: Vectors
+    adapted_cohort: Vectors
     llrs: list[str]
     said: list[str]
     baseline: bool
@@ -80,10 +92,20 @@ class Systems:
             why = said[-1] if said else f"{layout.main.data} has no audio"
             raise DataError(f"--dev-conf: no speakers held out of training, with audio, to test: {why}")
         embeddings = exp / "embeddings"
-        cohort = calibration / "others.scp" if calibrate else embeddings / "train" / "xvector.scp"
+        others = calibration / "others.scp" if calibrate else embeddings / "train" / "xvector.scp"
+        cohort = training = Vectors(others, layout.main.feats / "train" / "utt2spk")
+        if layout.backend_copies:
+            training = Vectors(exp / "backend_train" / "xvector.scp", exp / "backend_train" / "utt2spk")
+            cohort = training if settings.cohort_copies == "true" else cohort
+        adapted, adapted_cohort = _adapted(layout, folders), cohort
+        if layout.adapt_set and layout.adapt_set.enough:
+            adapted_cohort = Vectors(embeddings / "adapt" / "xvector.scp", None)
         llrs = [settings.backend] if settings.is_llr and layout.main.has_train else []
         if calibrate:
             llrs = [*(f"{name}_llr" for name in folders), *(["fusion"] if len(folders) > 1 else []), *llrs]
+        if adapted:
+            llrs += [*(f"{name}_adapted_llr" for name in folders if calibrate)]
+            llrs += [f"{settings.backend}_adapted"] if settings.is_llr else []
         baseline = layout.main.has_train and _has_baseline(layout, said)
         quality = exp / "quality" if settings.quality == "true" else None
         if quality:
@@ -94,17 +116,32 @@ class Systems:
             llrs = [*(f"{name}_quality" for name in folders), *llrs]
         return cls(
             folders,
+            adapted,
             embeddings,
             backend,
             calibration,
             calibrate,
+            training,
             cohort,
+            adapted_cohort,
             llrs,
             said,
             baseline,
             settings.has_pair_head,
             quality,
         )
+
+
+def _adapted(layout: Layout, folders: dict[str, Path | None]) -> dict[str, Path]:
+    """Each of the back-ends in FOLDERS, adapted, and where it lies."""
+    if not layout.adapt_set:
+        return {}
+    if not layout.main.has_train:
+        raise DataError(f"--adapt-dir adapts back-ends, and {layout.main.data} has no train set that they are made of")
+    if not (layout.settings.is_llr or layout.settings.subtracts_mean):
+        raise DataError(f"--adapt-dir: {layout.settings.backend_conf} subtracts no mean that could be adapted")
+    place, root = layout.exp / "backend_adapted", layout.exp / "backend"
+    return {name: place / folder.relative_to(root) for name, folder in folders.items() if folder}
 
 
 def _has_baseline(layout: Layout, said: list[str]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from timbre.audio.augmented_copies import read_copies
+from timbre.audio.augmented_copies import read_copies, read_drawn
 from timbre.audio.effects import Sources, build_chain
 from timbre.audio.effects.base import Rng
 from timbre.audio.effects.sources import Pool
@@ -16,6 +16,7 @@ from timbre.recipe.settings import Settings
 from timbre.recipe.systems import egs_options
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
+from timbre.utils.missing import count_allowed
 
 _RATE = 16000  # of features that do not say
 _HIGHEST = 1_000_000
@@ -33,6 +34,8 @@ def try_effects(settings: Settings, feats_conf: str) -> None:
         try:
             if option == "augment-conf":
                 chains = [copy.effects for copy in read_copies(path).values()]
+            elif option == "backend-augment":
+                chains = [copy.effects for copy in read_drawn(path).values()]
             elif option == "train-augment":
                 chains = [Augmentation.read(path, {}).effects]
             else:
@@ -46,11 +49,24 @@ def try_effects(settings: Settings, feats_conf: str) -> None:
         except DataError as error:
             message = error.message if error.path in (None, path, str(path)) else str(error)
             raise DataError(f"--{option} {path}: {message}") from error
+    _check_backend_copies(settings)
     if settings.train_augment:
         for option, file, kind in _egs(settings):
             if kind != "waveform":
                 text = f"such as conf/egs/waveform_cpu.yaml, and --{option} {file} is not"
                 raise DataError(f"--train-augment is for egs of waveforms, {text}")
+
+
+def _check_backend_copies(settings: Settings) -> None:
+    """Copies that cannot be drawn, or that the training set has already, under the same ids."""
+    if not settings.backend_augment:
+        return
+    option, number = f"--backend-augment {settings.backend_augment}", settings.backend_copies
+    names = read_drawn(Path(settings.backend_augment)).keys()
+    if number.endswith("%") and count_allowed(number, 100) > 100 * len(names):
+        raise DataError(f"{option}: --backend-copies {number} takes more than the {len(names)} copies that it names")
+    if settings.augment_conf and (both := sorted(names & read_copies(Path(settings.augment_conf)).keys())):
+        raise DataError(f"{option}: the training set has copies '{both[0]}' already (--augment-conf)")
 
 
 def _egs(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -62,7 +78,7 @@ def _egs(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
-    for option in ("audio-conf", "augment-conf", "train-augment"):
+    for option in ("audio-conf", "augment-conf", "train-augment", "backend-augment"):
         if path := getattr(settings, option.replace("-", "_")):
             yield option, Path(path)
     yield from settings.named_conditions

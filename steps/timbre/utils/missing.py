@@ -16,14 +16,14 @@ _NUM_SHOWN = 20
 log = logging.getLogger(__name__)
 
 
-def count_allowed(allowed: Allowed, total: int) -> int:
-    """How many of TOTAL things ALLOWED stands for; DataError where it is neither a number nor a share."""
+def count_allowed(allowed: Allowed, total: int, option: str = "allow_missing") -> int:
+    """How many of TOTAL things ALLOWED, an OPTION, stands for; DataError where it is neither a number nor a share."""
     text = str(allowed).strip()
     if re.fullmatch(r"\d+", text):
         return int(text)
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text):
         return math.floor(total * float(match[1]) / 100 + 1e-9)
-    raise DataError(f"allow_missing is '{text}'; a number, or a share such as 2%, is wanted")
+    raise DataError(f"{option} is '{text}'; a number, or a share such as 2%, is wanted")
 
 
 def check_missing(

@@ -216,7 +216,7 @@ def _list(directory: Path) -> list[_Recording]:
     if not (directory / "wav.scp").exists():
         return _list_files(directory)
     data = DataDir.read(directory, need_speakers=False)
-    root = _root(directory, data.wavs.values())
+    root = root_of(directory, data.wavs.values())
     recordings = []
     for utt in data.utts:
         place, segment = data.recording_of(utt)
@@ -236,7 +236,7 @@ def _list_files(directory: Path) -> list[_Recording]:
     return [_Recording(place, None, place) for place in found]
 
 
-def _root(directory: Path, places: Iterable[str]) -> Path:
+def root_of(directory: Path, places: Iterable[str]) -> Path:
     """Where relative paths of DIRECTORY start: here, or for DIR/data/<set> at DIR (as in local/prepare_kaldi.py)."""
     first = next((place for place in places if not place.endswith("|") and not Path(place).is_absolute()), None)
     above = directory.resolve().parent.parent
