@@ -22,9 +22,10 @@ def make_quality(
 ) -> None:
     """Write OUT_DIR/utt2*, tables "utterance number" that train_calibration.py takes as --measures.
 
-    utt2logdur: logarithm of the seconds of speech. utt2snr: signal-to-noise ratio in dB, by energy and VAD. With
-    EMBEDDINGS utt2magnitude, the logarithm of their length; with COHORT_SCP too utt2cohort, the mean of the TOP_N
-    highest cosines with the cohort. utt2sex, a label (--labels), where the data directory has spk2gender.
+    utt2logdur: logarithm of the seconds of speech. utt2snr: signal-to-noise ratio in dB, by energy and VAD. utt2band,
+    of filter banks that go beyond 4 kHz: power of speech above it in dB, which tells a telephone. With EMBEDDINGS
+    utt2magnitude, the logarithm of their length; with COHORT_SCP too utt2cohort, the mean of the TOP_N highest cosines
+    with the cohort. utt2sex, a label (--labels), where the data directory has spk2gender.
 
     Args:
         data_dir: data directory with features and vad.scp
@@ -38,14 +39,19 @@ def make_quality(
     """
     from timbre.backend.vectors import Embeddings
     from timbre.decision.embedding_quality import cohort_means, magnitudes  # scipy takes half a second: not for --help
+    from timbre.feats.options import options_from
     from timbre.feats.speech_quality import measure_speech
+    from timbre.utils.configure import read_config
 
     data = DataDir.read(data_dir)
-    speech = measure_speech(data, nj)
+    conf = data_dir / "conf" / "feats.yaml"
+    speech = measure_speech(data, nj, options=options_from(read_config(conf)) if conf.is_file() else None)
     tables = {
         "logdur": {utt: math.log(found.seconds) for utt, found in speech.items()},
         "snr": {utt: found.snr for utt, found in speech.items()},
     }
+    if bands := {utt: found.band for utt, found in speech.items() if found.band is not None}:
+        tables["band"] = bands
     if embeddings:
         side = Embeddings.read(embeddings).take(data.utts, str(data_dir))
         tables["magnitude"] = magnitudes(side, embeddings)

@@ -19,9 +19,10 @@ def verify(
 ) -> None:
     """Say whether the last of FILES is of the speaker of the others, with the log-likelihood ratio and a probability.
 
-    Audio of any format and sample rate; what may spoil the answer (clipping, one recording on both sides) is warned of.
-    Of silence, constant, ruined (clipping, NaN) audio, or less speech than the pack was measured to decide on (its
-    README.md), nothing is said: NO DECISION and why, in JSON `same: null` and a reason; exit status 3.
+    Audio of any format and sample rate; what may spoil the answer (clipping, one recording on both sides; noise, a
+    telephone or a length unlike what the pack was tested on) is warned of. Of silence, constant, ruined (clipping, NaN)
+    audio, or less speech than the pack was measured to decide on (its README.md), nothing is said: NO DECISION and why,
+    in JSON `same: null` and a reason; exit status 3.
 
     Args:
         files: one or several recordings of one speaker, then the one to test

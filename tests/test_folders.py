@@ -48,6 +48,10 @@ CASES: dict[str, Case] = {
     "steps.augment_data_dir": lambda run, out: {
         "data_dir": run / "dev", "out_dir": out, "augment_conf": run / "copies.yaml", "nj": 1
     },
+    "steps.compare_precision": lambda run, out: {
+        "egs_dir": run / "egs", "out_dir": out, "network": run / "conf" / "network.yaml", "modes": "none",
+        "objective": run / "conf" / "objective.yaml", "train": TRAIN,
+    },
     "steps.copy_data_dir": lambda run, out: {"source": run / "dev", "target": out},
     "steps.combine_data_dir": lambda run, out: {"target": out, "sources": [run / "dev"]},
     "steps.enroll_gallery": lambda run, out: {"audio_dir": run / "dev" / "wav", "out_dir": out, "pack": run / "pack"},
@@ -89,7 +93,8 @@ CASES: dict[str, Case] = {
 # Steps of which the library's modules remove nothing, here or in a case above.
 NAMED_FILES_ONLY = {
     "steps.adapt_plda", "steps.analyze_trials", "steps.classify", "steps.cluster_windows", "steps.compare_runs",
-    "steps.explain_utterance", "steps.explain_worst", "steps.extract_windows", "steps.identify_probes",
+    "steps.combine_embeddings", "steps.explain_utterance", "steps.explain_worst", "steps.extract_windows",
+    "steps.identify_probes",
     "steps.make_results", "steps.resegment_vbx", "steps.score_dense", "steps.score_der", "steps.train_calibration",
     "steps.tune_diarization",
 }  # fmt: skip

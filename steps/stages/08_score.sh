@@ -40,7 +40,12 @@ score_rows() { # UNIT
   local models_of measures
   while next_row; do
     models_of=(${models:+--enroll-spk2utt "$models"})
-    measures=(${data_dir:+--measures "[$data_dir/utt2logdur,$data_dir/utt2snr,$data_dir/utt2magnitude,$data_dir/utt2cohort]"})
+    measures=()
+    if [ -n "$data_dir" ]; then
+      measures=("$data_dir"/utt2{logdur,snr,band,magnitude,cohort})
+      [ -f "$data_dir/utt2band" ] || measures=("$data_dir"/utt2{logdur,snr,magnitude,cohort})
+      measures=(--measures "[$(IFS=, && echo "${measures[*]}")]")
+    fi
     case "$task" in
       score)
         steps/score_trials.py "$trials" "$vectors" "$vectors" "$output" ${with:+--backend-dir "$with"} --nj "$nj" "${models_of[@]}"

@@ -44,11 +44,18 @@ stage_results() {
     done 9< <(rows results)
     steps/make_report.py "$exp"
   fi
+  local conditions=() vectors_of=()
+  while next_row; do
+    conditions+=("$data_dir") vectors_of+=("$vectors")
+  done 9< <(rows decision)
   if [ "$calibrate" = true ] && [ "$given" = false ] && unit decision "$exp/decision" in "$model/final.pt" \
-    "$backend/backend.yaml" "$calibration/trials" "$vad_conf" out "$exp/decision/pack.yaml" with "top-n $top_n"; then
+    "$backend/backend.yaml" "$calibration/trials" "$vad_conf" "${conditions[@]/%//trials}" "${vectors_of[@]}" \
+    out "$exp/decision/pack.yaml" with "top-n $top_n"; then
     steps/make_decision_pack.py "$model" "$feats/train" "$backend" "$calibration/trials" "$embeddings/train/xvector.scp" \
       "$exp/decision" --vad "$vad_conf" ${audio_conf:+--audio-conf "$audio_conf"} --cohort-scp "$cohort" \
-      --cohort-utt2spk "$cohort_utt2spk" --top-n "$top_n" --nj "$nj"
+      --cohort-utt2spk "$cohort_utt2spk" --top-n "$top_n" --nj "$nj" \
+      --conditions "[$(IFS=, && echo "${conditions[*]}")]" \
+      --condition-embeddings "[$(IFS=, && echo "${vectors_of[*]}")]"
   fi
   if [ "$identify" = true ] && unit identify "$exp/identification" in "{vectors}" "{with}/backend.yaml" \
     out "{output}/identification.json" with "top-n $top_n"; then

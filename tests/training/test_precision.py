@@ -238,6 +238,9 @@ def test_a_mode_that_fails_has_a_row_and_the_others_go_on(made: tuple[Path, list
     out, words = made
     (out / "bf16+compile").mkdir()
     (out / "bf16+compile" / "config.yaml").write_text("none of a model\n")
+    settings = json.loads((out / "none" / "settings.json").read_text())
+    settings["mode"] = dataclasses.asdict(MODES["bf16+compile"])
+    (out / "bf16+compile" / "settings.json").write_text(json.dumps(settings))
     done = call(home, COMMAND, *words, "--modes", "bf16+compile,none")
     *_, error = done.stderr.splitlines()
     assert done.returncode == 1 and "1 of 2 modes failed: bf16+compile: " in error and "not of a training" in error

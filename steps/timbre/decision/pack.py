@@ -5,7 +5,7 @@ front.yaml (audio, features, VAD), backend/, cohort.ark (for AS-norm), calibrati
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ from timbre.backend.score_norm import normalize, side_stats
 from timbre.backend.scoring import score_pairs
 from timbre.backend.vectors import Embeddings, Ints, Side
 from timbre.decision.calibration import Calibration, Kind, Term
+from timbre.decision.tested import Condition, Ranges, read_ranges
 from timbre.decision.thresholds import ErrorRate, OperatingPoint, PointKind
 from timbre.evaluation.metrics import Floats
 from timbre.utils.configure import read_config
@@ -27,7 +28,7 @@ from timbre.utils.files import atomic_write
 MEASURES = ("logdur", "snr", "magnitude")  # those that can be told of a recording by itself
 SCORE = "score"  # what the calibration of a pack calls its score
 
-_KEYS = ("measures", "top_n", "min_speech", "speech", "about")  # of pack.yaml
+_KEYS = ("measures", "top_n", "min_speech", "tested", "conditions", "speech", "about")  # of pack.yaml
 _SETTINGS, COHORT, _CALIBRATION, _THRESHOLDS = "pack.yaml", "cohort.ark", "calibration.yaml", "thresholds.yaml"
 
 
@@ -66,7 +67,8 @@ def pack_terms(names: Sequence[str]) -> list[Term]:
 
 @dataclass(frozen=True)
 class DecisionPack:
-    """The parts of a pack that are not the network; measures: the quality measures that its calibration takes."""
+    """The parts of a pack that are not the network; measures: the quality measures that its calibration takes; tested:
+    what recordings its errors were counted on."""
 
     path: Path
     scorer: Scorer
@@ -74,6 +76,7 @@ class DecisionPack:
     points: Sequence[OperatingPoint]
     measures: Sequence[str]
     min_speech: float
+    tested: Ranges = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "DecisionPack":
@@ -99,23 +102,35 @@ class DecisionPack:
                 raise ValueError(f"measures are some of {', '.join(MEASURES)}, top_n a number")
             if not isinstance(min_speech, int | float) or not 0 <= min_speech < np.inf:
                 raise ValueError(f"min_speech is {min_speech}; it must be a number of seconds")
-        except (KeyError, TypeError, ValueError) as error:
+            tested = read_ranges(settings.get("tested"))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"not the settings of a pack: {error}", path / _SETTINGS) from error
         scorer = Scorer(read_backend(path / "backend"), cohort, top_n or 0)
         calibration = Calibration.read(path / _CALIBRATION)
         if [str(term) for term in calibration.terms] != [str(term) for term in pack_terms(names)]:
             raise DataError(f"not for the measures of {_SETTINGS}: {', '.join(names) or 'none'}", path / _CALIBRATION)
-        return cls(path, scorer, calibration, read_points(path / _THRESHOLDS), names, min_speech)
+        return cls(path, scorer, calibration, read_points(path / _THRESHOLDS), names, min_speech, tested)
 
-    def write_settings(self, folder: Path, about: Mapping[str, Any], speech: Sequence[Mapping[str, Any]] = ()) -> None:
+    def write_settings(
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        speech: Sequence[Mapping[str, Any]] = (),
+        conditions: Sequence[Condition] = (),
+    ) -> None:
         """Writes FOLDER/{calibration,thresholds,pack}.yaml; for people, ABOUT: where the pack is from, SPEECH: what
-        min_speech was chosen by."""
+        min_speech was chosen by, CONDITIONS: errors under others than those of the thresholds."""
         self.calibration.write(folder / _CALIBRATION)
         write_points(folder / _THRESHOLDS, self.points)
         settings = {
             "measures": list(self.measures),
             "top_n": self.scorer.top_n if self.scorer.cohort is not None else None,
             "min_speech": self.min_speech,
+            "tested": {name: [round(end, 3) for end in ends] for name, ends in self.tested.items()},
+            "conditions": [
+                {"name": one.name, "speakers": one.num_speakers, "eer": one.eer, "points": entries(one.points)}
+                for one in conditions
+            ],
             "speech": [dict(entry) for entry in speech],
             "about": dict(about),
         }
@@ -153,15 +168,20 @@ class DecisionPack:
 
 def write_points(path: Path, points: Sequence[OperatingPoint]) -> None:
     """Writes PATH, YAML that a person can read."""
+    with atomic_write(path) as file:
+        file.write("# accept where the log-likelihood ratio is at least the threshold\n")
+        yaml.safe_dump(entries(points), file, sort_keys=False)
+
+
+def entries(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
+    """POINTS as plain values."""
     content = []
     for point in points:
         entry = asdict(point)
         for name, rate in (("miss", point.miss), ("false_alarm", point.false_alarm)):
             entry[name] = {"rate": rate.rate, **asdict(rate)}
         content.append({**entry, "enough": point.word})
-    with atomic_write(path) as file:
-        file.write("# accept where the log-likelihood ratio is at least the threshold\n")
-        yaml.safe_dump(content, file, sort_keys=False)
+    return content
 
 
 def read_points(path: Path) -> list[OperatingPoint]:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from timbre.decision.calibration import Calibration
 from timbre.decision.least_speech import WORSE, CutError
+from timbre.decision.tested import Condition, Ranges
 from timbre.decision.thresholds import ENOUGH, OperatingPoint
 from timbre.evaluation.results_page import table
 from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write
 
 TERMS = ("ORIGIN.md", "LICENSE")  # what a model of weights of other hands has, and goes where they go
+_SHOWN = (("prior", 0.5), ("prior", 0.05), ("false_alarm_rate", 0.01))  # points that each condition has columns of
 _WHAT = {"prior": "target prior {0:g}", "false_alarm_rate": "false-alarm rate {0:.3g} %"}
 
 
@@ -40,7 +42,7 @@ def write_page(
     """
     rows = [
         [
-            _WHAT[point.kind].format(100 * point.value if point.kind == "false_alarm_rate" else point.value),
+            _title(point),
             f"{point.threshold:.3f}",
             str(point.miss),
             str(point.false_alarm),
@@ -77,6 +79,39 @@ def write_page(
         file.write("\n\n".join(lines) + "\n")
 
 
+def condition_paragraphs(conditions: Sequence[Condition], ranges: Ranges) -> list[str]:
+    """Errors under CONDITIONS at the thresholds above, and the RANGES of the recordings that all was counted on."""
+    lines = []
+    if conditions:
+        shown = [place for place, point in enumerate(conditions[0].points) if (point.kind, point.value) in _SHOWN]
+        titles = [_title(conditions[0].points[place]) for place in shown]
+        columns = [
+            "recordings",
+            "EER %",
+            *(f"{kind} ({title})" for title in titles for kind in ("misses", "false alarms")),
+        ]
+        rows = [
+            [
+                escaped(one.name),
+                f"{100 * one.eer:.2f}",
+                *(str(rate) for place in shown for rate in (one.points[place].miss, one.points[place].false_alarm)),
+            ]
+            for one in conditions
+        ]
+        lines += [
+            "## By condition",
+            "The same thresholds, on recordings of other kinds (`conf/condition/`): the speakers of the calibration, "
+            "whose recordings were changed as drawn for each, so that no two sides of a trial are alike. Where these "
+            "errors are far above those of the thresholds, decide with care on such recordings.",
+            table(columns, rows),
+        ]
+    words = {"seconds": "{:.1f} to {:.1f} s of speech", "snr": "signal-to-noise ratios of {:.0f} to {:.0f} dB"}
+    words["band"] = "{:.0f} to {:.0f} dB of power above 4 kHz, over that of 1 to 3.3 kHz (a telephone has less)"
+    if told := [words[name].format(*ends) for name, ends in ranges.items()]:
+        lines.append(f"Tested were recordings with {', '.join(told)}. `verify.py` warns of others.")
+    return lines
+
+
 def speech_paragraphs(min_speech: float, errors: Sequence[CutError] | None) -> list[str]:
     """How much speech the pack asks for, and by which ERRORS that was chosen (None: by whoever made it)."""
     rule = (
@@ -109,6 +144,10 @@ def speech_paragraphs(min_speech: float, errors: Sequence[CutError] | None) -> l
     ]
     columns = ["speech", "trials", "error %", "error % of whole recordings", "kept?"]
     return ["## Least speech", rule, chosen, table(columns, rows)]
+
+
+def _title(point: OperatingPoint) -> str:
+    return _WHAT[point.kind].format(100 * point.value if point.kind == "false_alarm_rate" else point.value)
 
 
 def origin(model_dir: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from timbre.decision.calibration import Calibration
 from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.overlap import Who
 from timbre.decision.pack import COHORT, MEASURES, DecisionPack, Scorer, pack_terms
-from timbre.decision.pack_page import TERMS, origin, speech_paragraphs, write_page
+from timbre.decision.pack_page import TERMS, condition_paragraphs, origin, speech_paragraphs, write_page
 from timbre.decision.quality import trial_values
-from timbre.decision.thresholds import operating_points
-from timbre.evaluation.metrics import Floats, split
+from timbre.decision.tested import Condition, ranges_of
+from timbre.decision.thresholds import OperatingPoint, error_rates, operating_points
+from timbre.evaluation.metrics import Floats, roc, split
 from timbre.evaluation.speakers import trial_speakers
 from timbre.feats.options import options_from
 from timbre.feats.vad import VadOptions
@@ -40,6 +41,15 @@ class ScoredList:
     path: Path
     embeddings: Path
     measures: Sequence[Path]
+
+    @classmethod
+    def of_conditions(cls, data_dirs: Sequence[Path], embeddings: Sequence[Path]) -> dict[str, "ScoredList"]:
+        """By name of the folder; DataError where they are not as many."""
+        if len(data_dirs) != len(embeddings):
+            raise DataError(f"{len(data_dirs)} conditions, and embeddings of {len(embeddings)}")
+        return {
+            path.name: cls(path / "trials", vectors, []) for path, vectors in zip(data_dirs, embeddings, strict=True)
+        }
 
     def files(self) -> list[Path]:
         """What it is read from."""
@@ -66,6 +76,11 @@ class _Scored:
     cohort: Side | None
     sides: tuple[Side, Side]
 
+    @property
+    def utts(self) -> list[str]:
+        """Of both sides."""
+        return [*self.trials.enroll_ids, *self.trials.test_ids]
+
 
 def make_pack(
     out_dir: Path,
@@ -75,17 +90,18 @@ def make_pack(
     cohort: tuple[Path | None, Path | None, int],
     calibration_list: ScoredList,
     test_list: ScoredList | None,
+    conditions: Mapping[str, ScoredList],
     prior: float,
     min_speech: float | None,
     draws: int,
     seed: int,
     nj: int,
 ) -> None:
-    """Writes OUT_DIR, whole or not at all; see make_decision_pack.py."""
+    """Writes OUT_DIR, whole or not at all; see make_decision_pack.py. CONDITIONS by name."""
     from timbre.decision.shortest import cut_errors  # torch
     from timbre.embedding.embedder import AudioOptions, Front
 
-    lists = [calibration_list, *([test_list] if test_list else [])]
+    lists = [calibration_list, *([test_list] if test_list else []), *conditions.values()]
     inputs = [
         model_dir,
         front[0].path,
@@ -98,6 +114,8 @@ def make_pack(
     names = calibration_list.names()
     if test_list and test_list.names() != names:
         raise DataError(f"the test list needs the measures {names}, in this order; given are {test_list.names()}")
+    if conditions and names:
+        raise DataError("a calibration with quality measures has no errors by condition: give one of the two")
     for path in (model_dir / "config.yaml", model_dir / "final.pt"):
         if not path.is_file():
             raise DataError("no such file: not a trained model", path)
@@ -117,9 +135,16 @@ def make_pack(
         _who(calibration_list, trained.trials).refuse(_who(test_list, tested.trials))
     llrs = calibration.apply(tested.values)
     points = operating_points(llrs, tested.trials.target, *tested.speakers, num_draws=draws, seed=seed)
+    heard, found = [(data, trained.utts), (data, tested.utts)], []
+    for name, one in conditions.items():
+        scored = _score(one, backend_dir, cohort, nj)
+        found.append(_under(name, scored, one.path, calibration, points, draws, seed))
+        heard.append((DataDir.read(one.path.parent), scored.utts))
     backend = read_backend(backend_dir)
     scorer = Scorer(backend, trained.cohort, cohort[2])
-    pack = DecisionPack(out_dir, scorer, calibration, points, names, UNMEASURED if min_speech is None else min_speech)
+    ranges = ranges_of(heard, whole_front.feats, nj)
+    least = UNMEASURED if min_speech is None else min_speech
+    pack = DecisionPack(out_dir, scorer, calibration, points, names, least, ranges)
     speech: list[CutError] = []
     if min_speech is None:
         tables = {name: read_numbers(path) for name, path in zip(names, calibration_list.measures, strict=True)}
@@ -138,7 +163,7 @@ def make_pack(
             (folder / COHORT).with_suffix(".scp").unlink()  # it names this place, the pack may go to another
         sources = {"model": model_dir, "backend": backend_dir, "cohort": cohort[0], "features": feats_path}
         pack.write_settings(
-            folder, {name: str(path) for name, path in sources.items() if path}, [asdict(one) for one in speech]
+            folder, {name: str(path) for name, path in sources.items() if path}, [asdict(one) for one in speech], found
         )
         measured_on = test_list or calibration_list
         system = f"Scores of {backend_dir}" + (", AS-norm" if trained.cohort is not None else "")
@@ -151,7 +176,9 @@ def make_pack(
             str(measured_on.path),
             tested.num_speakers,
             not test_list,
-            speech_paragraphs(pack.min_speech, None if min_speech is not None else speech) + origin(model_dir),
+            condition_paragraphs(found, ranges)
+            + speech_paragraphs(pack.min_speech, None if min_speech is not None else speech)
+            + origin(model_dir),
         )
     for point in points:
         log.info(
@@ -180,6 +207,24 @@ def _score(part: ScoredList, backend_dir: Path, cohort: tuple[Path | None, Path 
         columns.append(trial_values(trials, (), part.measures)[1])
     of_trials = speakers.enroll[trials.enroll], speakers.test[trials.test]
     return _Scored(trials, np.column_stack(columns), of_trials, len(speakers.names), members, (enroll, test))
+
+
+def _under(
+    name: str,
+    scored: _Scored,
+    path: Path,
+    calibration: Calibration,
+    points: Sequence[OperatingPoint],
+    draws: int,
+    seed: int,
+) -> Condition:
+    """Errors of the list SCORED, which is PATH, at the thresholds of POINTS."""
+    llrs, target = calibration.apply(scored.values), scored.trials.target
+    eer = roc(*split(llrs, target, path)).eer()
+    thresholds = np.array([point.threshold for point in points])
+    rates = error_rates(llrs, target, *scored.speakers, thresholds, draws, seed)
+    counted = [replace(one, miss=miss, false_alarm=alarm) for one, (miss, alarm) in zip(points, rates, strict=True)]
+    return Condition(name, scored.num_speakers, eer, counted)
 
 
 def _who(part: ScoredList, trials: Trials) -> Who:

@@ -92,6 +92,25 @@ def operating_points(
     thresholds = np.array(
         [bayes_threshold(prior) for prior in priors] + [rate_threshold(llrs[~target], rate) for rate in rates]
     )
+    rates_found = error_rates(llrs, target, enroll_speaker, test_speaker, thresholds, num_draws, seed)
+    kinds: list[tuple[PointKind, float]] = [("prior", prior) for prior in priors]
+    kinds += [("false_alarm_rate", rate) for rate in rates]
+    return [
+        OperatingPoint(kind, value, float(threshold), miss, false_alarm)
+        for (kind, value), threshold, (miss, false_alarm) in zip(kinds, thresholds, rates_found, strict=True)
+    ]
+
+
+def error_rates(
+    llrs: Floats,
+    target: Bools,
+    enroll_speaker: Ints,
+    test_speaker: Ints,
+    thresholds: Floats,
+    num_draws: int = 1000,
+    seed: int = 0,
+) -> list[tuple[ErrorRate, ErrorRate]]:
+    """Misses and false alarms at each of THRESHOLDS (T,); the rest as of `operating_points`."""
     num_speakers = 1 + int(max(enroll_speaker.max(), test_speaker.max()))
     second = np.where(enroll_speaker == test_speaker, num_speakers, test_speaker)  # as in bootstrap.py
     pairs, place = np.unique(enroll_speaker * (num_speakers + 1) + second, return_inverse=True)
@@ -100,7 +119,7 @@ def operating_points(
     counts = [
         np.append(np.bincount(g.integers(0, num_speakers, num_speakers), minlength=num_speakers), 1) for g in generators
     ]
-    rates_found = []
+    found = []
     for mask, errors in ((target, llrs[:, None] < thresholds), (~target, llrs[:, None] >= thresholds)):
         totals = np.bincount(place[mask], minlength=len(pairs))
         wrong = np.array([np.bincount(place[mask], column[mask], len(pairs)) for column in errors.T])
@@ -110,15 +129,10 @@ def operating_points(
             weights = drawn[sides[0][used]] * drawn[sides[1][used]]
             if (total := float(weights @ totals[used])) > 0:
                 draws[row] = wrong[:, used] @ weights / total
-        rates_found.append(
+        found.append(
             [_rate(int(count), int(mask.sum()), column) for count, column in zip(wrong.sum(1), draws.T, strict=True)]
         )
-    kinds: list[tuple[PointKind, float]] = [("prior", prior) for prior in priors]
-    kinds += [("false_alarm_rate", rate) for rate in rates]
-    return [
-        OperatingPoint(kind, value, float(threshold), miss, false_alarm)
-        for (kind, value), threshold, miss, false_alarm in zip(kinds, thresholds, *rates_found, strict=True)
-    ]
+    return list(zip(*found, strict=True))
 
 
 def _rate(errors: int, trials: int, draws: Floats) -> ErrorRate:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 
 from timbre.backend.vectors import Side
 from timbre.decision.pack import DecisionPack
+from timbre.decision.tested import Ranges, outside
 from timbre.decision.thresholds import OperatingPoint, bayes_threshold
 from timbre.embedding.embedder import Embedded, Embedder, Front, Unusable
 from timbre.utils.errors import DataError
@@ -23,7 +24,8 @@ class Verdict:
     """Whether TEST is of the speaker of ENROLL, and how sure that is.
 
     llr: natural log-likelihood ratio, as far as the pack's list supports it; probability: that they are one, at the
-    prior; threshold: on llr; point: what errors the pack expects there, where it lists it.
+    prior; threshold: on llr; point: what errors the pack expects there, where it lists it; tested: what recordings
+    these were counted on.
     """
 
     enroll: Sequence[Embedded]
@@ -32,6 +34,7 @@ class Verdict:
     prior: float
     threshold: float
     point: OperatingPoint | None
+    tested: Ranges = field(default_factory=dict)
 
     @property
     def same_recording(self) -> bool:
@@ -48,7 +51,11 @@ class Verdict:
 
     def warnings(self) -> list[str]:
         """What may spoil the answer, by file."""
-        told = [f"{item.path}: {text}" for item in (*self.enroll, self.test) for text in item.warnings]
+        told = [
+            f"{item.path}: {text}"
+            for item in (*self.enroll, self.test)
+            for text in (*item.warnings, *outside({"seconds": item.speech, **item.measures}, self.tested))
+        ]
         return told + [f"{self.test.path}: {SAME_SAMPLES}"] * self.same_recording
 
     def __str__(self) -> str:
@@ -153,7 +160,8 @@ def verify_files(
     zero = np.zeros(1, np.int64)
     score = pack.scorer.pairs(model, right, zero, zero)
     llr = pack.supported(float(pack.llr(score, [mean_measures(first)], [second.measures])[0]))
-    return Verdict(first, second, llr, prior, bayes_threshold(prior) if rate is None else point.threshold, point)  # type: ignore[union-attr]
+    threshold = bayes_threshold(prior) if point is None or rate is None else point.threshold
+    return Verdict(first, second, llr, prior, threshold, point, pack.tested)
 
 
 def embed_all(embedder: Embedder, paths: Sequence[Path]) -> tuple[list[Embedded], list[Unusable]]:

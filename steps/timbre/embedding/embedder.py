@@ -19,7 +19,7 @@ from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.normalize import normalize
 from timbre.feats.options import FrameOptions, options_from
 from timbre.feats.recorded import voiced_frames
-from timbre.feats.speech_quality import signal_to_noise
+from timbre.feats.speech_quality import high_band, high_bins, signal_to_noise
 from timbre.feats.vad import VadOptions
 from timbre.nnet.model import load_model
 from timbre.utils.configure import check, read_config
@@ -117,7 +117,7 @@ class Embedder:
     def __init__(self, model_dir: Path, front: Front, device: str = "cpu", min_speech: float = 1.0) -> None:
         self._network, self._normalization = load_model(model_dir, device_named(device))
         self._front, self._min_speech = front, min_speech
-        self._extractor = FeatureExtractor(front.feats)
+        self._extractor, self._bins = FeatureExtractor(front.feats), high_bins(front.feats)
         audio = front.audio or AudioOptions(channel=front.feats.channel)
         self._audio = audio
         self._chain: Chain | None = build_chain(list(audio.effects), Sources()) if front.audio else None
@@ -162,6 +162,8 @@ class Embedder:
             "snr": signal_to_noise(energy, voiced),
             "magnitude": float(np.log(np.linalg.norm(vector.astype(np.float64)) + 1e-30)),
         }
+        if self._bins is not None:
+            measures["band"] = high_band(feats[0].numpy(), voiced, self._bins)
         return Embedded(path, vector, facts.seconds, speech, measures, tuple(warnings), facts.content)
 
     def _at_rate(self, samples: Samples, rate: int) -> Samples:

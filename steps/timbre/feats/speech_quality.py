@@ -1,4 +1,7 @@
-"""How good utterances are, by their energy and VAD: seconds of speech, signal-to-noise ratio. For make_quality.py."""
+"""How good utterances are, by their energy and VAD: seconds of speech, signal-to-noise ratio, what is above 4 kHz.
+
+For make_quality.py, and for decision packs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +11,8 @@ from numpy.typing import NDArray
 
 from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
+from timbre.feats.mel import inverse_mel_scale, mel_scale
+from timbre.feats.options import FbankOptions, FrameOptions
 from timbre.utils.errors import DataError
 from timbre.utils.jobs import run_jobs, split_jobs
 from timbre.utils.number_text import to_float
@@ -15,29 +20,41 @@ from timbre.utils.number_text import to_float
 _FEW = 10  # frames: a noise level is not measured on less
 _LOWEST = 0.1  # share of all frames that stands for the noise then
 _RANGE = (-20.0, 80.0)  # dB
+_VOICE, _HIGH = (1000.0, 3300.0), 4000.0  # Hz: what telephones pass, and what they do not
+_BAND_RANGE = (-90.0, 30.0)  # dB
 
 
 @dataclass(frozen=True)
 class Speech:
-    """Of one utterance: seconds of speech, and signal-to-noise ratio in dB."""
+    """Of one utterance: seconds of speech, signal-to-noise ratio in dB, and `high_band`, where it was asked for."""
 
     seconds: float
     snr: float
+    band: float | None = None
 
 
-def measure_speech(data: DataDir, nj: int) -> dict[str, Speech]:
-    """Of every utterance of DATA, by its vad.scp and by energy.scp, or column 0 of its features.
+def measure_speech(
+    data: DataDir, nj: int, utts: Sequence[str] | None = None, options: FrameOptions | None = None
+) -> dict[str, Speech]:
+    """Of every utterance of DATA, or UTTS, by its vad.scp and by energy.scp, or column 0 of its features.
+
+    OPTIONS: those of the features, for `high_band`, where these are filter banks that reach so high.
 
     Raises:
         DataError: a table is missing, an ark cannot be read, or energies and VAD decisions are not as many
     """
     energies = data.table("energy.scp" if data.has("energy.scp") else "feats.scp")
     vads = data.table("vad.scp")
-    shift = _frame_shift(data)
+    shift, utts = _frame_shift(data), data.utts if utts is None else utts
     for name, table in (("feats.scp", energies), ("vad.scp", vads)):
-        if missing := [utt for utt in data.utts if utt not in table]:
-            raise DataError(f"'{missing[0]}' is not in it ({len(missing)} of {len(data.utts)})", data.path / name)
-    jobs = [_Job([(utt, energies[utt], vads[utt]) for utt in part], shift) for part in split_jobs(data.utts, 4 * nj)]
+        if missing := [utt for utt in utts if utt not in table]:
+            raise DataError(f"'{missing[0]}' is not in it ({len(missing)} of {len(utts)})", data.path / name)
+    bins = None if options is None else high_bins(options)
+    feats = {} if bins is None else data.table("feats.scp")
+    jobs = [
+        _Job([(utt, energies[utt], vads[utt], feats.get(utt)) for utt in part], shift, bins)
+        for part in split_jobs(utts, 4 * nj)
+    ]
     return {utt: found for result in run_jobs(_measure, jobs, nj, "speech", "part") for utt, found in result.items()}
 
 
@@ -55,19 +72,21 @@ def _frame_shift(data: DataDir) -> float:
 
 @dataclass(frozen=True)
 class _Job:
-    utterances: Sequence[tuple[str, str, str]]  # utterance, where its energy and its VAD decision are
+    utterances: Sequence[tuple[str, str, str, str | None]]  # utterance, where its energy, VAD decision and features are
     shift: float
+    bins: "Bins | None"
 
 
 def _measure(job: _Job) -> dict[str, Speech]:
     result = {}
-    for utt, energy_at, vad_at in job.utterances:
+    for utt, energy_at, vad_at, feats_at in job.utterances:
         energy, voiced = read_mat(energy_at, utt), read_mat(vad_at, utt) != 0
         energy = energy if energy.ndim == 1 else energy[:, 0]
         if len(energy) != len(voiced) or not voiced.any():
             text = f"'{utt}' has {len(energy)} frames of energy and a VAD decision for {len(voiced)}, "
             raise DataError(f"{text}{np.count_nonzero(voiced)} of them speech", vad_at)
-        result[utt] = Speech(job.shift * float(np.count_nonzero(voiced)), signal_to_noise(energy, voiced))
+        band = high_band(read_mat(feats_at, utt), voiced, job.bins) if feats_at and job.bins else None
+        result[utt] = Speech(job.shift * float(np.count_nonzero(voiced)), signal_to_noise(energy, voiced), band)
     return result
 
 
@@ -88,3 +107,40 @@ def signal_to_noise(log_energy: NDArray[np.float32], voiced: NDArray[np.bool_]) 
     noise = max(float(rest.mean()), np.finfo(np.float64).tiny)
     signal = max(float(power[voiced].mean()) - noise, np.finfo(np.float64).tiny)
     return float(np.clip(10 * np.log10(signal / noise), *_RANGE))
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Of filter banks: the columns of a voice on a telephone, those above; whether they are of power or magnitude."""
+
+    voice: slice
+    high: slice
+    power: bool
+
+
+def high_bins(options: FrameOptions) -> Bins | None:
+    """Those of the log filter banks OPTIONS; None of other features, and where fewer than two filters lie so high."""
+    if not isinstance(options, FbankOptions) or not options.use_log_fbank or options.use_energy:
+        return None
+    low, high = mel_scale(np.array(options.band))
+    centres = inverse_mel_scale(np.linspace(low, high, options.num_mel_bins + 2)[1:-1])
+    first, last, above = np.searchsorted(centres, [*_VOICE, _HIGH]).tolist()
+    if last - first < 2 or len(centres) - above < 2:
+        return None
+    return Bins(slice(first, last), slice(above, len(centres)), options.use_power)
+
+
+def high_band(feats: NDArray[np.float32], voiced: NDArray[np.bool_], bins: Bins) -> float:
+    """Power of speech above 4 kHz over that between 1 and 3.3 kHz, a mean filter of each, in dB between -90 and 30.
+
+    A telephone, or a file that was one, has nothing there: 20 dB and more below what a wide-band microphone gives.
+
+    Args:
+        feats: (num_frames, num_bins) log filter banks, not normalised
+        voiced: (num_frames,) VAD decision, some of it True
+        bins: from `high_bins`
+    """
+    power = np.exp((1 if bins.power else 2) * feats[voiced].astype(np.float64)).mean(axis=0)
+    tiny = np.finfo(np.float64).tiny
+    ratio = 10 * np.log10(max(float(power[bins.high].mean()), tiny) / max(float(power[bins.voice].mean()), tiny))
+    return float(np.clip(ratio, *_BAND_RANGE))

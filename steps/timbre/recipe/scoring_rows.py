@@ -198,6 +198,9 @@ def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
             scores = f"{_score_stem(layout, test, trials)}.{systems.best}"
             row = Row(9, "results", "analyze", test.name, systems.best, trials=str(trials), data=str(test.feats))
             yield replace(row, source=scores, output=str(layout.exp))
+            if isinstance(test, DevSet) and systems.calibrate:
+                row = Row(9, "decision", "condition", test.name, data=str(trials.parent))
+                yield replace(row, vectors=_vectors(systems, test.name))
     originals = [test for corpus in layout.corpora for test in layout.eval_sets(corpus)]
     for test in originals:
         row = Row(

@@ -9,7 +9,6 @@ import math
 import multiprocessing
 import os
 import resource
-import shutil
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -39,7 +38,7 @@ from timbre.training.validation import Validation
 from timbre.utils.configure import read_config
 from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
-from timbre.utils.files import claim_folder, temporary_folder
+from timbre.utils.files import atomic_folder, claim_folder, temporary_folder
 from timbre.utils.fingerprint import digest
 from timbre.utils.jobs import follow_parent
 
@@ -105,13 +104,15 @@ def run_modes(comparison: Comparison, names: list[str], machine: Machine) -> dic
     found = {}
     for name, settings in wanted.items():
         folder = comparison.out_dir / name
-        if (folder / "settings.json").is_file() and read_json(folder / "settings.json") != settings:
-            log.info("%s: made with other settings, and so made anew", folder)
-            shutil.rmtree(folder)
+        made = read_json(folder / "settings.json") if (folder / "settings.json").is_file() else None
+        if made != settings:
+            if made is not None:
+                log.info("%s: made with other settings, and so made anew", folder)
+            with atomic_folder(folder, f"mode of a {KIND}", inputs, "settings.json") as new:
+                write_json(new / "settings.json", settings)
         if (folder / "figures.json").is_file():
             log.info("%s: it is there", name)
         else:
-            write_json(folder / "settings.json", settings)
             log.info("%s: training", name)
             if reason := _in_a_process(comparison, name):
                 found[name] = {"failed": reason}
