@@ -41,10 +41,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="updates of each network (70,000 in the source)")
     parser.add_argument("--systems", default=",".join(BASELINES))
     parser.add_argument("--name", default="hw4_made")
-    for name in ("speakers", "utts", "tests"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Made, name))
-    for name in ("shift", "ridge", "junk"):
-        parser.add_argument(f"--{name}", type=float, default=getattr(Made, name))
+    parser.add_argument("--speakers", type=int, default=Made.speakers)
+    parser.add_argument("--utts", type=int, default=Made.utts)
+    parser.add_argument("--tests", type=int, default=Made.tests)
+    parser.add_argument("--shift", type=float, default=Made.shift)
+    parser.add_argument("--ridge", type=float, default=Made.ridge)
+    parser.add_argument("--junk", type=float, default=Made.junk)
     args = parser.parse_args()
     sizes = {name: getattr(args, name) for name in ("speakers", "utts", "tests", "shift", "ridge", "junk")}
     corpus = args.folder / "_".join(f"{value:g}" for value in sizes.values())
