@@ -9,7 +9,7 @@
 # labels (`pairs` of an evaluation set) are scored in exp/NAME/pairs/.
 
 option top-n 300 "number: cohort scores that AS-norm keeps"
-option quality false "true/false: calibration with quality measures as well (_quality): seconds of speech, noise, length of the embedding, nearness of the cohort"
+option quality false "true/false: calibration with quality measures as well (_quality): seconds of speech, noise, bandwidth, length of the embedding, nearness of the cohort"
 
 stage_score() {
   local inputs=() more=()
