@@ -52,7 +52,7 @@ EFFECTS = {
         ("audio-conf", "fast", "rate is 1000000000000000.0; 100 to 1,000,000 Hz is wanted"),
         ("audio-conf", "worded", "rate is 'quick'"),
         ("test-conf", "text", "effects must be a list"),
-        ("train-augment", "nothing", "must hold `effects:` alone"),
+        ("train-augment", "nothing", "must hold `effects:`, a list"),
         ("dev-conf", "few", "Shift"),
     ],
 )

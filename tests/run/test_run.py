@@ -222,8 +222,10 @@ def test_speakers_held_out_are_tested_under_draws_of_their_own(finished: Path, r
         str(rooms),
     ]
     made = ran(run(*options))
-    assert made[:2] == ["dev_held_out", "dev_audio_all_drawn"] and made[-2:] == ["score", "results"]
+    assert made[:2] == ["dev_held_out", "dev_audio_all_drawn"] and made[-3:] == ["score", "results", "decision"]
     assert ran(run(*options)) == []
+    pack = (finished / "decision" / "README.md").read_text().replace("\\", "")
+    assert "## By condition" in pack and "| dev_all_drawn | " in pack and "| dev_as_recorded | " in pack
     records = json.loads((finished / "results.json").read_text())
     systems = {name: {one["backend"] for one in records if one["trials"] == name} for name in ("eval", "dev_all_drawn")}
     assert systems["dev_all_drawn"] == PLAIN - {"statistics"} and systems["eval"] >= PLAIN, (

@@ -77,7 +77,7 @@ def wait_until_none_is_left(toy: Path, seconds: float) -> None:
 def test_steps_find_the_cluster_and_it_ends_with_the_run(toy: Path) -> None:
     run = start(toy)
     assert run.wait(60) == 0, run.communicate()
-    assert not left(toy)
+    wait_until_none_is_left(toy, 5)
     assert (toy / "exp" / "toy" / "made").read_text() == "0x13\n"
     assert (toy / "exp" / "toy" / "address").read_text().startswith("tcp://127.0.0.1:")
     log = toy / "exp" / "toy" / "log" / "cluster" / "server.log"
