@@ -218,9 +218,9 @@ lock_unit() { # NUMBER NAME FOLDER: for the one who makes it; fails if another r
   root=$(root_of "$3")
   [ -n "$root" ] || return 0
   if [ -e "$stamp" ]; then
-    unit_lock=${data_locks[$root]} waits="other runs that use $3"
+    unit_lock=${data_locks[$root]} made_lock=-s waits="other runs that use $3" # a share again, once it is made
   else
-    unit_lock=${making_locks[$root]-} waits="another run.sh that prepares $root"
+    unit_lock=${making_locks[$root]-} made_lock=-u waits="another run.sh that prepares $root"
   fi
   if [ -z "$unit_lock" ] || flock -n "$unit_lock"; then return 0; fi
   log "stage $1 $2: waiting for $waits"
@@ -233,12 +233,7 @@ lock_unit() { # NUMBER NAME FOLDER: for the one who makes it; fails if another r
 }
 
 unlock_unit() { # others may use what has been made
-  local lock
-  [ -n "$unit_lock" ] || return 0
-  for lock in "${data_locks[@]}"; do
-    [ "$lock" != "$unit_lock" ] || { flock -s "$lock" && return; }
-  done
-  flock -u "$unit_lock"
+  [ -z "$unit_lock" ] || flock "$made_lock" "$unit_lock"
 }
 
 save_plan() { # exp/NAME/plan.tsv, for people

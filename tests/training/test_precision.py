@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,7 +23,7 @@ from timbre.training.options import TrainOptions
 from timbre.training.plots import plot_modes
 from timbre.training.precision_modes import MODES, Machine, choose, read_modes
 from timbre.training.precision_page import COLUMNS, compared, largest_difference, markdown
-from timbre.training.precision_run import Comparison, error_rates, run_modes, times_of, train_mode
+from timbre.training.precision_run import Comparison, run_modes, times_of, train_mode
 from timbre.training.train_log import read_log
 from timbre.utils.errors import DataError
 
@@ -121,15 +120,6 @@ def test_times_are_those_of_the_log_without_the_start() -> None:
     assert found == {"seconds_per_epoch": 1.25, "start_seconds": 19.0, "loss": 14.0}  # steps 12 and 16
     records[-1]["loss"] = math.nan  # fp16 has skipped them
     assert times_of(records, 10, 5)["loss"] == 12
-
-
-def test_error_rates_are_those_of_the_evaluation() -> None:
-    scores = np.array([0.9, 0.8, 0.3, 0.7, 0.1, 0.0, -0.1, -0.2], np.float32)
-    target = np.array([True, True, True, False, False, False, False, False])
-    found = error_rates(scores, target)
-    assert found["eer"] == pytest.approx(0.2) and found["eer_threshold"] == pytest.approx(0.8)
-    assert found["min_dcf.0.01"] == pytest.approx(1 / 3) == found["min_dcf.0.001"]
-    assert error_rates(scores, np.ones(8, bool)) == error_rates(np.full(8, np.nan), target) == {}
 
 
 def test_differences_to_the_first_that_was_trained() -> None:

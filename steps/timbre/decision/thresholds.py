@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from timbre.evaluation.bootstrap import interval
+from timbre.evaluation.bootstrap import interval, speaker_counts
 from timbre.evaluation.metrics import Bools, Floats, Ints
 
 PRIORS = (0.5, 0.05, 0.01, 0.001)
@@ -115,10 +115,7 @@ def error_rates(
     second = np.where(enroll_speaker == test_speaker, num_speakers, test_speaker)  # as in bootstrap.py
     pairs, place = np.unique(enroll_speaker * (num_speakers + 1) + second, return_inverse=True)
     sides = np.divmod(pairs, num_speakers + 1)
-    generators = [np.random.default_rng([seed, index]) for index in range(num_draws)]
-    counts = [
-        np.append(np.bincount(g.integers(0, num_speakers, num_speakers), minlength=num_speakers), 1) for g in generators
-    ]
+    counts = [speaker_counts(num_speakers, seed, index) for index in range(num_draws)]
     found = []
     for mask, errors in ((target, llrs[:, None] < thresholds), (~target, llrs[:, None] >= thresholds)):
         totals = np.bincount(place[mask], minlength=len(pairs))

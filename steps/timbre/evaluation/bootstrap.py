@@ -37,6 +37,12 @@ class Draws:
     act_dcf: dict[float, Floats] = field(default_factory=dict)
 
 
+def speaker_counts(num_speakers: int, seed: int, index: int) -> npt.NDArray[np.int64]:
+    """(num_speakers + 1,) how often each speaker is in draw INDEX; 1 at the end, for trials of one speaker."""
+    drawn = np.random.default_rng([seed, index]).integers(0, num_speakers, num_speakers)
+    return np.append(np.bincount(drawn, minlength=num_speakers), 1)
+
+
 def bootstrap(
     scores: Floats,
     target: Bools,

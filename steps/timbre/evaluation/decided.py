@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from timbre.datadir.trials import read_scores, read_trials
-from timbre.evaluation.bootstrap import Integers, interval
+from timbre.evaluation.bootstrap import Integers, interval, speaker_counts
 from timbre.evaluation.metrics import Bools, Floats, roc, split
 
 
@@ -50,8 +50,7 @@ def decide(
     counts = np.array([np.bincount(place, kind, len(pairs)) for kind in (np.ones(len(scores)), *kinds)])
     draws = np.full((2, num_draws), np.nan)
     for index in range(num_draws):
-        drawn = np.random.default_rng([seed, index]).integers(0, num_speakers, num_speakers)
-        weights = np.append(np.bincount(drawn, minlength=num_speakers), 1)
+        weights = speaker_counts(num_speakers, seed, index)
         first, last = np.divmod(pairs, num_speakers + 1)
         draws[:, index] = _rates(counts @ (weights[first] * weights[last]))
     accuracy, f1 = _rates(counts.sum(axis=1))

@@ -34,7 +34,7 @@ def set_up_torch(options: TrainOptions, world: World) -> None:
     if options.num_threads:
         torch.set_num_threads(options.num_threads)
     if world.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
+        allow_tf32(True)
         torch.backends.cudnn.benchmark = not options.deterministic
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from timbre.evaluation.results import percent, write_json
+from timbre.evaluation.results_page import table
 from timbre.training.precision_modes import Machine
 from timbre.training.train_log import read_log
 from timbre.utils.escape import escaped
@@ -58,8 +59,7 @@ def compared(found: Mapping[str, Figures], curves: Mapping[str, Curve]) -> dict[
 def markdown(title: str, machine: Machine, rows: Mapping[str, Figures], lacking: Mapping[str, str]) -> str:
     """The page: what was trained where, the table of ROWS, and what is not in it and why."""
     lines = [f"# {escaped(title)}", "", f"{escaped(machine.name)}; same seed and same batches in each mode.", ""]
-    cells = [COLUMNS, ["---"] + ["---:"] * (len(COLUMNS) - 1), *(_row(name, figures) for name, figures in rows.items())]
-    lines += [*(f"| {' | '.join(row)} |" for row in cells), ""]
+    lines += [table(COLUMNS, [_row(name, figures) for name, figures in rows.items()]), ""]
     lines += [f"Failed: {name}: {escaped(row['failed'])}" for name, row in rows.items() if "failed" in row]
     if lacking:
         lines.append(f"Left out: {'; '.join(f'{name} ({escaped(reason)})' for name, reason in lacking.items())}")

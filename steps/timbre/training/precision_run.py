@@ -8,7 +8,6 @@ import logging
 import math
 import multiprocessing
 import os
-import resource
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -17,12 +16,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from timbre.egs.egs_format import Manifest
-from timbre.evaluation.metrics import roc, split
 from timbre.evaluation.results import write_json
 from timbre.nnet import checkpoint
 from timbre.nnet.model import read_objective
@@ -37,13 +33,21 @@ from timbre.training.train_log import read_log
 from timbre.training.validation import Validation
 from timbre.utils.configure import read_config
 from timbre.utils.documents import read_json
+from timbre.utils.environment import peak_resident_bytes
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_folder, claim_folder, temporary_folder
 from timbre.utils.fingerprint import digest
 from timbre.utils.jobs import follow_parent
 
 KIND = "comparison of precisions"
-PRIORS = (0.01, 0.001)  # of a target, of the minDCF
+_MEASURED = {  # by validation, and what the page calls it
+    "valid_loss": "valid_loss",
+    "valid_accuracy": "valid_accuracy",
+    "valid_eer": "eer",
+    "valid_eer_threshold": "eer_threshold",
+    "valid_min_dcf_0.01": "min_dcf.0.01",
+    "valid_min_dcf_0.001": "min_dcf.0.001",
+}
 INTERVALS = 20  # of the log, at least, as far as there are steps: times and losses are of these
 
 log = logging.getLogger(__name__)
@@ -177,7 +181,7 @@ def train_mode(comparison: Comparison, name: str) -> dict[str, Any]:
     """
     mode, folder = MODES[name], comparison.out_dir / name
     options = replace(comparison.options, amp=mode.amp, compile=mode.compiled, tensorboard=False)
-    before = _peak_of_process()
+    before = peak_resident_bytes()
     with join_world(options.device) as world, Interrupt() as interrupt:
         trainer = Trainer(comparison.egs_dir, folder, comparison.network, comparison.objective, options, world)
         allow_tf32(mode.tf32)  # the trainer has it wherever there is a GPU
@@ -185,7 +189,7 @@ def train_mode(comparison: Comparison, name: str) -> dict[str, Any]:
         trainer.options = replace(trainer.options, log_interval=interval)
         trainer.run(interrupt)
         on_gpu = world.device.type == "cuda"
-        peak = torch.cuda.max_memory_allocated(world.device) if on_gpu else _peak_of_process()
+        peak = torch.cuda.max_memory_allocated(world.device) if on_gpu else peak_resident_bytes()
         memory = {"peak_bytes": peak, "peak_bytes_before": 0 if on_gpu else before}
         times = times_of(read_log(folder / "log.jsonl"), options.batch_size, trainer.reader.batches_per_epoch)
         return {"steps": trainer.num_steps} | times | memory | _validate(trainer, world)
@@ -221,30 +225,4 @@ def _validate(trainer: Trainer, world: World) -> dict[str, float]:
     size = trainer.options.batch_size // trainer.options.accumulation
     validation = Validation(trainer.egs_dir, trainer.manifest, size, network.min_frames)
     found = validation(network, objective, world.device, trainer.dtype)
-    figures: dict[str, float] = {name: found[name] for name in ("valid_loss", "valid_accuracy") if name in found}
-    if (trials := validation.trial_scores(network, objective, world.device, trainer.dtype)) is not None:
-        figures |= error_rates(*trials)
-    return figures
-
-
-def error_rates(scores: npt.NDArray[np.floating], target: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """eer (a fraction), eer_threshold and min_dcf.PRIOR of SCORES (N,); none where a score is not finite, or a class
-    has no trial."""
-    try:
-        curve = roc(*split(scores.astype(np.float64), target))
-    except DataError as error:
-        log.warning("no error rates: %s", error)
-        return {}
-    costs = {f"min_dcf.{prior:g}": curve.min_dcf(prior) for prior in PRIORS}
-    return {"eer": curve.eer(), "eer_threshold": curve.eer_threshold()} | costs
-
-
-def _peak_of_process() -> int:
-    """Bytes of memory that this process has had at most; ru_maxrss would count those of the parent before it."""
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass  # no /proc
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {ours: found[name] for name, ours in _MEASURED.items() if name in found and math.isfinite(found[name])}

@@ -1,7 +1,6 @@
 """Loss and accuracy of the steps of a training: since the last line of the log, and of the epoch. Used by loop.py."""
 
 import math
-import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from timbre.training.distributed import World
+from timbre.utils.environment import peak_resident_bytes
 from timbre.utils.errors import DataError
 
 
@@ -134,4 +134,4 @@ def peak_memory(world: World) -> dict[str, int]:
     """peak_gpu_bytes, on a CPU peak_resident_bytes: the most that a rank has taken since its process began."""
     if world.device.type == "cuda":
         return {"peak_gpu_bytes": max(world.gather(torch.cuda.max_memory_allocated(world.device)))}
-    return {"peak_resident_bytes": max(world.gather(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))}
+    return {"peak_resident_bytes": max(world.gather(peak_resident_bytes()))}

@@ -97,20 +97,6 @@ class Validation:
         objective.train(modes[1])
         return figures
 
-    @torch.inference_mode()
-    def trial_scores(
-        self, network: SpeakerNetwork, objective: Objective, device: torch.device, dtype: torch.dtype | None
-    ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]] | None:
-        """(N,) scores of the trials of held-out speakers, and which are targets; None where no speaker is held out.
-
-        NETWORK and OBJECTIVE are in evaluation mode; DEVICE and DTYPE as in a call.
-        """
-        if self._trials is None:
-            return None
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            embeddings = self._embed(network, device)
-            return self._score(embeddings, self._trials, objective), self._trials.target
-
     def _measure_accuracy(
         self, network: SpeakerNetwork, objective: Objective, device: torch.device
     ) -> dict[str, float]:

@@ -6,6 +6,7 @@ python -m timbre.utils.environment exp/RUN/environment.json
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +31,17 @@ def describe_environment() -> dict[str, str]:
         "GPU": _gpus(),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def peak_resident_bytes() -> int:
+    """The most memory that this process has had; ru_maxrss would count that of the parent before it."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass  # no /proc
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def write_environment(path: Path) -> None:
