@@ -1,9 +1,7 @@
 """The shell that run.sh is written in: options, and stages that run, skip, plan, fail and exclude each other."""
 
-import fcntl
 import os
 import pty
-import re
 import shlex
 import signal
 import subprocess
@@ -11,103 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-RECIPE = """
-set -euo pipefail
-caller=$PWD
-cd "$(dirname "${{BASH_SOURCE[0]}}")"
-. {root}/steps/stages/engine.sh
-option letter a "the letter"
-option number 3 "number: how many"
-option missing 0 "some: how many may be missing"
-option folder exp "where"
-option paper "" "file: to write on"
-option papers "" "files: more of them"
-option corpus-dir "" "path: of a corpus"
-option others "" "corpora: {help}"
-option name toy "name of the run"
-option stage 0 "number: first"
-option stop-stage 9 "number: last"
-option force false "true/false: again"
-option plan false "true/false: say"
-usage() {{ echo "Usage: toy"; }}
-recipe make join
-parse_options "$@"
-check_files
-make_plan() {{ # instead of that of timbre.recipe
-  exp=$folder/$name data=data roots=(data) says=()
-  local x="0 make make x - - - - - source - data/x" y="0 make make y - - - - - source - data/y"
-  plan_rows=("${{x// /$'\\t'}}" "${{y// /$'\\t'}}")
-}}
-main() {{
-  make_plan
-  start_run "$@"
-  for stage_name in "${{stage_names[@]}}"; do run_stage "$stage_name"; done
-}}
-supervise main "$@"
-"""
-MAKE = """# shellcheck shell=bash
-# Stage 0, make: writes the letter.
-# It does nothing else.
-
-option quick false "true/false: hurry"
-
-stage_make() {
-  if unit make "$data" in "{from}" out "{output}/file" with "letter $letter"; then
-    while next_row; do
-      mkdir -p "$output"
-      echo "$letter" > "$output/file"
-    done 9< <(rows make)
-  fi
-}
-"""
-JOIN = """# shellcheck shell=bash
-# Stage 1, join: puts the letters together.
-
-stage_join() {
-  if unit join "$exp" in "$data/x/file" "$data/y/file" out "$exp/joined"; then
-    cat "$data"/*/file > "$exp/joined"
-    [ "$letter" != f ] || false
-    [ "$letter" != s ] || sleep 30
-    [ "$letter" != t ] || python3 saving.py
-    echo "to the log"
-  fi
-}
-"""
-
-SAVING = """import os, signal, sys, time
-
-def save(number, frame):
-    signal.signal(signal.SIGTERM, lambda *_: open("again", "w").close())
-    time.sleep(2)
-    open("saved", "w").close()
-    sys.exit(143)
-
-signal.signal(signal.SIGTERM, save)
-print(os.getpid(), file=open("step.tmp", "w"), flush=True)
-os.rename("step.tmp", "step")
-time.sleep(30)
-"""
-
-
-@pytest.fixture
-def toy(root: Path, tmp_path: Path):
-    (tmp_path / "toy.sh").write_text(RECIPE.format(root=root, help="word " * 30))
-    (tmp_path / "steps" / "stages").mkdir(parents=True)
-    (tmp_path / "steps" / "stages" / "00_make.sh").write_text(MAKE)
-    (tmp_path / "steps" / "stages" / "01_join.sh").write_text(JOIN)
-    (tmp_path / "source").write_text("1")
-    (tmp_path / "saving.py").write_text(SAVING)
-
-    def run(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["bash", "toy.sh", *args], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-
-    return run
-
-
-def stages(done: subprocess.CompletedProcess[str]) -> list[str]:
-    assert done.returncode == 0, done.stderr
-    return [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
+from toy_recipe import stages, start_saving
 
 
 def test_runs_then_skips_then_runs_what_changed(toy, tmp_path: Path) -> None:
@@ -148,34 +50,6 @@ def test_failure_names_stage_and_log_and_is_not_taken_for_done(toy) -> None:
     assert "stage 1 join failed (exit status 1); its log: exp/toy/log/1-join.log" in done.stderr
     assert stages(toy("--letter", "f", "--stop-stage", "0")) == ["stage 0 make: up to date"]
     assert "running (it has not run to its end)" in toy("--letter", "f").stdout
-
-
-def test_killed_stage_runs_again_and_the_second_run_waits_its_turn(toy, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        ["bash", "toy.sh", "--letter", "s"], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "exp/toy/joined").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    second = toy()
-    assert second.returncode == 1
-    assert f"exp/toy is in use by another run.sh (process {process.pid})" in second.stderr
-    assert "would run" in toy("--plan").stdout  # a plan may always be asked for
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert stages(toy())[0] == "stage 0 make: running (options changed: letter a, letter s)"
-
-
-def start_saving(tmp_path: Path) -> tuple[subprocess.Popen[str], int]:
-    """A run whose step takes two seconds to save when it is told to end, and the process of that step."""
-    command = ["bash", "toy.sh", "--letter", "t"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "step").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return process, int((tmp_path / "step").read_text())
 
 
 def is_running(process: int) -> bool:
@@ -227,19 +101,6 @@ def test_run_sh_killed_alone_leaves_nothing_running(toy, tmp_path: Path) -> None
     process.wait()
     assert done.stderr == "" and "stage 1 join: done" in done.stdout
     assert (tmp_path / "saved").exists() and not is_running(step)
-
-
-def test_lock_names_the_living(toy, tmp_path: Path) -> None:
-    saving = (tmp_path / "saving.py").read_text()
-    (tmp_path / "saving.py").write_text(saving.replace("sleep(2)", "sleep(6)"))
-    process, step = start_saving(tmp_path)
-    group = os.getpgid(step)  # the shell that called it
-    process.kill()
-    done = toy()
-    process.wait()
-    (holder,) = re.findall(r"waiting for process (\d+), which a run.sh that was killed has left running", done.stderr)
-    assert int(holder) in (step, group)
-    assert "stage 1 join: done" in done.stdout
 
 
 def test_shell_of_a_step_killed_alone_leaves_nothing_running(toy, tmp_path: Path) -> None:
@@ -356,48 +217,6 @@ def test_plan_is_kept_as_a_table(toy, tmp_path: Path) -> None:
     lines = (tmp_path / "exp/toy/plan.tsv").read_text().splitlines()
     assert lines[0].split("\t")[:4] == ["stage", "unit", "task", "set"]
     assert [line.split("\t")[11] for line in lines[1:]] == ["data/x", "data/y"]
-
-
-def test_runs_that_read_data_go_side_by_side_and_one_that_writes_waits(toy, tmp_path: Path) -> None:
-    toy("--stop-stage", "0")
-    command = ["bash", "toy.sh", "--letter", "s", "--name", "slow"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "exp/slow/joined").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    reader = toy("--letter", "s", "--name", "reader", "--stop-stage", "0")  # nothing to write
-    assert stages(reader) == ["stage 0 make: up to date"]
-    writer = subprocess.Popen(["bash", "toy.sh", "--name", "writer"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    assert writer.stdout is not None and "waiting for other runs that use data" in writer.stdout.readline()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert "stage 1 join: done" in writer.communicate(timeout=30)[0]
-
-
-def test_runs_add_to_data_beside_those_that_use_it_and_one_at_a_time(toy, tmp_path: Path) -> None:
-    command = ["bash", "toy.sh", "--letter", "s", "--name"]
-    process = subprocess.Popen([*command, "slow"], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "exp/slow/joined").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    stamp = (tmp_path / "data/.done/make").read_text()
-    (tmp_path / "data/.done/make").unlink()  # as of what no run has made yet
-    added = toy("--letter", "s", "--name", "adds", "--stop-stage", "0")
-    assert stages(added)[0] == "stage 0 make: running (it has not run to its end)"
-    (tmp_path / "data/.done/make").unlink()
-    with (tmp_path / "data/.making").open("a") as making:
-        fcntl.flock(making, fcntl.LOCK_EX)
-        run = [*command, "second", "--stop-stage", "0"]
-        second = subprocess.Popen(run, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-        assert second.stdout is not None
-        assert "waiting for another run.sh that prepares data" in second.stdout.readline()
-        (tmp_path / "data/.done/make").write_text(stamp)
-    assert "stage 0 make: up to date" in second.communicate(timeout=30)[0]
-    assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
