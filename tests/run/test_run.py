@@ -215,12 +215,8 @@ def test_speakers_held_out_are_tested_under_draws_of_their_own(finished: Path, r
         response = np.random.default_rng(number).standard_normal(1600) * np.exp(-np.arange(1600) / 200)
         soundfile.write(rooms / f"room{number}.wav", 0.2 * response, 16000)
     run()
-    options = [
-        "--dev-conf",
-        "conf/condition/all_drawn.yaml conf/condition/as_recorded.yaml",
-        "--test-rir-dir",
-        str(rooms),
-    ]
+    conditions = "conf/condition/all_drawn.yaml conf/condition/as_recorded.yaml"
+    options = ["--dev-conf", conditions, "--test-rir-dir", str(rooms)]
     made = ran(run(*options))
     assert made[:2] == ["dev_held_out", "dev_audio_all_drawn"] and made[-3:] == ["score", "results", "decision"]
     assert ran(run(*options)) == []
