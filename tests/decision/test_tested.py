@@ -137,6 +137,7 @@ def test_only_what_is_worse_is_warned_of() -> None:
         "a signal-to-noise ratio of 3 dB, and tested were 10 dB and more",
         "little above 4 kHz, as of a telephone (-70 dB), and tested were -30 dB and more",
     ]
+    assert " of 0 dB, and tested were " in outside({"snr": -0.2}, ranges)[0], "not -0"
     assert outside({"seconds": 1.0}, ranges) != [] and read_ranges(None) == {}
 
 

@@ -105,8 +105,8 @@ def condition_paragraphs(conditions: Sequence[Condition], ranges: Ranges) -> lis
             "errors are far above those of the thresholds, decide with care on such recordings.",
             table(columns, rows),
         ]
-    words = {"seconds": "{:.1f} to {:.1f} s of speech", "snr": "signal-to-noise ratios of {:.0f} to {:.0f} dB"}
-    words["band"] = "{:.0f} to {:.0f} dB of power above 4 kHz, over that of 1 to 3.3 kHz (a telephone has less)"
+    words = {"seconds": "{:z.1f} to {:z.1f} s of speech", "snr": "signal-to-noise ratios of {:z.0f} to {:z.0f} dB"}
+    words["band"] = "{:z.0f} to {:z.0f} dB of power above 4 kHz, over that of 1 to 3.3 kHz (a telephone has less)"
     if told := [words[name].format(*ends) for name, ends in ranges.items()]:
         lines.append(f"Tested were recordings with {', '.join(told)}. `verify.py` warns of others.")
     return lines

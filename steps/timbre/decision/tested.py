@@ -69,9 +69,9 @@ def outside(measures: Mapping[str, float], ranges: Ranges) -> list[str]:
         if name == "seconds" and not low <= value <= high:
             told.append(f"{value:.1f} s of speech, and tested were {low:.1f} to {high:.1f} s")
         if name == "snr" and value < low:
-            told.append(f"a signal-to-noise ratio of {value:.0f} dB, and tested were {low:.0f} dB and more")
+            told.append(f"a signal-to-noise ratio of {value:z.0f} dB, and tested were {low:z.0f} dB and more")
         if name == "band" and value < low:
             told.append(
-                f"little above 4 kHz, as of a telephone ({value:.0f} dB), and tested were {low:.0f} dB and more"
+                f"little above 4 kHz, as of a telephone ({value:z.0f} dB), and tested were {low:z.0f} dB and more"
             )
     return [f"outside what the pack was tested on: {text}" for text in told]
