@@ -2,8 +2,8 @@
 
 The rooms of this package, lowest first; a room may import those before it, never those after it (tests/test_house.py):
 
-    utils datadir audio corpora feats egs nnet evaluation training embedding backend decision diarization audit explain
-    report recipe
+    utils runtime datadir audio corpora feats egs nnet evaluation training embedding backend decision diarization audit
+    explain report recipe
 """
 
 from timbre.utils.outset import begin

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timbre.datadir.tables import BOM, BOM_PROBLEM, check_id, read_bytes, split_blanks, split_lines
+from timbre.runtime.spans import union
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 from timbre.utils.number_text import to_float
@@ -91,17 +92,6 @@ def read_uem(path: Path | str) -> Spans:
     if not spans:
         raise DataError("the file is empty", path)
     return {recording: union(spans[recording]) for recording in sorted(spans)}
-
-
-def union(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """SPANS by time, those that touch or overlap as one."""
-    joined: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((start, end))
-    return joined
 
 
 def speech_of(turns: Turns) -> Spans:
