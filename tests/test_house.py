@@ -85,7 +85,7 @@ def test_rooms_are_those_of_the_order() -> None:
         "README.md",
         *ROOMS,
     }
-    assert imported(LIBRARY / "__init__.py") == {"timbre.utils.outset"}
+    assert imported(LIBRARY / "__init__.py") == {"timbre.utils.outset", "timbre.runtime.voice", "typing"}
     assert imported(LIBRARY / "utils" / "outset.py") <= {*sys.stdlib_module_names}, "what every command begins with"
 
 

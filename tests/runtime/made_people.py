@@ -81,7 +81,7 @@ class HumScorer:
         self, scores: NDArray[np.float64], enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]
     ) -> NDArray[np.float64]:
         assert len(scores) == len(enroll) == len(test) and all("logdur" in one for one in (*enroll, *test))
-        return np.clip(400 * (scores - 0.98), -8, 8)
+        return 400 * (np.asarray(scores, np.float64) - 0.98)
 
 
 @dataclass

@@ -4,11 +4,10 @@ Called by make_windows.py, and by cluster_windows.py and resegment_vbx.py when t
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 from timbre.datadir.datadir import Segment
 from timbre.datadir.rttm import Spans, Turn, Turns
-from timbre.runtime.spans import EPSILON, WindowOptions, cut
+from timbre.runtime.spans import WindowOptions, cut, joined
 from timbre.utils.errors import DataError
 
 
@@ -48,15 +47,6 @@ def turns_of(segments: Mapping[str, Segment], labels: Mapping[str, str]) -> Turn
     """
     turns: Turns = {}
     for recording, names in by_recording(segments).items():
-        spans = [[segments[name].start, segments[name].end] for name in names]
-        for this, after in pairwise(spans):
-            if this[1] > after[0]:
-                this[1] = after[0] = (this[1] + after[0]) / 2
-        made: list[Turn] = []
-        for name, (start, end) in zip(names, spans, strict=True):
-            if made and made[-1].speaker == labels[name] and start - made[-1].end <= EPSILON:
-                made[-1] = Turn(made[-1].start, end, labels[name])
-            elif end > start:
-                made.append(Turn(start, end, labels[name]))
-        turns[recording] = made
+        spans = [(segments[name].start, segments[name].end) for name in names]
+        turns[recording] = [Turn(*one) for one in joined(spans, [labels[name] for name in names])]
     return turns

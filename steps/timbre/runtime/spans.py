@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timbre.utils.errors import DataError
 
+T = TypeVar("T")
 EPSILON = 1e-6  # seconds; sums of 0.75 are exact, those of other periods are not
 
 
@@ -68,6 +71,24 @@ def cut(start: float, end: float, options: WindowOptions) -> list[tuple[float, f
         windows.append((start, start + options.window))
         start += options.period
     return [*windows, (start, end)]
+
+
+def joined(spans: Sequence[tuple[float, float]], labels: Sequence[T]) -> list[tuple[float, float, T]]:
+    """(start, end, label) of labelled windows by time, as Kaldi's make_rttm.py.
+
+    The overlap of two is cut in its middle. Windows that touch and have the same label are one.
+    """
+    edges = [list(span) for span in spans]
+    for this, after in pairwise(edges):
+        if this[1] > after[0]:
+            this[1] = after[0] = (this[1] + after[0]) / 2
+    made: list[tuple[float, float, T]] = []
+    for (start, end), label in zip(edges, labels, strict=True):
+        if made and made[-1][2] == label and start - made[-1][1] <= EPSILON:
+            made[-1] = made[-1][0], end, label
+        elif end > start:
+            made.append((start, end, label))
+    return made
 
 
 def union(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

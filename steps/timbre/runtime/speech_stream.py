@@ -143,6 +143,11 @@ def _resampler(rate: int, wanted: int) -> Callable[[Samples, bool], Samples]:
     return lambda samples, last: np.asarray(stream.resample_chunk(samples, last=last), np.float32)
 
 
+def resampled(samples: Samples, rate: int, wanted: int) -> Samples:
+    """A whole recording from RATE to WANTED."""
+    return _resampler(rate, wanted)(samples, True)
+
+
 def as_float(block: NDArray[Any]) -> Samples:
     """Samples (N,) or (N, 1) as float32 in [-1, 1); integers are divided by what their kind can hold.
 

@@ -45,7 +45,7 @@ def clock(seconds: float) -> str:
     return text if not hours else f"{hours}:{text.zfill(7)}"
 
 
-def rttm_line(recording: str, start: float, end: float, speaker: str) -> str:
+def speaker_line(recording: str, start: float, end: float, speaker: str) -> str:
     """One line of RTTM (NIST's Rich Transcription Time Marked), with its line end; times to thousandths of a second."""
     return f"SPEAKER {recording} 1 {start:.3f} {end - start:.3f} <NA> <NA> {speaker} <NA> <NA>\n"
 
@@ -53,7 +53,7 @@ def rttm_line(recording: str, start: float, end: float, speaker: str) -> str:
 def as_rttm(recording: str, turns: Sequence[Turn]) -> str:
     """TURNS as RTTM, by time; the format has blanks between fields, so that those in names become `_`."""
     recording = "_".join(recording.split()) or "recording"
-    return "".join(rttm_line(recording, one.start, one.end, "_".join(one.name.split())) for one in sorted(turns))
+    return "".join(speaker_line(recording, one.start, one.end, "_".join(one.name.split())) for one in sorted(turns))
 
 
 def as_json(recording: str, turns: Sequence[Turn]) -> str:
