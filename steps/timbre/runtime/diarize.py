@@ -107,7 +107,7 @@ def _labels(vectors: Vectors, seconds: Floats, scorer: Scores, options: DiarizeO
     if len(vectors) <= _PART:
         whole = _cluster(vectors, seconds, scorer, options)
     else:
-        labels, means, spoken = [], [], []
+        labels, means, spoken = list[Ints](), list[Vectors](), list[float]()
         for start in range(0, len(vectors), _PART):
             part = slice(start, start + _PART)
             found = _cluster(vectors[part], seconds[part], scorer, replace(options, speakers=None, min_windows=1))
