@@ -24,12 +24,12 @@ import timbre
 from timbre.audio.augmented_copies import read_copies
 from timbre.audio.effects import Sources, build_chain
 from timbre.corpora.synth_speaker import SynthOptions
-from timbre.diarization.windows import WindowOptions
 from timbre.egs.crop_effects import Augmentation
 from timbre.egs.options import EgsOptions
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.recipe.fine_tuning import FineTuneOptions
+from timbre.runtime.spans import WindowOptions
 from timbre.training.options import TrainOptions
 from timbre.utils.cluster_server import ClusterOptions
 from timbre.utils.configure import check, read_config

@@ -11,8 +11,8 @@ from importlib import import_module
 from timbre.utils.errors import DataError
 
 COMMANDS = {  # name -> module of commands/, what it does
-    "diarize": ("diarize", "say who speaks when in a recording"),
-    "serve": ("serve", "show a page to try a pack on"),
+    "diarize": ("diarize_file", "say who speaks when in a recording"),
+    "serve": ("serve_page", "show a page to try a pack on"),
 }
 EPILOG = """exit status: 0 done; verify: the same speaker; identify: somebody of the gallery
              1 verify: different speakers; identify: nobody of the gallery
