@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from timbre.datadir.tables import read_lists, write_table
-from timbre.diarization.ahc import AhcOptions
+from timbre.runtime.ahc import AhcOptions
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
 
@@ -33,9 +33,9 @@ def agglomerative_cluster(
 
     from timbre.datadir.ark import read_mat
     from timbre.datadir.tables import read_table
-    from timbre.diarization.ahc import cluster
     from timbre.diarization.clustering import read_numbers
     from timbre.diarization.window_scores import symmetrize
+    from timbre.runtime.ahc import cluster
 
     places = read_table(scores)
     numbers = {} if reco2num_spk is None else read_numbers(reco2num_spk)

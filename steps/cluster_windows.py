@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from timbre.datadir.datadir import DataDir
-from timbre.diarization.ahc import AhcOptions
 from timbre.diarization.spectral import SpectralOptions
+from timbre.runtime.ahc import AhcOptions
 from timbre.utils.cli import run_step
 
 

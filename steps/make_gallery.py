@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from timbre.datadir.datadir import DataDir
-from timbre.datadir.gallery import split_gallery
+from timbre.datadir.gallery_list import split_gallery
 from timbre.datadir.tables import write_lists, write_table
 from timbre.utils.cli import run_step
 

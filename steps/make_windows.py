@@ -8,7 +8,8 @@ from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.rttm import Spans, read_rttm, speech_of
 from timbre.diarization.recordings import durations, frame_shift
-from timbre.diarization.windows import WindowOptions, smooth, speech_of_vad, windows_of
+from timbre.diarization.windows import windows_of
+from timbre.runtime.spans import WindowOptions, smooth, speech_of_vad
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
 

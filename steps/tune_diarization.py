@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from timbre.diarization.ahc import AhcOptions
 from timbre.diarization.spectral import SpectralOptions
 from timbre.diarization.vbx import VbxOptions
+from timbre.runtime.ahc import AhcOptions
 from timbre.utils.cli import run_step
 
 

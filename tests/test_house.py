@@ -24,12 +24,12 @@ import timbre
 from timbre.audio.augmented_copies import read_copies
 from timbre.audio.effects import Sources, build_chain
 from timbre.corpora.synth_speaker import SynthOptions
-from timbre.diarization.windows import WindowOptions
 from timbre.egs.crop_effects import Augmentation
 from timbre.egs.options import EgsOptions
 from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.recipe.fine_tuning import FineTuneOptions
+from timbre.runtime.spans import WindowOptions
 from timbre.training.options import TrainOptions
 from timbre.utils.cluster_server import ClusterOptions
 from timbre.utils.configure import check, read_config
@@ -85,7 +85,7 @@ def test_rooms_are_those_of_the_order() -> None:
         "README.md",
         *ROOMS,
     }
-    assert imported(LIBRARY / "__init__.py") == {"timbre.utils.outset"}
+    assert imported(LIBRARY / "__init__.py") == {"timbre.utils.outset", "timbre.runtime.voice", "typing"}
     assert imported(LIBRARY / "utils" / "outset.py") <= {*sys.stdlib_module_names}, "what every command begins with"
 
 

@@ -2,10 +2,24 @@
 
 The rooms of this package, lowest first; a room may import those before it, never those after it (tests/test_house.py):
 
-    utils datadir audio corpora feats egs nnet evaluation training embedding backend decision diarization audit explain
-    report recipe
+    utils runtime datadir audio corpora feats egs nnet evaluation training embedding backend decision diarization audit
+    export explain report recipe
 """
+
+from typing import TYPE_CHECKING, Any
 
 from timbre.utils.outset import begin
 
+if TYPE_CHECKING:
+    from timbre.runtime.voice import load as load
+
 begin()
+
+
+def __getattr__(name: str) -> Any:
+    """`timbre.load`, with what it needs, once it is asked for."""
+    if name != "load":
+        raise AttributeError(f"module 'timbre' has no attribute '{name}'")
+    from timbre.runtime.voice import load
+
+    return load

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from timbre.datadir.rttm import Turn, read_rttm, read_uem, speech_of, union, write_rttm
+from timbre.datadir.rttm import Turn, read_rttm, read_uem, speech_of, write_rttm
+from timbre.runtime.spans import union
 from timbre.utils.errors import DataError
 
 GOOD = "SPEAKER rec 1 0.5 1.25 <NA> <NA> anna <NA> <NA>"

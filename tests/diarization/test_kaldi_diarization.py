@@ -10,8 +10,8 @@ from timbre.backend.plda import Plda
 from timbre.backend.vectors import Embeddings, Projection
 from timbre.datadir.ark import read_ark
 from timbre.datadir.tables import read_lists, read_table
-from timbre.diarization.ahc import AhcOptions, cluster
 from timbre.diarization.window_scores import PldaScorer, dense_scores
+from timbre.runtime.ahc import AhcOptions, cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 CLUSTERS = sorted(path.stem for path in (ROOT / "data" / "kaldi" / "backend" / "clusters").glob("*.labels"))

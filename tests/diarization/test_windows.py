@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from timbre.datadir.datadir import Segment
-from timbre.datadir.rttm import Turn, union
-from timbre.diarization.windows import WindowOptions, cut, smooth, speech_of_vad, turns_of, windows_of
+from timbre.datadir.rttm import Turn
+from timbre.diarization.windows import turns_of, windows_of
+from timbre.runtime.spans import WindowOptions, cut, smooth, speech_of_vad, union
 from timbre.utils.errors import DataError
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timbre.datadir.tables import BOM, BOM_PROBLEM, check_id, read_bytes, split_blanks, split_lines
+from timbre.runtime.spans import union
+from timbre.runtime.turns import speaker_line
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 from timbre.utils.number_text import to_float
@@ -70,8 +72,7 @@ def write_rttm(path: Path | str, turns: Mapping[str, Sequence[Turn]]) -> None:
 def rttm_line(recording: str, turn: Turn) -> str:
     """One line of RTTM, with its line end."""
     check_id(turn.speaker)
-    times = f"{turn.start:.3f} {turn.end - turn.start:.3f}"
-    return f"SPEAKER {recording} 1 {times} {_NONE} {_NONE} {turn.speaker} {_NONE} {_NONE}\n"
+    return speaker_line(recording, turn.start, turn.end, turn.speaker)
 
 
 def read_uem(path: Path | str) -> Spans:
@@ -91,17 +92,6 @@ def read_uem(path: Path | str) -> Spans:
     if not spans:
         raise DataError("the file is empty", path)
     return {recording: union(spans[recording]) for recording in sorted(spans)}
-
-
-def union(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """SPANS by time, those that touch or overlap as one."""
-    joined: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((start, end))
-    return joined
 
 
 def speech_of(turns: Turns) -> Spans:

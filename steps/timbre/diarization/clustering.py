@@ -12,17 +12,18 @@ from typing import Literal
 import numpy as np
 
 from timbre.backend.backends import PldaBackend
-from timbre.backend.scoring import Factors
 from timbre.backend.vectors import Embeddings, Ints, Projection, Side
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.datadir.rttm import write_rttm
 from timbre.datadir.tables import read_table, write_table
-from timbre.diarization import ahc, spectral
-from timbre.diarization.ahc import AhcOptions
+from timbre.diarization import spectral
 from timbre.diarization.spectral import SpectralOptions
 from timbre.diarization.vbx import VbxOptions, from_labels, vbx
 from timbre.diarization.window_scores import CosineScorer, PldaScorer, dense_scores, symmetrize
 from timbre.diarization.windows import by_recording, turns_of
+from timbre.runtime import ahc
+from timbre.runtime.ahc import AhcOptions
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 from timbre.utils.jobs import run_jobs
 

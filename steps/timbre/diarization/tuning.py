@@ -10,7 +10,6 @@ import yaml
 from timbre.backend.backends import PldaBackend
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.datadir.rttm import Spans, Turns, read_rttm, read_uem
-from timbre.diarization.ahc import AhcOptions
 from timbre.diarization.clustering import (
     Clusterer,
     Labels,
@@ -28,6 +27,7 @@ from timbre.diarization.spectral import SpectralOptions
 from timbre.diarization.vbx import VbxOptions
 from timbre.diarization.window_scores import CosineScorer, PldaScorer
 from timbre.diarization.windows import turns_of
+from timbre.runtime.ahc import AhcOptions
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 

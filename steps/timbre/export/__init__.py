@@ -1,1 +1,1 @@
-"""Packs that run without torch: graphs of features and network in ONNX, what they lose, their card, the file."""
+"""Packs that run without this repository: graphs of front and network for onnxruntime, tables of the decision."""

@@ -13,8 +13,8 @@ from timbre.datadir.ark import read_shape
 from timbre.datadir.contents import ORIGINALS
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.feats.dump_feats import read_samples
+from timbre.feats.network_vad import speech_frames
 from timbre.feats.options import FrameOptions, options_from
-from timbre.feats.silero import speech_frames
 from timbre.feats.vad import VadOptions, energy_vad
 from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError

@@ -1,4 +1,4 @@
-"""Voice activity detection, by energy, as Kaldi's compute-vad; silero.py does it by a network."""
+"""Voice activity detection, by energy, as Kaldi's compute-vad; network_vad.py does it by a network."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timbre.feats.options import require
+from timbre.runtime.silero import StretchOptions
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,13 @@ class VadOptions:
     def needs_audio(self) -> bool:
         """The energy of the frames does not suffice."""
         return self.method == "silero"
+
+    @property
+    def stretches(self) -> StretchOptions:
+        """Those of silero."""
+        return StretchOptions(
+            self.speech_threshold, self.silence_threshold, self.min_speech, self.min_silence, self.speech_pad
+        )
 
 
 def energy_vad(log_energy: NDArray[np.float32], options: VadOptions) -> NDArray[np.bool_]:

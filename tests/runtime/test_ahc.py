@@ -5,7 +5,7 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from timbre.diarization.ahc import AhcOptions, cluster
+from timbre.runtime.ahc import AhcOptions, cluster
 from timbre.utils.errors import DataError
 
 

@@ -11,13 +11,14 @@ from timbre.audio.reading import resample
 from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table, write_table
-from timbre.feats import silero
 from timbre.feats.dump_feats import dump_features
 from timbre.feats.dump_vad import dump_vad
+from timbre.feats.network_vad import speech_frames, vad
 from timbre.feats.options import FbankOptions
 from timbre.feats.recorded import list_recorded
-from timbre.feats.silero import speech_frames, speech_probabilities, speech_stretches
 from timbre.feats.vad import VadOptions
+from timbre.runtime import silero
+from timbre.runtime.silero import speech_stretches
 from timbre.utils.errors import DataError
 
 WAV = Path(__file__).parents[1] / "data" / "kaldi" / "wav" / "utt1.wav"
@@ -56,9 +57,9 @@ def test_probabilities_and_stretches_of_the_package(speech: NDArray[np.float32])
     for wave in (speech, np.concatenate([speech[:40_000], pause, speech[30_000:], pause, speech[:50_001]])):
         heard = wave + random.normal(0, 1e-4, len(wave)).astype(np.float32)
         theirs = model.audio_forward(torch.from_numpy(heard), 16000).numpy().reshape(-1)
-        np.testing.assert_allclose(speech_probabilities(heard), theirs, atol=2e-5)
+        np.testing.assert_allclose(vad().probabilities(heard), theirs, atol=2e-5)
         wanted = package.get_speech_timestamps(torch.from_numpy(heard), model, sampling_rate=16000)
-        found = speech_stretches(theirs, len(heard), SILERO)
+        found = speech_stretches(theirs, len(heard), SILERO.stretches)
         assert len(wanted) >= 1
         np.testing.assert_allclose(found, [(one["start"], one["end"]) for one in wanted], atol=1)
 
@@ -81,7 +82,7 @@ def test_stretches_of_drawn_probabilities(options: dict[str, float]) -> None:
             speech_pad_ms=1000 * settings.speech_pad,
             audio_length_samples=samples,
         )
-        found = speech_stretches(values, samples, settings)
+        found = speech_stretches(values, samples, settings.stretches)
         compared += len(wanted)
         np.testing.assert_allclose(
             np.reshape(found, (-1, 2)), [(one["start"], one["end"]) for one in wanted] or np.empty((0, 2)), atol=1
@@ -99,10 +100,10 @@ def test_frames_lie_where_speech_is(speech: NDArray[np.float32]) -> None:
 
 
 def test_a_long_recording_is_heard_in_blocks(speech: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = speech_probabilities(speech)
+    whole = vad().probabilities(speech)
     monkeypatch.setattr(silero, "_BLOCK", 10)
-    np.testing.assert_allclose(speech_probabilities(speech), whole, atol=1e-6)
-    assert speech_probabilities(speech[:0]).shape == (0,)
+    np.testing.assert_allclose(vad().probabilities(speech), whole, atol=1e-6)
+    assert vad().probabilities(speech[:0]).shape == (0,)
     assert not speech_frames(speech[:0], 0, SILERO, FbankOptions()).size
 
 
@@ -136,10 +137,10 @@ def test_bad_input(data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         VadOptions(method="silero", speech_threshold=0.3)
     with pytest.raises(DataError, match=r"min_speech is nan s"):
         VadOptions(method="silero", min_speech=float("nan"))
-    monkeypatch.setattr(silero, "_FILE", "data/none.onnx")
-    silero._session.cache_clear()
+    monkeypatch.setattr(silero, "_PACKAGE_FILE", "data/none.onnx")
+    vad.cache_clear()
     with pytest.raises(DataError, match="needs the package silero-vad"):
-        speech_probabilities(np.zeros(512, np.float32))
+        vad().probabilities(np.zeros(512, np.float32))
     (data.path / "wav.scp").unlink()
     (data.path / "segments").unlink()
     with pytest.raises(DataError, match=r"this VAD needs audio, but there is no wav\.scp"):

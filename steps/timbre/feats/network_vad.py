@@ -1,0 +1,37 @@
+"""Voice activity detection by the network of the package silero-vad (MIT), frame by frame; called by recorded.py."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timbre.audio.reading import Samples, resample
+from timbre.feats.options import FrameOptions
+from timbre.feats.vad import VadOptions
+from timbre.runtime.silero import RATE, SileroVad, package_model, speech_stretches
+
+
+def speech_frames(samples: Samples, num_frames: int, options: VadOptions, frames: FrameOptions) -> NDArray[np.bool_]:
+    """Which frames are speech: (NUM_FRAMES,) bool, those whose middle lies in a stretch of speech.
+
+    Args:
+        samples: (num_samples,) in [-1, 1), at the sample frequency of FRAMES; others than 16 kHz are resampled
+        num_frames: how many frames the features have
+        options: thresholds and durations
+        frames: how frames lie in the samples
+    """
+    rate = int(frames.sample_frequency)
+    heard = samples if rate == RATE else resample(samples, rate, RATE)
+    found = speech_stretches(vad().probabilities(heard), len(heard), options.stretches)
+    stretches = np.array(found).reshape(-1, 2)
+    middle = (np.arange(num_frames) * frames.shift - frames.lead + frames.length / 2) * (RATE / rate)
+    before = np.searchsorted(stretches[:, 0], middle, side="right") - 1
+    ends = np.concatenate([stretches[:, 1], [-1.0]])  # of none: the last, which -1 finds
+    voiced: NDArray[np.bool_] = middle < ends[before]
+    return voiced
+
+
+@lru_cache(maxsize=1)
+def vad() -> SileroVad:
+    """The network of the installed package."""
+    return SileroVad(package_model())

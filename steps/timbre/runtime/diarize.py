@@ -1,0 +1,172 @@
+"""Who speaks when in a recording: windows of its speech, clustered by log-likelihood ratio, named by a gallery.
+
+Called by Voice.diarize, commands/diarize_file.py and serve/. Stage 10 of the recipe does the same with files.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timbre.runtime.ahc import AhcOptions, cluster
+from timbre.runtime.people_heard import Entries, Floats, Scores, Vectors, llr_matrix, measures_of
+from timbre.runtime.silero import RATE, SileroVad, speech_stretches
+from timbre.runtime.spans import WindowOptions, cut, joined, smooth, speech_of_vad
+from timbre.runtime.speech_stream import FRAME, as_float, resampled
+from timbre.runtime.stream import Embeds
+from timbre.runtime.turns import Turn
+from timbre.utils.errors import DataError
+
+_BATCH = 64  # windows that are embedded at a time
+_PART = 3000  # windows that are clustered at a time: half an hour of speech, 36 MB of scores
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DiarizeOptions:
+    """How a recording is diarized.
+
+    Args:
+        speakers: how many there are, where that is known
+        threshold: log-likelihood ratio, averaged over windows, above which two clusters are one
+        min_windows: speakers with fewer windows are taken for one of the others
+        window: seconds of speech that an embedding is of
+        period: seconds from one to the next
+        max_gap: pauses up to this length, in seconds, do not end a turn
+    """
+
+    speakers: int | None = None
+    threshold: float = 0.0
+    min_windows: int = 3
+    window: float = 1.5
+    period: float = 0.75
+    max_gap: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.speakers is not None and self.speakers < 1:
+            raise DataError(f"{self.speakers} speakers; it must be at least 1")
+
+
+def diarize(
+    samples: NDArray[Any],
+    rate: int,
+    encoder: Embeds,
+    scorer: Scores,
+    gallery: Entries | None = None,
+    vad: SileroVad | None = None,
+    options: DiarizeOptions = DiarizeOptions(),
+) -> list[Turn]:
+    """The turns of SAMPLES (N,) at RATE, by time; strangers are numbered in the order in which they speak.
+
+    Args:
+        samples: floats in [-1, 1] or integers
+        rate: of the samples, in Hz
+        encoder: of a pack
+        scorer: of the same pack
+        gallery: who may speak by name
+        vad: the network VAD; without it that of the pack, by energy
+        options: how
+
+    Raises:
+        DataError: several channels, numbers that are not finite
+    """
+    heard = resampled(as_float(samples), rate, encoder.rate)
+    windowing = WindowOptions(options.window, options.period, max_rest=0.5, max_gap=options.max_gap)
+    spans = [one for speech in _speech(heard, encoder, vad, windowing) for one in cut(*speech, windowing)]
+    if not spans:
+        return []
+    edges = [(round(start * encoder.rate), min(len(heard), round(end * encoder.rate))) for start, end in spans]
+    batches = [edges[start : start + _BATCH] for start in range(0, len(edges), _BATCH)]
+    vectors = np.concatenate([encoder.windows(heard, batch) for batch in batches])
+    seconds = np.array([end - start for start, end in spans])
+    labels = _labels(vectors, seconds, scorer, options)
+    names = _names(vectors, seconds, labels, scorer, gallery)
+    turns = joined(spans, [names[label] for label in labels.tolist()])
+    return [
+        Turn(start, end, name, llr, known, number) for number, (start, end, (name, llr, known)) in enumerate(turns, 1)
+    ]
+
+
+def _speech(
+    heard: NDArray[np.float32], encoder: Embeds, vad: SileroVad | None, options: WindowOptions
+) -> list[tuple[float, float]]:
+    duration = len(heard) / encoder.rate
+    if vad is None:
+        found = speech_of_vad(np.asarray(encoder.voiced(heard), bool), FRAME, duration)
+    else:
+        at_rate = resampled(heard, encoder.rate, RATE)
+        stretches = speech_stretches(vad.probabilities(at_rate), len(at_rate))
+        found = [(start / RATE, end / RATE) for start, end in stretches]
+    return smooth(found, duration, options)
+
+
+def _labels(vectors: Vectors, seconds: Floats, scorer: Scores, options: DiarizeOptions) -> Ints:
+    """Cluster (N,) of each window, from 0 in the order in which they speak; of many windows in parts, then of these."""
+    if len(vectors) <= _PART:
+        whole = _cluster(vectors, seconds, scorer, options)
+    else:
+        labels, means, spoken = list[Ints](), list[Vectors](), list[float]()
+        for start in range(0, len(vectors), _PART):
+            part = slice(start, start + _PART)
+            found = _cluster(vectors[part], seconds[part], scorer, replace(options, speakers=None, min_windows=1))
+            labels.append(found + len(means))
+            for label in range(found.max() + 1):
+                means.append(vectors[part][found == label].mean(axis=0))
+                spoken.append(seconds[part][found == label].sum())
+        of_windows = np.concatenate(labels)
+        whole = _cluster(np.stack(means), np.array(spoken), scorer, options, np.bincount(of_windows))[of_windows]
+    _, places, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    order: Ints = np.argsort(np.argsort(places))[inverse].astype(np.int64)
+    return order
+
+
+def _cluster(
+    vectors: Vectors, seconds: Floats, scorer: Scores, options: DiarizeOptions, counts: Ints | None = None
+) -> Ints:
+    """Labels (N,) from 0 on; COUNTS (N,): windows that each vector stands for."""
+    scores = np.asarray(scorer.score(vectors, np.ones(len(vectors), np.int64), vectors), np.float64)
+    scale, offset = _line(scorer, vectors, seconds)
+    llr = (scale * (scores + scores.T) / 2 + offset).astype(np.float32)
+    if options.speakers is not None:
+        return cluster(-llr, AhcOptions(), min(options.speakers, len(llr))) - 1
+    labels = cluster(-llr, AhcOptions(options.threshold)) - 1
+    sizes = np.bincount(labels, counts)
+    large = np.flatnonzero(sizes >= options.min_windows)
+    lost = np.flatnonzero(sizes[labels] < options.min_windows)
+    if len(large) and len(lost):
+        means = np.stack([llr[:, labels == label].mean(axis=1) for label in large])
+        labels[lost] = large[means[:, lost].argmax(axis=0)]
+    numbers: Ints = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    return numbers
+
+
+def _line(scorer: Scores, vectors: Vectors, seconds: Floats) -> tuple[float, float]:
+    """Scale and offset of the line from scores to log-likelihood ratios, for windows such as these."""
+    middle = {
+        name: float(np.median([one[name] for one in measures_of(vectors, seconds)])) for name in ("logdur", "magnitude")
+    }
+    pair = [middle, middle]
+    low, high = np.asarray(scorer.llr(np.array([0.0, 1.0]), pair, pair), np.float64)
+    return float(high - low), float(low)
+
+
+def _names(
+    vectors: Vectors, seconds: Floats, labels: Ints, scorer: Scores, gallery: Entries | None
+) -> list[tuple[str, float, bool]]:
+    """(name, LLR, whether it is of the gallery) of each cluster; one of the gallery where that is more likely than
+    anybody else, all of its people and a stranger being as likely before."""
+    number = labels.max() + 1
+    found = [("", float("nan"), False)] * number
+    if gallery is not None:
+        names, means, num_utts, measures = gallery.entries()
+        if len(names):
+            models = np.stack([vectors[labels == label].mean(axis=0) for label in range(number)])
+            spoken = np.array([seconds[labels == label].sum() for label in range(number)])
+            llr = llr_matrix(scorer, (means, num_utts, measures), (models, measures_of(models, spoken)))
+            for label, best in enumerate(llr.argmax(axis=0)):
+                if llr[best, label] > np.log(len(names)):
+                    found[label] = names[best], float(llr[best, label]), True
+    strangers = iter(range(1, number + 1))
+    return [one if one[2] else (f"unknown {next(strangers)}", one[1], False) for one in found]

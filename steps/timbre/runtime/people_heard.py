@@ -1,0 +1,214 @@
+"""Who has been heard in a stream: people of a gallery, and strangers by number. Called by stream.py and diarize.py."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Measures = Mapping[str, float]
+
+_FEW = 1e-6  # a share that nobody's falls below
+
+
+class Scores(Protocol):
+    """What is needed of the Scorer of a pack."""
+
+    def score(self, enroll: Vectors, num_utts: NDArray[np.int64], test: Vectors) -> NDArray[np.floating]:
+        """Scores (N, M)."""
+
+    def llr(self, scores: Floats, enroll: Sequence[Measures], test: Sequence[Measures]) -> NDArray[np.floating]:
+        """Calibrated log-likelihood ratios (P,) of the scores (P,) of pairs."""
+
+
+class Entries(Protocol):
+    """What is needed of a Gallery."""
+
+    def entries(self) -> tuple[Sequence[str], Vectors, NDArray[np.int64], Sequence[Measures]]:
+        """Names, means of embeddings (N, D), numbers of recordings (N,), measures."""
+
+
+def measures_of(vectors: Vectors, seconds: Floats) -> list[dict[str, float]]:
+    """The measures that can be told of embeddings (M, D) of so many SECONDS of speech."""
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return [
+        {"logdur": float(np.log(max(time, 0.01))), "magnitude": float(np.log(norm + 1e-30))}
+        for time, norm in zip(seconds, norms, strict=True)
+    ]
+
+
+def llr_matrix(
+    scorer: Scores,
+    enroll: tuple[Vectors, NDArray[np.int64], Sequence[Measures]],
+    test: tuple[Vectors, Sequence[Measures]],
+) -> Floats:
+    """Log-likelihood ratios (N, M) of ENROLL (vectors, numbers of recordings, measures) and TEST (vectors, measures).
+
+    A measure that one side lacks is taken to be the other's: a window of a stream has no noise level of its own.
+    """
+    vectors, num_utts, left = enroll
+    others, right = test
+    if not len(vectors) or not len(others):
+        return np.zeros((len(vectors), len(others)))
+    scores = np.asarray(scorer.score(vectors, num_utts, others), np.float64)
+    first = [{**other, **one} for one in left for other in right]
+    second = [{**one, **other} for one in left for other in right]
+    return np.asarray(scorer.llr(scores.ravel(), first, second), np.float64).reshape(scores.shape)
+
+
+@dataclass
+class Stranger:
+    """Somebody who is not in the gallery: sum of embeddings, how many, seconds of speech, when heard last."""
+
+    number: int
+    total: Floats
+    count: int
+    seconds: float
+    last: float
+
+    @property
+    def mean(self) -> Vectors:
+        return (self.total / self.count).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How likely it is who speaks next: PRESENT, one of those heard before; else one of the gallery with KNOWN, or
+    somebody new."""
+
+    present: float = 0.9
+    known: float = 0.5
+
+
+@dataclass
+class Heard:
+    """Everyone who may speak. A person is a key: the place in the gallery, or -1 - number of a stranger.
+
+    most: strangers that are remembered; of more, those are forgotten who were heard least lately.
+    """
+
+    scorer: Scores
+    gallery: Entries | None = None
+    most: int = 30
+    shares: Shares = Shares()
+    strangers: dict[int, Stranger] = field(default_factory=dict)
+    present: dict[int, float] = field(default_factory=dict)  # person -> when heard last
+    num_strangers: int = 0
+
+    def __post_init__(self) -> None:
+        names: Sequence[str] = ()
+        self._means, self._num_utts = np.zeros((0, 0), np.float32), np.zeros(0, np.int64)
+        self._measures: Sequence[Measures] = ()
+        if self.gallery is not None:
+            names, self._means, self._num_utts, self._measures = self.gallery.entries()
+        self._names = list(names)
+
+    def name(self, person: int) -> str:
+        """Of the gallery, or "unknown 2"."""
+        return self._names[person] if person >= 0 else f"unknown {-1 - person}"
+
+    def people(self) -> list[int]:
+        """All that there are, those of the gallery first; the order of rows of `llr`."""
+        return [*range(len(self._names)), *self.strangers]
+
+    def known_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
+        """Log-likelihood ratios (N, M) of embeddings (M, D) of so many SECONDS for each person of the gallery."""
+        enroll = self._means, self._num_utts, self._measures
+        return llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds)))
+
+    def stranger_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
+        """The same (U, M) for each stranger."""
+        return llr_matrix(self.scorer, self._models(), (vectors, measures_of(vectors, seconds)))
+
+    def llr(self, vectors: Vectors, seconds: Floats) -> Floats:
+        """The same for all `people`."""
+        return np.concatenate([self.known_llr(vectors, seconds), self.stranger_llr(vectors, seconds)])
+
+    def llr_of(self, model: tuple[Vectors, float], vectors: Vectors, seconds: Floats) -> Floats:
+        """Those (M,) of embeddings (M, D) for MODEL, the mean (D,) of embeddings and seconds of speech."""
+        enroll = model[0][None], np.ones(1, np.int64), measures_of(model[0][None], np.array([model[1]]))
+        row: Floats = llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds)))[0]
+        return row
+
+    def log_prior(self) -> Floats:
+        """Log probability (K + 1,) that each of `people` speaks next, and last that somebody new does."""
+        people = self.people()
+        here = np.array([person in self.present for person in people], bool)
+        absent = np.array([person >= 0 for person in people], bool) & ~here
+        known = self.shares.known if absent.any() else 0.0
+        rest = 1 - self.shares.present if here.any() else 1.0
+        prior = np.full(len(people) + 1, _FEW)
+        prior[:-1][here] = self.shares.present / max(1, here.sum())
+        prior[:-1][absent] = rest * known / max(1, absent.sum())
+        prior[-1] = rest * (1 - known)
+        logs: Floats = np.log(np.maximum(prior, _FEW))
+        return logs
+
+    def meet(self, vectors: Vectors, seconds: float, now: float) -> int:
+        """A new stranger, with embeddings (M, D) of so many SECONDS; who it is."""
+        self.num_strangers += 1
+        person = -1 - self.num_strangers
+        total = vectors.astype(np.float64).sum(axis=0)
+        self.strangers[person] = Stranger(self.num_strangers, total, len(vectors), seconds, now)
+        self.see(person, now)
+        while len(self.strangers) > self.most:
+            oldest = min(self.strangers.values(), key=lambda one: (one.last, one.number))
+            self.forget(-1 - oldest.number)
+        return person
+
+    def see(self, person: int, now: float) -> None:
+        """PERSON speaks NOW."""
+        self.present[person] = now
+        if person in self.strangers:
+            self.strangers[person].last = now
+
+    def learn(self, person: int, vector: Vectors, seconds: float) -> None:
+        """One more embedding (D,) of a stranger; people of the gallery stay as they were enrolled."""
+        if stranger := self.strangers.get(person):
+            stranger.total += vector
+            stranger.count += 1
+            stranger.seconds += seconds
+
+    def forget(self, person: int) -> None:
+        """PERSON is not here any more, and a stranger not known any more."""
+        self.strangers.pop(person, None)
+        self.present.pop(person, None)
+
+    def dismiss(self, person: int) -> None:
+        """There has been no such stranger; the next one may have the number."""
+        self.forget(person)
+        if self.num_strangers == -1 - person:
+            self.num_strangers -= 1
+
+    def same_as(self, person: int, threshold: float) -> int | None:
+        """Who else the stranger PERSON is, with a log-likelihood ratio above THRESHOLD and the prior of the others."""
+        stranger = self.strangers[person]
+        others = [one for one in self.people() if one != person]
+        if not others:
+            return None
+        rows = [place for place, one in enumerate(self.people()) if one != person]
+        llr = self.llr(stranger.mean[None], np.array([stranger.seconds]))[rows, 0]
+        best = int(llr.argmax())
+        penalty = np.log(max(1, len(others)))
+        return others[best] if llr[best] > threshold + penalty else None
+
+    def merge(self, person: int, into: int) -> None:
+        """The stranger PERSON is INTO."""
+        gone = self.strangers[person]
+        if other := self.strangers.get(into):
+            other.total += gone.total
+            other.count += gone.count
+            other.seconds += gone.seconds
+        self.see(into, max(gone.last, self.present.get(into, 0.0)))
+        self.forget(person)
+
+    def _models(self) -> tuple[Vectors, NDArray[np.int64], Sequence[Measures]]:
+        strangers = list(self.strangers.values())
+        if not strangers:
+            return np.zeros((0, 0), np.float32), np.zeros(0, np.int64), ()
+        means = np.stack([one.mean for one in strangers])
+        seconds = np.array([one.seconds for one in strangers])
+        return means, np.ones(len(means), np.int64), measures_of(means, seconds)

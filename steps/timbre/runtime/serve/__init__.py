@@ -1,0 +1,1 @@
+"""The page of `timbre serve`, and what answers it."""
