@@ -11,7 +11,6 @@ from timbre.export.onnx_graph import DOUBLE, FLOAT, INT64, Graph
 from timbre.feats.extractor import INT16_SCALE, STANDARD_FLOOR
 from timbre.feats.heads import EPSILON
 from timbre.feats.mel import cepstral_transform, frame_window, mel_filters, melspec_filters
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import (
     FbankOptions,
     FrameOptions,
@@ -21,6 +20,7 @@ from timbre.feats.options import (
     SpectrogramOptions,
 )
 from timbre.feats.vad import VadOptions
+from timbre.runtime.normalize import NormalizeOptions
 
 
 def frame_feats(g: Graph, signal: str, plain: str, options: FrameOptions) -> tuple[str, str]:
@@ -246,5 +246,3 @@ def _between(g: Graph, values: str, start: str, end: str) -> str:
     """Sums of the rows of VALUES (T, dim) from START to before END, (T,) each."""
     sums = g("CumSum", g("Pad", values, [1, 0, 0, 0], np.float64(0)), g.constant(np.int64(0)))
     return g("Sub", g("Gather", sums, end), g("Gather", sums, start))
-
-

@@ -97,7 +97,7 @@ def _averaged(g: Graph, inner: onnx.ModelProto, network: SpeakerNetwork) -> str:
     each = g.inline(inner, [flat])[0]
     split = g("Concat", g.size("feats"), number, [network.embedding_dim], axis=0)
     mean = g("ReduceMean", g("Reshape", each, split), [1], keepdims=0)
-    if segments is not None and segments.at_test != "whole" or not network.embedding_length:
+    if (segments is not None and segments.at_test != "whole") or not network.embedding_length:
         return mean
     norm = g("Max", g("ReduceL2", mean, [1], keepdims=1), 1e-12)
     return g("Mul", g("Div", mean, norm), float(np.float32(network.embedding_length)))

@@ -8,9 +8,9 @@ import onnx
 from timbre.export.front_graph import energy_voiced, finish_feats, frame_feats, lay_samples, normalized
 from timbre.export.onnx_graph import BOOL, DOUBLE, FLOAT, INT16, INT64, Graph, value
 from timbre.feats.extractor import INT16_SCALE
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FrameOptions
 from timbre.feats.vad import VadOptions
+from timbre.runtime.normalize import NormalizeOptions
 
 
 def front_model(options: FrameOptions) -> onnx.ModelProto:
