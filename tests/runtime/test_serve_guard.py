@@ -99,7 +99,7 @@ def test_tokens_are_compared_in_constant_time(there: httpx.Client, monkeypatch: 
     compared = []
     monkeypatch.setattr(guard.hmac, "compare_digest", lambda one, other: compared.append((one, other)) or False)
     assert there.get("/api/info", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 401
-    assert compared == [(TOKEN.encode(), TOKEN.encode())]
+    assert set(compared) == {(TOKEN.encode(), TOKEN.encode())}
 
 
 def test_with_a_token_any_address_of_ours_will_do_but_no_name(there: httpx.Client) -> None:
