@@ -32,7 +32,7 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.rttm import read_rttm, read_uem
 from timbre.datadir.tables import read_ids, read_lists, read_numbers, read_table
 from timbre.datadir.trials import Trials, read_scores, read_trials, write_scores, write_trials
-from timbre.decision.calibration import Calibration, Term
+from timbre.decision.calibration import Calibration
 from timbre.decision.pack import DecisionPack, read_points
 from timbre.egs.egs_format import Manifest
 from timbre.embedding.embedder import Front
@@ -41,6 +41,7 @@ from timbre.feats.vad import VadOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.model import read_config as read_model_config
 from timbre.nnet.network import build_network
+from timbre.runtime.llr import Term
 from timbre.utils.configure import read_config
 from timbre.utils.documents import read_json, read_yaml
 from timbre.utils.errors import DataError

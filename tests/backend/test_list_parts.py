@@ -18,10 +18,10 @@ from timbre.backend.backends import PldaBackend
 from timbre.backend.list_parts import num_parts_of, stats_in_parts
 from timbre.backend.plda import Plda
 from timbre.backend.score_norm import cohort_stats
-from timbre.backend.scoring import Factors
 from timbre.backend.vectors import Projection
 from timbre.datadir.ark import write_vectors
 from timbre.datadir.trials import Trials, write_trials
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,10 @@ from scipy.stats import multivariate_normal
 
 from timbre.backend.backends import Backend, CosineBackend, PldaBackend, PldaScoring
 from timbre.backend.plda import Plda
-from timbre.backend.scoring import Factors, score_pairs
+from timbre.backend.scoring import score_pairs
 from timbre.backend.vectors import MultiEnroll, Projection, Side, read_sides
 from timbre.datadir.ark import write_vectors
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 DIM = 5

@@ -12,9 +12,10 @@ import pytest
 
 from timbre.backend import score_list, scoring
 from timbre.backend.score_list import write_list_scores, write_matrix
-from timbre.backend.scoring import Factors, matrix_blocks, score_blocks, score_pairs
+from timbre.backend.scoring import matrix_blocks, score_blocks, score_pairs
 from timbre.backend.vectors import Side
 from timbre.datadir.trials import Trials, read_scores
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 SLOW = """

@@ -18,9 +18,10 @@ from timbre.backend.score_norm import (
     read_cohort,
     side_stats,
 )
-from timbre.backend.scoring import Factors, score_pairs
+from timbre.backend.scoring import score_pairs
 from timbre.backend.vectors import Projection, Side
 from timbre.datadir.ark import write_vectors
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 

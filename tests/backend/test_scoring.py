@@ -9,9 +9,10 @@ from scipy.stats import multivariate_normal
 from timbre.backend import scoring
 from timbre.backend.backends import CosineBackend, PldaBackend, PldaScoring
 from timbre.backend.plda import Plda
-from timbre.backend.scoring import Factors, map_products, score_blocks, score_pairs
+from timbre.backend.scoring import map_products, score_blocks, score_pairs
 from timbre.backend.vectors import Projection, Side, group_means, read_sides
 from timbre.datadir.ark import write_vectors
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 

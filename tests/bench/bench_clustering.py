@@ -17,10 +17,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
-from timbre.backend.scoring import Factors
 from timbre.diarization import spectral
 from timbre.diarization.window_scores import dense_scores
 from timbre.runtime import ahc
+from timbre.runtime.factors import Factors
 
 SIZES = (5_000, 10_000, 20_000)
 THRESHOLD = 0.2

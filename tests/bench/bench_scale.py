@@ -30,11 +30,12 @@ from timbre.backend.backends import Backend, CosineBackend, PldaBackend
 from timbre.backend.plda import Plda
 from timbre.backend.score_list import write_list_scores, write_matrix
 from timbre.backend.score_norm import cohort_stats, normalize_trials
-from timbre.backend.scoring import Factors, matrix_blocks
+from timbre.backend.scoring import matrix_blocks
 from timbre.backend.vectors import Projection, Side
 from timbre.datadir.trials import Trials, read_scores, read_trials, write_scores, write_trials
 from timbre.evaluation.bootstrap import bootstrap
 from timbre.evaluation.metrics import PRIORS, act_dcf, cllr, roc, split
+from timbre.runtime.factors import Factors
 
 UTTS, DIM, COHORT, TOP, SPEAKERS = 1_000_000, 256, 6_000, 300, 1_250
 THREADS = len(os.sched_getaffinity(0))

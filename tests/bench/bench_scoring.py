@@ -23,10 +23,11 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from timbre.backend.backends import Backend, CosineBackend, PldaBackend
 from timbre.backend.plda import Plda
-from timbre.backend.scoring import Factors, map_products, score_pairs
+from timbre.backend.scoring import map_products, score_pairs
 from timbre.backend.vectors import Projection, Side
 from timbre.datadir.ark import write_vectors
 from timbre.datadir.trials import Trials, write_trials
+from timbre.runtime.factors import Factors
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UTTS, SPEAKERS, DIM, TRIALS, COHORT, COHORT_UTTS = 145_000, 1_250, 256, 580_000, 6_000, 5

@@ -13,9 +13,10 @@ from steps.calibrate_scores import calibrate_scores
 from steps.train_calibration import train_calibration
 from timbre.datadir.tables import write_table
 from timbre.datadir.trials import Trials, read_scores, read_trials, write_scores, write_trials
-from timbre.decision.calibration import Calibration, Term
-from timbre.decision.logistic import fit_logistic
+from timbre.decision.calibration import Calibration
 from timbre.evaluation.metrics import cllr, roc
+from timbre.runtime.llr import Term
+from timbre.runtime.logistic import fit_logistic
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
 

@@ -17,10 +17,11 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_numbers, read_table
 from timbre.datadir.trials import read_trials
 from timbre.decision.pack import DecisionPack
-from timbre.decision.tested import outside, ranges_of, read_ranges
+from timbre.decision.tested import ranges_of
 from timbre.decision.verdict import open_embedder
 from timbre.feats.options import FbankOptions, FrameOptions, MfccOptions
 from timbre.feats.speech_quality import high_band, high_bins
+from timbre.runtime.tested_ranges import outside, read_ranges
 from timbre.utils.errors import DataError
 from voices import FBANK, embed
 

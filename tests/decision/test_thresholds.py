@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from timbre.decision.thresholds import ErrorRate, OperatingPoint, bayes_threshold, operating_points, rate_threshold
+from timbre.runtime.thresholds import ErrorRate, OperatingPoint, bayes_threshold, operating_points, rate_threshold
 
 
 def make(num_speakers: int, utts: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from timbre.backend.scoring import Factors
 from timbre.diarization.clustering import without_small
+from timbre.runtime.factors import Factors
 
 
 def factors(num_windows: int) -> Factors:

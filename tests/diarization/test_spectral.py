@@ -5,8 +5,8 @@ import pytest
 from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 
-from timbre.backend.scoring import Factors
 from timbre.diarization.spectral import SpectralOptions, choose_number, cluster, connections
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 

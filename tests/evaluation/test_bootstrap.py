@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from timbre.evaluation.bootstrap import Draws, bootstrap, interval
+from timbre.evaluation.bootstrap import Draws, bootstrap
 from timbre.evaluation.metrics import act_dcf, cllr, roc
+from timbre.runtime.thresholds import interval
 
 
 def make_trials(seed: int, num_speakers: int = 12, num_trials: int = 400) -> tuple[np.ndarray, ...]:

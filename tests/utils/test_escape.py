@@ -8,14 +8,15 @@ import pytest
 from timbre.audit.audit_page import _groups, _section
 from timbre.audit.audited import Group
 from timbre.audit.findings import Finding
-from timbre.decision.calibration import Calibration, Term
+from timbre.decision.calibration import Calibration
 from timbre.decision.pack_page import write_page
-from timbre.decision.thresholds import ErrorRate, OperatingPoint
 from timbre.evaluation.breakdown import Group as ConditionGroup
 from timbre.evaluation.breakdown import page
 from timbre.evaluation.results_page import table
 from timbre.evaluation.worst import _code
 from timbre.report.markup import markdown
+from timbre.runtime.llr import Term
+from timbre.runtime.thresholds import ErrorRate, OperatingPoint
 from timbre.utils.escape import escaped
 
 NAME = "a|b <img src=x onerror=alert(1)> `c` *d* **e** [f](g) h\\|i &amp; &#124; end"

@@ -18,9 +18,9 @@ from timbre.backend.vectors import Embeddings, Projection, read_sides
 from timbre.datadir.contents import MODELS, Contents, is_trials
 from timbre.datadir.tables import read_table
 from timbre.datadir.trials import Trials, read_trials, write_scores
-from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.results import Evaluation, Interval, Result, percent, percent_interval
 from timbre.evaluation.results_page import find_trials
+from timbre.runtime.thresholds import interval
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_folder
 

@@ -13,8 +13,8 @@ import yaml
 
 from timbre.backend.model_files import write_object
 from timbre.backend.plda import Plda
-from timbre.backend.scoring import Factors
-from timbre.backend.vectors import Floats, Ints, Length, Projection, Side, Vectors, group_means
+from timbre.backend.vectors import Floats, Ints, Projection, Side, Vectors, group_means
+from timbre.runtime.factors import Factors, Length
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from timbre.backend.backends import Backend
-from timbre.backend.scoring import Factors, Integers, score_pairs
+from timbre.backend.scoring import score_pairs
 from timbre.backend.vectors import Embeddings, Floats, Ints, Projection, Side, Vectors, group_means
 from timbre.datadir.trials import Trials
+from timbre.runtime.factors import Factors, Integers
 from timbre.utils.errors import DataError
 
 _BLOCK = 1 << 22  # bytes of gathered vectors at a time

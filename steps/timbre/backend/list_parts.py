@@ -16,10 +16,11 @@ import numpy as np
 
 from timbre.backend.backends import Backend
 from timbre.backend.score_norm import CohortStats, Method, cohort_stats, normalize_trials, normalized_blocks, side_stats
-from timbre.backend.scoring import BLOCK, Factors, block_height, score_blocks
+from timbre.backend.scoring import BLOCK, block_height, score_blocks
 from timbre.backend.vectors import Floats, Side
 from timbre.datadir import trial_arrays
 from timbre.datadir.trials import ScoreBytes, Trials, read_trials, write_scores
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write, temporary_folder
 from timbre.utils.jobs import on_cluster, run_jobs

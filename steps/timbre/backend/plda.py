@@ -4,31 +4,22 @@ A speaker is a draw from N(mean, B), her utterance one from N(speaker, W). Calle
 """
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import scipy.linalg
 
 from timbre.backend.model_files import read_plda, write_plda
-from timbre.backend.scoring import Factors
 from timbre.backend.speaker_stats import SpeakerStats
-from timbre.backend.vectors import Floats, Ints, Vectors, double_blocks
+from timbre.backend.vectors import Floats
+from timbre.runtime.factors import Latent
 from timbre.utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Plda:
-    """A model in the basis in which W is the identity and B is diagonal.
-
-    mean: (D,), of the speakers' means; transform: (D, D) into that basis; psi: (D,) diagonal of B there, descending.
-    """
-
-    mean: Floats
-    transform: Floats
-    psi: Floats
+class Plda(Latent):
+    """A model in the basis in which W is the identity and B is diagonal."""
 
     @classmethod
     def read(cls, path: Path) -> "Plda":
@@ -49,11 +40,6 @@ class Plda:
         psi, vectors = diagonalize(within, between)
         return cls(mean, np.ascontiguousarray(vectors.T), psi)
 
-    @property
-    def dim(self) -> int:
-        """Dimension of the embeddings."""
-        return len(self.psi)
-
     def covariances(self) -> tuple[Floats, Floats]:
         """Within-speaker and between-speaker covariances in the space of the embeddings, (D, D) each."""
         inverse = np.linalg.inv(self.transform)
@@ -63,49 +49,6 @@ class Plda:
         """Within-speaker covariance plus FACTOR times the between-speaker one, as ivector-copy-plda --smoothing."""
         within = 1 + factor * self.psi
         return Plda(self.mean, self.transform / np.sqrt(within)[:, None], self.psi / within)
-
-    def latent(self, vectors: Vectors, num_utts: Ints, normalize_length: bool = True, simple: bool = False) -> Vectors:
-        """VECTORS (N, D), averages of NUM_UTTS (N,) utterances, in the model's basis: (N, D) float32.
-
-        NORMALIZE_LENGTH scales each to the length the model expects of such an average; SIMPLE to the square root of D.
-        """
-        if vectors.shape[1] != self.dim:
-            raise DataError(f"the PLDA model has dimension {self.dim}, the vectors have {vectors.shape[1]}")
-        result = np.empty(vectors.shape, np.float32)
-        for rows, block in double_blocks(vectors):
-            projected = (block - self.mean) @ self.transform.T
-            if normalize_length:
-                variance = np.ones((1, 1)) if simple else self.psi + 1 / num_utts[rows, None]
-                energy = np.sum(projected**2 / variance, axis=1, keepdims=True)
-                projected *= np.sqrt(self.dim / np.maximum(energy, np.finfo(np.float64).tiny))
-            result[rows] = projected
-        return result
-
-    def factors(self, enroll: Vectors, num_utts: Ints, test: Vectors) -> Factors:
-        """Log-likelihood ratios of latent ENROLL (E, D), averages of NUM_UTTS (E,), against latent TEST (T, D).
-
-        Given the enrolment vector e of n utterances, a test vector of the same speaker is distributed as
-        N(n psi / (n psi + 1) e, 1 + psi / (n psi + 1)), one of another speaker as N(0, 1 + psi). The difference of the
-        log densities has a term in e alone, one in the test vector and n, and a product of both vectors. Dimensions in
-        which speakers do not differ say nothing.
-        """
-        used = np.flatnonzero(self.psi) if not self.psi.all() else slice(None)
-        enroll, test, psi = enroll[:, used], test[:, used], self.psi[used]
-        counts, group = np.unique(num_utts, return_inverse=True)
-        shrink = counts[:, None] * psi / (counts[:, None] * psi + 1)  # (G, K)
-        variance = 1 + psi / (counts[:, None] * psi + 1)
-        total = 1 + psi
-        constant = -0.5 * np.log(variance / total).sum(axis=1)
-        left = np.empty_like(enroll)
-        left_bias = np.empty(len(enroll))
-        for rows, block in double_blocks(enroll):
-            which = group[rows]
-            left[rows] = block * (shrink / variance)[which]
-            left_bias[rows] = constant[which] - 0.5 * np.sum(block**2 * (shrink**2 / variance)[which], axis=1)
-        right_bias = np.empty((len(counts), len(test)))
-        for rows, block in double_blocks(test):
-            right_bias[:, rows] = -0.5 * (1 / variance - 1 / total) @ (block**2).T
-        return Factors(left, test, left_bias, right_bias, group)
 
 
 def diagonalize(within: Floats, between: Floats) -> tuple[Floats, Floats]:

@@ -6,7 +6,8 @@ B and W are a model's covariances between and within speakers; O is the domain t
 import numpy as np
 
 from timbre.backend.plda import Plda, diagonalize
-from timbre.backend.vectors import Floats, Vectors, double_blocks
+from timbre.backend.vectors import Floats, Vectors
+from timbre.runtime.factors import double_blocks
 from timbre.utils.errors import DataError
 
 

@@ -10,11 +10,12 @@ from tqdm import tqdm
 from timbre.backend.backends import Backend
 from timbre.backend.crop_scores import CropBackend
 from timbre.backend.list_parts import num_parts_of, score_in_parts
-from timbre.backend.scoring import BLOCK, Factors, matrix_blocks, score_blocks
+from timbre.backend.scoring import BLOCK, matrix_blocks, score_blocks
 from timbre.backend.vectors import MultiEnroll, Side, read_sides
 from timbre.datadir.pair_tables import read_pairs
 from timbre.datadir.trial_arrays import array_header
 from timbre.datadir.trials import ScoreBytes, Trials
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 from timbre.utils.partial import partial_write

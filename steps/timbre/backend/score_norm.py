@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 
 from timbre.backend.backends import Backend
-from timbre.backend.scoring import Factors, Integers, map_products
+from timbre.backend.scoring import map_products
 from timbre.backend.vectors import Embeddings, Floats, Side, Vectors
 from timbre.datadir.datadir import invert
+from timbre.runtime.factors import Factors, Integers, spread
 from timbre.utils.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -255,12 +256,9 @@ def _map_scores(factors: Factors, function: Callable[[slice, Vectors], None], nj
 
 def _measure(stats: CohortStats, rows: slice | Integers, scores: Vectors) -> None:
     """Writes mean and deviation of SCORES (n, K), which it overwrites, to ROWS of STATS."""
-    mean = scores.mean(axis=1, dtype=np.float64)
-    scores -= mean[:, None].astype(np.float32)  # small numbers square well in single precision
-    rest = scores.mean(axis=1, dtype=np.float64)
-    variance = np.einsum("nk,nk->n", scores, scores) / scores.shape[1] - rest**2
+    mean, std = spread(scores)
     stats.mean[rows] = mean
-    stats.std[rows] = np.maximum(np.sqrt(np.maximum(variance, 0)), _FLOOR)
+    stats.std[rows] = np.maximum(std, _FLOOR)
 
 
 def _checked(top_n: int | None, size: int) -> int:

@@ -7,54 +7,18 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from timbre.backend.vectors import Floats, Ints, Vectors
-from timbre.utils.errors import DataError
-
-Integers = npt.NDArray[np.integer]
+from timbre.runtime.factors import Factors, Integers
 
 BLOCK = 1 << 23  # listed trials whose scores are held at a time
 _CHUNK = 1 << 16  # listed trials a job
 _GATHER = 256  # listed trials whose vectors are gathered at a time: half a megabyte at dim 256, within a core's cache
 _BLOCK = 1 << 22  # scores in a block of the full matrix: 16 MB
 _STRIPE = 1 << 25  # scores of the full matrix held at a time: 128 MB; a job makes a quarter of them
-
-
-@dataclass(frozen=True)
-class Factors:
-    """Scores of all pairs in factored form: score(e, t) = left[e] . right[t] + left_bias[e] + right_bias[group[e], t].
-
-    left: (E, D), right: (T, D) float32; left_bias: (E,), right_bias: (G, T) float64; group: (E,) int64, because the
-    test side's term of PLDA depends on the number of enrolment utterances.
-    """
-
-    left: Vectors
-    right: Vectors
-    left_bias: Floats
-    right_bias: Floats
-    group: Ints
-
-    @classmethod
-    def dot(cls, left: Vectors, right: Vectors) -> "Factors":
-        """Scores that are dot products and nothing more.
-
-        Raises:
-            DataError: the two sides are of different dimension
-        """
-        if left.shape[1] != right.shape[1]:
-            raise DataError(f"vectors of dimension {left.shape[1]} on one side and {right.shape[1]} on the other")
-        return cls(left, right, np.zeros(len(left)), np.zeros((1, len(right))), np.zeros(len(left), np.int64))
-
-    def terms(self, enroll: Integers, test: Integers) -> Floats:
-        """What the scores of pairs (ENROLL[i], TEST[i]) are beside the product, (N,)."""
-        right = self.right_bias[0][test] if len(self.right_bias) == 1 else self.right_bias[self.group[enroll], test]
-        terms: Floats = self.left_bias[enroll] + right
-        return terms
 
 
 def score_pairs(factors: Factors, enroll: Integers, test: Integers, nj: int = 1) -> Floats:

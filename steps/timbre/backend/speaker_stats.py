@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from timbre.backend.vectors import Floats, Ints, Projection, Vectors, double_blocks, group_means
+from timbre.backend.vectors import Floats, Ints, Projection, Vectors, group_means
+from timbre.runtime.factors import double_blocks
 from timbre.utils.errors import DataError
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from timbre.backend.lda import compute_lda, possible_dim
 from timbre.backend.speaker_stats import SpeakerStats
-from timbre.backend.vectors import Floats, Length, Projection
+from timbre.backend.vectors import Floats, Projection
+from timbre.runtime.factors import Length
 from timbre.utils.errors import DataError
 
 log = logging.getLogger(__name__)

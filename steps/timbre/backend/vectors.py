@@ -3,7 +3,7 @@
 Called by backends.py and by the scripts that train and score.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,12 @@ import numpy.typing as npt
 from timbre.datadir.ark import read_mat, read_vectors
 from timbre.datadir.tables import read_lists, read_table
 from timbre.feats.protocols import MARK, WHOLE
+from timbre.runtime.factors import Length, affine, double_blocks, scaled
 from timbre.utils.errors import DataError
 
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Length = Literal["unit", "sqrt_dim", "as_is"]
 MultiEnroll = Literal["average", "scores", "plda"]
 
 _ROWS = 8192  # of a working copy in double precision: 16 MB at dim 256
@@ -245,18 +245,13 @@ class Projection:
             raise DataError(f"the transform has {columns} columns, the vectors are of dimension {dim}", path)
 
     def _block(self, vectors: Floats, side: Side, rows: slice) -> Floats:
-        dim = vectors.shape[1]
-        if self.mean is not None:
-            vectors = vectors - self.mean
-        if self.transform is not None:
-            offset = self.transform[:, dim:].sum(axis=1)  # the last column of an affine map, otherwise 0
-            vectors = vectors @ self.transform[:, :dim].T + offset
+        vectors = affine(vectors, self.mean, self.transform)
         if self.length != "as_is":
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
             if not norms.all():
                 utt = side.ids[rows][int(norms.argmin())]
                 raise DataError(f"the vector of '{utt}' is zero once centred: it has no direction", side.path)
-            vectors = vectors * ((1.0 if self.length == "unit" else vectors.shape[1] ** 0.5) / norms)
+            vectors = scaled(vectors, norms, self.length)
         return vectors
 
 
@@ -273,13 +268,6 @@ def _compose(first: Projection, second: Projection) -> tuple[Floats | None, Floa
         matrix, shift = second.transform[:, :-1], second.transform[:, -1]
         linear, offset = matrix @ linear, matrix @ offset + shift
     return first.mean, np.column_stack([linear, offset])
-
-
-def double_blocks(matrix: Vectors) -> Iterator[tuple[slice, Floats]]:
-    """MATRIX (N, D) in double precision, some rows at a time, so that memory stays bounded."""
-    for begin in range(0, len(matrix), _ROWS):
-        rows = slice(begin, begin + _ROWS)
-        yield rows, matrix[rows].astype(np.float64)
 
 
 def group_means(matrix: Vectors, rows: Ints, counts: Ints) -> Floats:

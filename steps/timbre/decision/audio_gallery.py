@@ -18,9 +18,10 @@ from timbre.backend.vectors import Embeddings, Side
 from timbre.datadir.ark import write_vectors
 from timbre.datadir.tables import check_id, read_lists, read_numbers, read_table, write_lists, write_table
 from timbre.decision.gallery_search import search
-from timbre.decision.pack import MEASURES, DecisionPack
+from timbre.decision.pack import DecisionPack
 from timbre.embedding.embedder import Embedded, Unusable
 from timbre.evaluation.metrics import Floats
+from timbre.runtime.llr import MEASURES
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_folder, check_folder
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from timbre.backend.score_norm import CohortStats, normalize, side_stats
-from timbre.backend.scoring import Factors, map_products, score_pairs
+from timbre.backend.scoring import map_products, score_pairs
 from timbre.backend.vectors import Side, Vectors
 from timbre.decision.pack import Scorer
 from timbre.evaluation.metrics import Floats, Ints
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 _TILE = 1 << 16  # gallery entries at a time

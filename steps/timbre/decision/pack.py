@@ -5,9 +5,9 @@ front.yaml (audio, features, VAD), backend/, cohort.ark (for AS-norm), calibrati
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import yaml
@@ -16,17 +16,16 @@ from timbre.backend.backends import Backend, read_backend
 from timbre.backend.score_norm import normalize, side_stats
 from timbre.backend.scoring import score_pairs
 from timbre.backend.vectors import Embeddings, Ints, Side
-from timbre.decision.calibration import Calibration, Kind, Term
-from timbre.decision.tested import Condition, Ranges, read_ranges
-from timbre.decision.thresholds import ErrorRate, OperatingPoint, PointKind
+from timbre.decision.calibration import Calibration
+from timbre.decision.tested import Condition
 from timbre.evaluation.metrics import Floats
+from timbre.runtime.llr import MEASURES, measure_values, pack_terms
+from timbre.runtime.tested_ranges import Ranges, read_ranges
+from timbre.runtime.thresholds import OperatingPoint, entries, points_of
 from timbre.utils.configure import read_config
 from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
-
-MEASURES = ("logdur", "snr", "magnitude")  # those that can be told of a recording by itself
-SCORE = "score"  # what the calibration of a pack calls its score
 
 _KEYS = ("measures", "top_n", "min_speech", "tested", "conditions", "speech", "about")  # of pack.yaml
 _SETTINGS, COHORT, _CALIBRATION, _THRESHOLDS = "pack.yaml", "cohort.ark", "calibration.yaml", "thresholds.yaml"
@@ -48,21 +47,6 @@ class Scorer:
         size = min(self.top_n, len(self.cohort.ids))
         enroll_stats, test_stats = side_stats(self.backend, enroll, test, self.cohort, size, nj)
         return normalize(scores, enroll_stats.at(rows), test_stats.at(columns))
-
-
-def measure_values(
-    names: Sequence[str], enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]
-) -> Floats:
-    """Values (N, 2 len(NAMES)) of the terms that `trial_values` makes of measures: mean and gap of each name."""
-    first, second = (np.array([[one[name] for name in names] for one in side]) for side in (enroll, test))
-    values: Floats = np.stack([(first + second) / 2, np.abs(first - second)], axis=-1).reshape(len(first), -1)
-    return values
-
-
-def pack_terms(names: Sequence[str]) -> list[Term]:
-    """What the calibration of a pack with the measures NAMES is linear in."""
-    kinds: tuple[Kind, ...] = ("mean", "gap")
-    return [Term("score", SCORE), *(Term(kind, name) for name in names for kind in kinds)]
 
 
 @dataclass(frozen=True)
@@ -143,12 +127,8 @@ class DecisionPack:
         return self.calibration.apply(values)
 
     def supported(self, llr: float) -> float:
-        """LLR, no farther from 0 than the list supports that it was calibrated on.
-
-        One trial in N is the least that N trials tell of: a line fitted to them goes on to where nobody has looked.
-        """
-        counts = self.calibration.trained_on
-        return float(np.clip(llr, -np.log(counts["targets"]), np.log(counts["nontargets"])))
+        """LLR, no farther from 0 than the list supports that it was calibrated on."""
+        return float(self.calibration.supported(np.array([llr]))[0])
 
     def point(self, prior: float, rate: float | None) -> OperatingPoint | None:
         """The operating point of a false-alarm RATE or, without one, of a PRIOR; None where the latter is not listed.
@@ -173,17 +153,6 @@ def write_points(path: Path, points: Sequence[OperatingPoint]) -> None:
         yaml.safe_dump(entries(points), file, sort_keys=False)
 
 
-def entries(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
-    """POINTS as plain values."""
-    content = []
-    for point in points:
-        entry = asdict(point)
-        for name, rate in (("miss", point.miss), ("false_alarm", point.false_alarm)):
-            entry[name] = {"rate": rate.rate, **asdict(rate)}
-        content.append({**entry, "enough": point.word})
-    return content
-
-
 def read_points(path: Path) -> list[OperatingPoint]:
     """Reads what `write_points` wrote.
 
@@ -192,26 +161,6 @@ def read_points(path: Path) -> list[OperatingPoint]:
     """
     content = read_yaml(path)
     try:
-        points = [
-            OperatingPoint(
-                entry["kind"],
-                float(entry["value"]),
-                float(entry["threshold"]),
-                *map(_rate, (entry["miss"], entry["false_alarm"])),
-            )
-            for entry in content
-        ]
-        for point in points:
-            if point.kind not in get_args(PointKind) or np.isnan([point.value, point.threshold]).any():
-                raise ValueError(f"{point.kind} {point.value}, threshold {point.threshold}")
-        return points
+        return points_of(content)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"not a table of thresholds: {error}", path) from error
-
-
-def _rate(entry: Mapping[str, Any]) -> ErrorRate:
-    low, high = (None if entry[name] is None else float(entry[name]) for name in ("low", "high"))
-    rate = ErrorRate(int(entry["errors"]), int(entry["trials"]), low, high)
-    if not 0 <= rate.errors <= rate.trials or not rate.trials:
-        raise ValueError(f"{rate.errors} errors of {rate.trials} trials")
-    return rate

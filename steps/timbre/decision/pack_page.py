@@ -5,9 +5,10 @@ from pathlib import Path
 
 from timbre.decision.calibration import Calibration
 from timbre.decision.least_speech import WORSE, CutError
-from timbre.decision.tested import Condition, Ranges
-from timbre.decision.thresholds import ENOUGH, OperatingPoint
+from timbre.decision.tested import Condition
 from timbre.evaluation.results_page import table
+from timbre.runtime.tested_ranges import Ranges
+from timbre.runtime.thresholds import ENOUGH, OperatingPoint
 from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write
 

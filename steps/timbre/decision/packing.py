@@ -18,15 +18,16 @@ from timbre.datadir.trials import Trials, read_trials
 from timbre.decision.calibration import Calibration
 from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.overlap import Who
-from timbre.decision.pack import COHORT, MEASURES, DecisionPack, Scorer, pack_terms
+from timbre.decision.pack import COHORT, DecisionPack, Scorer
 from timbre.decision.pack_page import TERMS, condition_paragraphs, origin, speech_paragraphs, write_page
 from timbre.decision.quality import trial_values
 from timbre.decision.tested import Condition, ranges_of
-from timbre.decision.thresholds import OperatingPoint, error_rates, operating_points
 from timbre.evaluation.metrics import Floats, roc, split
 from timbre.evaluation.speakers import trial_speakers
 from timbre.feats.options import options_from
 from timbre.feats.vad import VadOptions
+from timbre.runtime.llr import MEASURES, pack_terms
+from timbre.runtime.thresholds import OperatingPoint, error_rates, operating_points
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_folder, check_folder

@@ -11,8 +11,8 @@ import numpy as np
 
 from timbre.datadir.tables import read_lists, read_numbers, read_table
 from timbre.datadir.trials import Trials, read_scores
-from timbre.decision.calibration import Term
 from timbre.evaluation.metrics import Floats
+from timbre.runtime.llr import Term
 from timbre.utils.errors import DataError
 
 

@@ -11,9 +11,9 @@ from scipy.special import expit, logit
 
 from timbre.backend.vectors import Side
 from timbre.decision.pack import DecisionPack
-from timbre.decision.tested import Ranges, outside
-from timbre.decision.thresholds import OperatingPoint, bayes_threshold
 from timbre.embedding.embedder import Embedded, Embedder, Front, Unusable
+from timbre.runtime.tested_ranges import Ranges, outside
+from timbre.runtime.thresholds import OperatingPoint, bayes_threshold
 from timbre.utils.errors import DataError
 
 SAME_SAMPLES = "the same recording is on both sides, sample by sample: the answer says nothing of the speaker"

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 
 from timbre.backend.backends import PldaBackend
-from timbre.backend.scoring import Factors
 from timbre.backend.vectors import Embeddings, Ints, Projection, Side
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.datadir.rttm import write_rttm
@@ -24,6 +23,7 @@ from timbre.diarization.window_scores import CosineScorer, PldaScorer, dense_sco
 from timbre.diarization.windows import by_recording, turns_of
 from timbre.runtime import ahc
 from timbre.runtime.ahc import AhcOptions
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 from timbre.utils.jobs import run_jobs
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timbre.datadir.rttm import Spans, Turn, Turns
-from timbre.evaluation.bootstrap import interval
+from timbre.runtime.thresholds import interval
 from timbre.utils.errors import DataError
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.backend.scoring import Factors, map_products
+from timbre.backend.scoring import map_products
 from timbre.backend.vectors import Floats, Ints, Vectors
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import numpy as np
 
 from timbre.backend.backends import CosineBackend
 from timbre.backend.plda import Plda
-from timbre.backend.scoring import Factors, map_products
+from timbre.backend.scoring import map_products
 from timbre.backend.vectors import Floats, Projection, Side, Vectors
+from timbre.runtime.factors import Factors
 from timbre.utils.errors import DataError
 
 

@@ -37,12 +37,6 @@ class Draws:
     act_dcf: dict[float, Floats] = field(default_factory=dict)
 
 
-def speaker_counts(num_speakers: int, seed: int, index: int) -> npt.NDArray[np.int64]:
-    """(num_speakers + 1,) how often each speaker is in draw INDEX; 1 at the end, for trials of one speaker."""
-    drawn = np.random.default_rng([seed, index]).integers(0, num_speakers, num_speakers)
-    return np.append(np.bincount(drawn, minlength=num_speakers), 1)
-
-
 def bootstrap(
     scores: Floats,
     target: Bools,
@@ -116,15 +110,6 @@ def bootstrap(
         table[:, 2],
         *((others[:, 0], dict(zip(priors, others[:, 1:].T, strict=True))) if llr else ()),
     )
-
-
-def interval(draws: Floats, level: float = 0.95) -> tuple[float, float] | None:
-    """Percentile interval of DRAWS (B,), None where fewer than half of them are defined (too few speakers)."""
-    defined = draws[~np.isnan(draws)]
-    if not 0 < len(draws) <= 2 * len(defined):
-        return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _pairs(first: Integers, second: Integers) -> tuple[tuple[Integers, Integers], npt.NDArray[np.int32]]:

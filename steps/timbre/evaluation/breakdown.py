@@ -7,11 +7,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from timbre.evaluation.bootstrap import bootstrap, interval
+from timbre.evaluation.bootstrap import bootstrap
 from timbre.evaluation.conditions import Condition
 from timbre.evaluation.metrics import Bools, Floats, Ints, Roc, act_dcf, roc
 from timbre.evaluation.results import Interval, cost_interval, percent, percent_interval
 from timbre.evaluation.results_page import table
+from timbre.runtime.thresholds import interval
 from timbre.utils.escape import escaped
 
 MIN_SPEAKERS = 5  # fewer have no interval: a draw of so few says little of others

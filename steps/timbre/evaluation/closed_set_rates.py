@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.metrics import Bools, Ints
 from timbre.evaluation.results import Interval, percent, percent_interval
+from timbre.runtime.thresholds import interval
 from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.results import Evaluation, Interval, Result, cost_interval, percent, percent_interval
 from timbre.evaluation.results_page import table
+from timbre.runtime.thresholds import interval
 from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError
 from timbre.utils.escape import escaped

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from timbre.datadir.trials import read_scores, read_trials
-from timbre.evaluation.bootstrap import Integers, interval, speaker_counts
+from timbre.evaluation.bootstrap import Integers
 from timbre.evaluation.metrics import Bools, Floats, roc, split
+from timbre.runtime.thresholds import interval, speaker_counts
 
 
 @dataclass(frozen=True)

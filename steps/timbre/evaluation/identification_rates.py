@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.metrics import Floats, Ints
 from timbre.evaluation.results import Interval, percent, percent_interval
+from timbre.runtime.thresholds import interval
 
 RATES = (0.1, 0.01, 0.001)  # of false alarms
 RANKS = (1, 5)

@@ -11,11 +11,12 @@ from typing import Any
 
 from timbre.datadir.trial_arrays import is_scores
 from timbre.datadir.trials import read_scores, read_trials
-from timbre.evaluation.bootstrap import Draws, bootstrap, interval
+from timbre.evaluation.bootstrap import Draws, bootstrap
 from timbre.evaluation.decided import Decided, decide, held_out_threshold
 from timbre.evaluation.metrics import PRIORS, Floats, Roc, act_dcf, cllr, operating_points, roc, split
 from timbre.evaluation.speakers import trial_speakers
 from timbre.feats.protocols import describe
+from timbre.runtime.thresholds import interval
 from timbre.utils.files import atomic_write
 
 Interval = tuple[float, float]

@@ -6,10 +6,10 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
-from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.plots import plot_det, plot_paths, plot_scores
 from timbre.evaluation.plots_llr import plot_ece, plot_tippett
 from timbre.evaluation.results import Evaluation, Record, Result, cost_interval, percent, percent_interval
+from timbre.runtime.thresholds import interval
 from timbre.utils.errors import DataError
 from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.compare import PRIOR, Difference, Measured, difference_table, holm
 from timbre.evaluation.metrics import Floats
 from timbre.evaluation.results import cost_interval, percent, percent_interval, write_json
 from timbre.evaluation.results_page import table
+from timbre.runtime.thresholds import interval
 from timbre.utils.errors import DataError
 from timbre.utils.escape import escaped
 from timbre.utils.files import atomic_write

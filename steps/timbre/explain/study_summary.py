@@ -9,13 +9,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from timbre.evaluation.bootstrap import interval
 from timbre.evaluation.plots import COLORS, GREY, STYLE, save
 from timbre.evaluation.results import write_json
 from timbre.evaluation.results_page import table
 from timbre.explain.deletion_curves import SHARES, Values
 from timbre.explain.explanation_study import BASELINES, Measured
 from timbre.explain.map_files import WORDS
+from timbre.runtime.thresholds import interval
 from timbre.utils.files import atomic_write
 
 _NAMES = {"random": "random order", "energy": "energy of the cell", "vad": "voiced frames around"}

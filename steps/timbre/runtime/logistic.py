@@ -1,19 +1,43 @@
-"""Prior-weighted logistic regression in double precision: what calibration and fusion are trained by (calibration.py).
+"""Prior-weighted logistic regression in double precision: what calibration and fusion are trained by.
 
-Of the features of trials, (N, K); its value is a natural-log likelihood ratio.
+Of the features of trials, (N, K); its value is a natural-log likelihood ratio. Called by calibration.py of the recipe,
+and by own_calibration.py.
 """
 
-import numpy as np
-from scipy.special import expit, logit
+from collections.abc import Callable
 
-from timbre.evaluation.metrics import Bools, Floats
+import numpy as np
+import numpy.typing as npt
+
 from timbre.utils.errors import DataError
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 _MAX_ITERS = 100
 _TOLERANCE = 1e-10  # of the gradient; the objective is at most log 2
 
 
-def fit_logistic(features: Floats, target: Bools, prior: float, ridge: float = 1e-6) -> tuple[float, Floats]:
+def expit(log_odds: Floats) -> Floats:
+    """1 / (1 + exp(-LOG_ODDS))."""
+    with np.errstate(over="ignore"):  # of what is as good as 0
+        posterior: Floats = 1 / (1 + np.exp(-np.asarray(log_odds, np.float64)))
+    return posterior
+
+
+def logit(probability: float) -> float:
+    """The natural logarithm of the odds of PROBABILITY, above 0 and below 1."""
+    return float(np.log(probability) - np.log1p(-probability))
+
+
+def fit_logistic(
+    features: Floats,
+    target: Bools,
+    prior: float,
+    ridge: float = 1e-6,
+    expit: Callable[[Floats], Floats] = expit,
+    logit: Callable[[float], float] = logit,
+) -> tuple[float, Floats]:
     """Offset and weights (K,) with which offset + FEATURES @ weights are log-likelihood ratios at best.
 
     Minimises the cross-entropy of the posteriors at the target PRIOR, each class weighted to that prior whatever its
@@ -27,6 +51,7 @@ def fit_logistic(features: Floats, target: Bools, prior: float, ridge: float = 1
         target: (N,)
         prior: of a target, above 0 and below 1
         ridge: above 0
+        expit, logit: those of another library, whose last bits are to be kept
 
     Raises:
         DataError: a class has no trial, or an option makes no sense
@@ -46,12 +71,14 @@ def fit_logistic(features: Floats, target: Bools, prior: float, ridge: float = 1
     varies = deviation > 1e-12 * np.maximum(1, np.abs(mean))  # otherwise what is left is rounding
     scale = np.where(varies, deviation, 1.0)
     design = np.column_stack([np.ones(len(features)), np.where(varies, centered / scale, 0)])
-    solution = _newton(design, target, trial_weights, ridge, float(logit(prior)))
+    solution = _newton(design, target, trial_weights, ridge, float(logit(prior)), expit)
     weights = solution[1:] / scale
     return float(solution[0] - logit(prior) - weights @ mean), weights
 
 
-def _newton(design: Floats, target: Bools, trial_weights: Floats, ridge: float, start: float) -> Floats:
+def _newton(
+    design: Floats, target: Bools, trial_weights: Floats, ridge: float, start: float, expit: Callable[[Floats], Floats]
+) -> Floats:
     """The minimum, from START for the offset and 0 for the weights."""
     penalty = np.full(design.shape[1], ridge)
     penalty[0] = 0  # of the offset

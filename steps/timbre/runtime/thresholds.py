@@ -1,16 +1,18 @@
-"""Where to put the threshold, and what errors to expect there: for a decision pack.
+"""Where to put the threshold, and what errors to expect there: for a decision pack, here and in the recipe.
 
 Errors are counted on a list; their intervals are by the bootstrap over speakers of bootstrap.py, at fixed thresholds.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
-from timbre.evaluation.bootstrap import interval, speaker_counts
-from timbre.evaluation.metrics import Bools, Floats, Ints
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 PRIORS = (0.5, 0.05, 0.01, 0.001)
 FALSE_ALARM_RATES = (0.05, 0.01, 0.001, 0.0001)
@@ -140,3 +142,54 @@ def _rate(errors: int, trials: int, draws: Floats) -> ErrorRate:
     elif errors == trials:
         low, high = max(0.0, 1 - 3 / trials), 1.0
     return ErrorRate(errors, trials, low, high)
+
+
+def speaker_counts(num_speakers: int, seed: int, index: int) -> Ints:
+    """(num_speakers + 1,) how often each speaker is in draw INDEX; 1 at the end, for trials of one speaker."""
+    drawn = np.random.default_rng([seed, index]).integers(0, num_speakers, num_speakers)
+    return np.append(np.bincount(drawn, minlength=num_speakers), 1)
+
+
+def interval(draws: Floats, level: float = 0.95) -> tuple[float, float] | None:
+    """Percentile interval of DRAWS (B,), None where fewer than half of them are defined (too few speakers)."""
+    defined = draws[~np.isnan(draws)]
+    if not 0 < len(draws) <= 2 * len(defined):
+        return None
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def entries(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
+    """POINTS as plain values."""
+    content = []
+    for point in points:
+        entry = asdict(point)
+        for name, rate in (("miss", point.miss), ("false_alarm", point.false_alarm)):
+            entry[name] = {"rate": rate.rate, **asdict(rate)}
+        content.append({**entry, "enough": point.word})
+    return content
+
+
+def points_of(content: Sequence[Mapping[str, Any]]) -> list[OperatingPoint]:
+    """What `entries` gave; KeyError, TypeError, ValueError or OverflowError where it is something else."""
+    points = [
+        OperatingPoint(
+            entry["kind"],
+            float(entry["value"]),
+            float(entry["threshold"]),
+            *map(_rate_of, (entry["miss"], entry["false_alarm"])),
+        )
+        for entry in content
+    ]
+    for point in points:
+        if point.kind not in get_args(PointKind) or np.isnan([point.value, point.threshold]).any():
+            raise ValueError(f"{point.kind} {point.value}, threshold {point.threshold}")
+    return points
+
+
+def _rate_of(entry: Mapping[str, Any]) -> ErrorRate:
+    low, high = (None if entry[name] is None else float(entry[name]) for name in ("low", "high"))
+    rate = ErrorRate(int(entry["errors"]), int(entry["trials"]), low, high)
+    if not 0 <= rate.errors <= rate.trials or not rate.trials:
+        raise ValueError(f"{rate.errors} errors of {rate.trials} trials")
+    return rate
