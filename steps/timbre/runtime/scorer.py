@@ -257,7 +257,7 @@ def _read(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Scorer:
         cohort = _array(arrays, "cohort", (None, dim)).astype(np.float32)
     names = tuple(str(name) for name in settings["measures"])
     calibration = LinearLlr.of(settings["calibration"])
-    if not set(names) <= set(MEASURES) or list(map(str, calibration.terms)) != list(map(str, pack_terms(names))):
+    if not set(names) <= set(MEASURES) or list(map(str, calibration.given)) != list(map(str, pack_terms(names))):
         raise ValueError("a calibration that is not for the measures")
     least = settings["min_speech"]
     if not isinstance(least, int | float) or not 0 <= least < np.inf:
