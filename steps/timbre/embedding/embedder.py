@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from timbre.audio.audio_files import to_int16
 from timbre.audio.effects import Chain, Sources, build_chain, generator
-from timbre.audio.reading import AudioReader, NotFinite, Samples, resample
+from timbre.audio.reading import AudioReader
 from timbre.embedding.extract import ExtractOptions, device_named, extract_embeddings
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.options import FrameOptions, options_from
@@ -22,6 +22,7 @@ from timbre.nnet.model import load_model
 from timbre.runtime.facts import measure
 from timbre.runtime.kaldi_resampling import kaldi_resample
 from timbre.runtime.normalize import normalize
+from timbre.runtime.sound import NotFinite, Samples, Unusable, resample
 from timbre.runtime.speech_measures import high_band, signal_to_noise
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError
@@ -29,12 +30,6 @@ from timbre.utils.files import atomic_write
 
 _CLIPPED = 0.001  # share of clipped samples that is worth a word
 _RUINED = 0.1  # share of clipped samples from which on errors are over 1.5 times what they are (README of steps)
-
-
-class Unusable(DataError):
-    """A recording that can be read but of which nothing can be said: too little speech, constant, ruined."""
-
-    status = 3
 
 
 @dataclass(frozen=True)

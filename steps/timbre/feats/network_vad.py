@@ -5,10 +5,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.audio.reading import Samples, resample
 from timbre.feats.options import FrameOptions
 from timbre.feats.vad import VadOptions
 from timbre.runtime.silero import RATE, SileroVad, package_model, speech_stretches
+from timbre.runtime.sound import Samples, resample
 
 
 def speech_frames(samples: Samples, num_frames: int, options: VadOptions, frames: FrameOptions) -> NDArray[np.bool_]:
