@@ -14,6 +14,7 @@ from timbre.feats.speech_quality import high_bins
 from timbre.feats.vad import VadOptions
 from timbre.runtime.framing import Framing
 from timbre.runtime.normalize import NormalizeOptions
+from timbre.runtime.speech_measures import Bins
 from timbre.utils.errors import DataError
 
 TRANSFORM = "front_transform"  # the array with the cosine transform of mel spectrograms
@@ -74,14 +75,23 @@ def front_settings(
         "energy_first": options.energy_first,
         "kaldi_down": options.allow_downsample,
         "kaldi_up": options.allow_upsample,
-        "audio_rate": None if audio is None else audio.rate,
+        "audio": None if audio is None else {"rate": audio.rate},
         "channel": (audio or AudioOptions(channel=options.channel)).channel,
         "transform": None if transform is None else TRANSFORM,
         "bins": None
         if bins is None
-        else {"voice": [bins.voice.start, bins.voice.stop], "high": [bins.high.start, bins.high.stop], "power": bins.power},
+        else {
+            "voice": [bins.voice.start, bins.voice.stop],
+            "high": [bins.high.start, bins.high.stop],
+            "power": bins.power,
+        },
     }
     return settings, {} if transform is None else {TRANSFORM: transform}
+
+
+def _bins(bins: Bins) -> dict[str, Any]:
+    spans = {name: [span.start, span.stop] for name, span in (("voice", bins.voice), ("high", bins.high))}
+    return {**spans, "power": bins.power}
 
 
 def _vad(options: VadOptions) -> dict[str, Any]:

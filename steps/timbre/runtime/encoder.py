@@ -78,10 +78,12 @@ class Encoder:
             self._energy_first = bool(front["energy_first"])
             self.channel = int(front["channel"])
             self._kaldi_down, self._kaldi_up = bool(front["kaldi_down"]), bool(front["kaldi_up"])
-            self._first_rate = None if front["audio_rate"] is None else int(front["audio_rate"])
+            self._audio = None if front["audio"] is None else {"rate": front["audio"]["rate"]}
             self._transform = pack.arrays[front["transform"]] if front["transform"] else None
             bins = front["bins"]
-            self._bins = None if bins is None else Bins(slice(*bins["voice"]), slice(*bins["high"]), bool(bins["power"]))
+            self._bins = (
+                None if bins is None else Bins(slice(*bins["voice"]), slice(*bins["high"]), bool(bins["power"]))
+            )
             self.rate, self.dim = int(settings["rate"]), int(settings["dim"])
             self.min_speech = float(settings.get("min_speech", 0.0))
             self._front = _session(pack.bytes(files["front"]), threads)
@@ -125,7 +127,7 @@ class Encoder:
         return Encoding(vector, facts.seconds, speech, measures, warnings, facts.content, name)
 
     def windows(self, samples: Samples, spans: Sequence[tuple[int, int]]) -> Vectors:
-        """Embeddings (len(SPANS), dim) of the parts [start, end) of SAMPLES (N,) at `rate`, all of each taken as speech.
+        """Embeddings (len(SPANS), dim) of parts [start, end) of SAMPLES (N,) at `rate`, all of each taken as speech.
 
         Raises:
             DataError: a part is shorter than a frame, or not in the samples
@@ -165,9 +167,9 @@ class Encoder:
     def at_rate(self, sound: Sound) -> Samples:
         """The samples of SOUND at `rate`, resampled as the recipe does it."""
         samples, rate = sound.samples, sound.rate
-        if self._first_rate is not None:  # stage 1 of the recipe, which goes through 16-bit files
-            if rate != self._first_rate:
-                samples, rate = resample(samples, rate, self._first_rate), self._first_rate
+        if self._audio is not None:  # stage 1 of the recipe, which goes through 16-bit files
+            if (wanted := self._audio["rate"] or rate) != rate:
+                samples, rate = resample(samples, rate, wanted), wanted
             peak = float(np.abs(samples).max()) * INT16_SCALE
             scaled = samples * np.float32(INT16_SCALE)
             if peak >= 32768.5:

@@ -70,9 +70,7 @@ class Framing:
         """SAMPLES (N,) in [-1, 1) with what is done to a whole signal first."""
         if self.standardize is not None:
             deviation = samples.std(dtype=np.float64)
-            samples = ((samples - np.float32(samples.mean(dtype=np.float64)))) / np.float32(
-                deviation + self.standardize
-            )
+            samples = (samples - np.float32(samples.mean(dtype=np.float64))) / np.float32(deviation + self.standardize)
         if self.level is not None:
             blocks = range(0, len(samples), _BLOCK)
             total = sum(float(np.square(samples[start : start + _BLOCK], dtype=np.float64).sum()) for start in blocks)
