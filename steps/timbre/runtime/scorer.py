@@ -1,7 +1,7 @@
 """The decision of a pack: from embeddings to scores, from scores to log-likelihood ratios and thresholds, in numpy.
 
 What a decision pack of the recipe does (backend/, decision/pack.py), to float32 rounding; the tables are those that
-export/tables.py makes of one. Called by voice.py and gallery.py.
+export/decision_tables.py makes of one. Called by voice.py and gallery.py.
 """
 
 from collections.abc import Mapping, Sequence
