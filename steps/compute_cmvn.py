@@ -6,7 +6,7 @@ from pathlib import Path
 from timbre.datadir.ark import ArkWriter, read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
-from timbre.feats.cmvn import cmvn_stats
+from timbre.runtime.cmvn import cmvn_stats
 from timbre.utils.cli import run_step
 from timbre.utils.errors import DataError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from timbre.datadir.datadir import DataDir
 from timbre.embedding.vector_parts import dump_statistics
-from timbre.feats.normalize import NormalizeOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.cli import run_step
 from timbre.utils.missing import Allowed
 

@@ -8,7 +8,7 @@ from timbre.datadir.datadir import DataDir
 from timbre.egs.egs_writer import write_egs
 from timbre.egs.held_out import unknown_speakers
 from timbre.egs.options import EgsOptions
-from timbre.feats.normalize import NormalizeOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.cli import run_step
 
 

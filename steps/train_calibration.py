@@ -15,6 +15,7 @@ def train_calibration(
     out_dir: Path,
     measures: list[Path] = [],  # noqa: B006 (shown as the default)
     labels: list[Path] = [],  # noqa: B006
+    scaled: bool = False,
     prior: float = 0.05,
     ridge: float = 1e-6,
     enroll_spk2utt: Path | None = None,
@@ -30,6 +31,7 @@ def train_calibration(
         out_dir: the folder to write into
         measures: quality measures, tables of numbers of make_quality.py, as [dev/utt2logdur,dev/utt2snr]
         labels: tables of labels, such as utt2sex: whether both sides have the same is a measure too
+        scaled: quality measures move the slope too, not the offset alone: worth it where TRIALS are of many conditions
         prior: of a target: where the log-likelihood ratios are to be most exact
         ridge: weight of the squared weights, of values scaled to unit variance; bounds them where no errors do
         enroll_spk2utt: enrolment ids named here are models; their measures are averaged
@@ -43,7 +45,7 @@ def train_calibration(
     files = scores if isinstance(scores, list) else [scores]
     if not files:
         raise DataError("no score file to calibrate")
-    terms, values = trial_values(trial_list, files, measures, labels, enroll_spk2utt)
+    terms, values = trial_values(trial_list, files, measures, labels, enroll_spk2utt, scaled)
     try:
         calibration = Calibration.train(terms, values, trial_list.target, prior, ridge)
     except DataError as error:

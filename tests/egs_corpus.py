@@ -10,7 +10,7 @@ from timbre.datadir.tables import write_table
 from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import EgsOptions
-from timbre.feats.normalize import NormalizeOptions
+from timbre.runtime.normalize import NormalizeOptions
 
 DIM = 12
 

@@ -23,9 +23,9 @@ from torch import nn
 
 from timbre.embedding.extract import extract_embeddings
 from timbre.feats.extractor import FeatureExtractor
-from timbre.feats.normalize import normalize
 from timbre.feats.options import FrameOptions, options_from
 from timbre.nnet.model import load_model, read_config
+from timbre.runtime.normalize import normalize
 
 DATA = Path(__file__).resolve().parent / "data" / "imports"
 Floats = NDArray[np.float32]

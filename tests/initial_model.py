@@ -11,8 +11,8 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table, write_table
 from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import EgsOptions
-from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet import checkpoint
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.training.distributed import World
 from timbre.training.interrupt import Interrupt
 from timbre.training.loop import Trainer, train

@@ -26,9 +26,9 @@ from timbre.audio.effects import Sources, build_chain
 from timbre.corpora.synth_speaker import SynthOptions
 from timbre.egs.crop_effects import Augmentation
 from timbre.egs.options import EgsOptions
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.recipe.fine_tuning import FineTuneOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.runtime.spans import WindowOptions
 from timbre.training.options import TrainOptions
 from timbre.utils.cluster_server import ClusterOptions

@@ -11,9 +11,9 @@ from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import EgsOptions
 from timbre.feats.dump_feats import dump_features
 from timbre.feats.dump_vad import dump_vad
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FbankOptions
 from timbre.feats.vad import VadOptions
+from timbre.runtime.normalize import NormalizeOptions
 
 RATE = 8000
 FBANK = FbankOptions(sample_frequency=RATE, num_mel_bins=20, snip_edges=False)

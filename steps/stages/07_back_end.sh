@@ -3,6 +3,7 @@
 # Reads exp/NAME/embeddings/train; makes exp/NAME/backend/{backend.yaml,mean.vec,transform.mat,plda}, the same of cosine
 # and of the baseline in cosine/ and statistics/ below it, and exp/NAME/calibration/{trials,others.scp}: a list of the
 # speakers that training held out, and the embeddings of all others, which alone the back-end and the cohort are made of.
+# With --quality-conditions its pooled/ has the list of these speakers as they are and under each of --dev-conf.
 # With --backend-augment these are in exp/NAME/backend_train, with those of the copies (of the others alone). With
 # --adapt-dir the back-ends are adapted to its embeddings in exp/NAME/backend_adapted: the mean of n utterances gets
 # weight n / (n + 10), the rest is that of training, and their covariance n / (n + adapt-covar-utts), if n is no less.
@@ -27,6 +28,13 @@ stage_back_end() {
     "$embeddings/train/xvector.scp" out "$calibration/trials" "$calibration/others.scp"; then
     steps/make_calibration_trials.py "${embedded:-$feats}/train" "$calibration" "${whose[@]}"
     steps/filter_scp.py "$calibration/held_out" "$embeddings/train/xvector.scp" "$calibration/others.scp" --exclude
+  fi
+  if [ -n "$pooled" ] && unit pool "$pooled" in "{data}/trials" "{data}/feats.scp" "{vectors}" out "{output}/trials"; then
+    local pooled_dirs=() pooled_vectors=()
+    while next_row; do
+      pooled_dirs+=("$data_dir") pooled_vectors+=("$vectors")
+    done 9< <(rows pool)
+    steps/pool_conditions.py "[$(IFS=, && echo "${pooled_dirs[*]}")]" "[$(IFS=, && echo "${pooled_vectors[*]}")]" "$pooled"
   fi
   if [ -n "$backend_train" ] && unit back-end-data "$backend_train" in "{vectors}" "{from}" "{with}" "{data}/utt2uniq" \
     "$feats/train/utt2spk" out "{output}/xvector.scp" "{output}/utt2spk"; then

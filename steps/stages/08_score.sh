@@ -10,10 +10,11 @@
 
 option top-n 300 "number: cohort scores that AS-norm keeps"
 option quality false "true/false: calibration with quality measures as well (_quality): seconds of speech, noise, bandwidth, length of the embedding, nearness of the cohort"
+option quality-conditions false "true/false: that calibration is learnt under the conditions of --dev-conf too, where measures move the slope as well; so is the decision pack"
 
 stage_score() {
   local inputs=() more=()
-  [ "$quality" = false ] || more=(quality)
+  [ "$quality$quality_conditions" = falsefalse ] || more=("quality${pooled:+ under conditions}")
   [ "$has_train" = false ] || inputs=("$backend/backend.yaml")
   [ "$baseline" = false ] || inputs+=("$backend/statistics/transform.mat")
   [ "$siamese" = false ] || inputs+=("$model/final.pt")
@@ -23,7 +24,7 @@ stage_score() {
     log "stage 8 score: the evaluation sets have no trial lists with labels"
   elif unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
     out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate" "${more[@]}"; then
-    rm -rf "$exp/scores" "$calibration/scores" "$exp/quality"
+    rm -rf "$exp/scores" "$calibration"/{,pooled/}scores "$exp/quality"
     mkdir "$exp/scores"
     score_rows score
   fi
@@ -67,6 +68,7 @@ score_rows() { # UNIT
           --cohort-utt2spk "$cohort_utt2spk" --mean "$with/mean.vec" --top-n "$top_n" --nj "$nj"
         ;;
       learn) steps/train_calibration.py "$trials" "$from" "$output" "${measures[@]}" ;;
+      learn-scaled) steps/train_calibration.py "$trials" "$from" "$output" "${measures[@]}" --scaled true ;;
       calibrate | calibrate-adapted)
         [ "$task" = calibrate ] || measures=(--adapted true)
         steps/calibrate_scores.py "$with" "$trials" "$from" "$output" "${models_of[@]}" "${measures[@]}"

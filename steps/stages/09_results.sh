@@ -44,15 +44,22 @@ stage_results() {
     done 9< <(rows results)
     steps/make_report.py "$exp"
   fi
-  local conditions=() vectors_of=()
+  local conditions=() vectors_of=() measures_of=() learnt=("$calibration/trials" "$embeddings/train/xvector.scp") by=()
   while next_row; do
     conditions+=("$data_dir") vectors_of+=("$vectors")
+    [ -z "$from" ] || measures_of+=("$from")
   done 9< <(rows decision)
+  if [ -n "$pooled" ]; then
+    learnt=("$pooled/trials" "$pooled/xvector.scp")
+    by=("$exp/quality/train/"utt2{logdur,snr,band,magnitude})
+    [ -f "${by[2]}" ] || unset "by[2]"
+    by=(--measures "[$(IFS=, && echo "${by[*]}")]" --condition-measures "[$(IFS=, && echo "${measures_of[*]}")]" --scaled true)
+  fi
   if [ "$calibrate" = true ] && [ "$given" = false ] && unit decision "$exp/decision" in "$model/final.pt" \
-    "$backend/backend.yaml" "$calibration/trials" "$vad_conf" "${conditions[@]/%//trials}" "${vectors_of[@]}" \
-    out "$exp/decision/pack.yaml" with "top-n $top_n"; then
-    steps/make_decision_pack.py "$model" "$feats/train" "$backend" "$calibration/trials" "$embeddings/train/xvector.scp" \
-      "$exp/decision" --vad "$vad_conf" ${audio_conf:+--audio-conf "$audio_conf"} --cohort-scp "$cohort" \
+    "$backend/backend.yaml" "${learnt[@]}" "$vad_conf" "${conditions[@]/%//trials}" "${vectors_of[@]}" \
+    out "$exp/decision/pack.yaml" with "top-n $top_n" ${by[0]:+"quality"}; then
+    steps/make_decision_pack.py "$model" "$feats/train" "$backend" "${learnt[@]}" "$exp/decision" "${by[@]}" \
+      --vad "$vad_conf" ${audio_conf:+--audio-conf "$audio_conf"} --cohort-scp "$cohort" \
       --cohort-utt2spk "$cohort_utt2spk" --top-n "$top_n" --nj "$nj" \
       --conditions "[$(IFS=, && echo "${conditions[*]}")]" \
       --condition-embeddings "[$(IFS=, && echo "${vectors_of[*]}")]"

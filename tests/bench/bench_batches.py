@@ -30,8 +30,8 @@ from timbre.egs.egs_format import EgsArk, Manifest, empty_records, record_dtype
 from timbre.egs.egs_plan import plan_arks
 from timbre.egs.egs_reader import EgsReader
 from timbre.egs.options import BatchOptions, EgsOptions
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FbankOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
 

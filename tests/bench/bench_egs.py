@@ -29,7 +29,7 @@ from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_reader import EgsReader
 from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import BatchOptions, EgsOptions
-from timbre.feats.normalize import NormalizeOptions
+from timbre.runtime.normalize import NormalizeOptions
 
 KINDS = {
     "read": BatchOptions(),

@@ -126,8 +126,8 @@ def fingerprint(folder: Path) -> Result:
 def count(folder: Path) -> Result:
     from timbre.datadir.ark import ArkWriter
     from timbre.datadir.datadir import DataDir
-    from timbre.feats.normalize import NormalizeOptions
     from timbre.feats.utterances import Utterance, count_frames, list_utterances
+    from timbre.runtime.normalize import NormalizeOptions
 
     utterances = list_utterances(DataDir.read(folder / "data"), NormalizeOptions())[::10]
     with ArkWriter(folder / "vad.ark") as writer:
@@ -142,8 +142,8 @@ def egs(folder: Path) -> Result:
     from timbre.egs import egs_writer
     from timbre.egs.egs_format import EgsArk, record_dtype
     from timbre.egs.options import EgsOptions
-    from timbre.feats.normalize import NormalizeOptions
     from timbre.feats.utterances import Utterance
+    from timbre.runtime.normalize import NormalizeOptions
 
     def fill(job: Any) -> EgsArk:
         plan = job.plan
@@ -193,9 +193,9 @@ def embeddings(folder: Path) -> Result:
     from timbre.datadir.ark import read_vectors
     from timbre.datadir.datadir import DataDir
     from timbre.embedding import extract, vector_parts
-    from timbre.feats.normalize import NormalizeOptions
     from timbre.feats.protocols import Protocol
     from timbre.nnet import model
+    from timbre.runtime.normalize import NormalizeOptions
 
     current: list[Sequence[Any]] = []
 

@@ -35,9 +35,9 @@ from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import BatchOptions, EgsOptions
 from timbre.feats.dump_feats import dump_features
 from timbre.feats.dump_vad import dump_vad
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FbankOptions
 from timbre.feats.vad import VadOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.training.front_end import FrontEnd
 
 ROOT = Path(__file__).resolve().parent.parent.parent

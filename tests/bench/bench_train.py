@@ -20,7 +20,7 @@ from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
 from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import EgsOptions
-from timbre.feats.normalize import NormalizeOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.training.loop import train
 from timbre.training.options import TrainOptions
 from timbre.training.train_log import read_log

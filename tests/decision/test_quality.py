@@ -8,7 +8,7 @@ import pytest
 from steps.make_quality import make_quality
 from timbre.datadir.ark import ArkWriter, read_vectors, write_vectors
 from timbre.datadir.tables import read_numbers, read_table, write_table
-from timbre.feats.speech_quality import signal_to_noise
+from timbre.runtime.speech_measures import signal_to_noise
 from timbre.utils.errors import DataError
 
 

@@ -25,11 +25,11 @@ from timbre.datadir.rttm import Turn, read_rttm, write_rttm
 from timbre.datadir.tables import read_table, write_table
 from timbre.diarization.spectral import SpectralOptions
 from timbre.diarization.vbx import VbxOptions
-from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.nnet import checkpoint
 from timbre.nnet.model import write_config
 from timbre.nnet.network import SpeakerNetwork, build_network
 from timbre.runtime.ahc import AhcOptions
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.runtime.spans import WindowOptions
 from timbre.utils.errors import DataError
 

@@ -16,7 +16,7 @@ from timbre.datadir.trials import read_trials
 from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import EgsOptions
-from timbre.feats.normalize import NormalizeOptions, normalize
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 
 SMALL = EgsOptions(min_frames=20, max_frames=40, num_valid_speakers=2, num_valid_utts=10)

@@ -25,10 +25,10 @@ from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import BatchOptions, EgsOptions
 from timbre.egs.waveforms import join_voiced, list_waveforms
 from timbre.feats.extractor import FeatureExtractor
-from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet import checkpoint
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.training.front_end import FrontEnd, normalize_batch
 from timbre.training.loop import Trainer, train
 from timbre.training.options import TrainOptions

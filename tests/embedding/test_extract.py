@@ -18,11 +18,11 @@ from timbre.embedding import vector_parts
 from timbre.embedding.extract import ExtractOptions
 from timbre.embedding.extract import extract_embeddings as extract
 from timbre.feats import pieces
-from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.utterances import Utterance
 from timbre.nnet import checkpoint
 from timbre.nnet.model import write_config
 from timbre.nnet.network import SpeakerNetwork, build_network
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 
 ECAPA = {

@@ -8,7 +8,7 @@ import pytest
 from steps.extract_statistics import extract_statistics
 from timbre.datadir.ark import read_mat, read_vectors
 from timbre.datadir.tables import read_table, write_table
-from timbre.feats.normalize import NormalizeOptions, normalize
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 
 

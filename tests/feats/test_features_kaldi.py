@@ -12,11 +12,11 @@ import yaml
 from kaldi_wavs import read_wav_ark
 from numpy.typing import NDArray
 
-from timbre.audio.kaldi_resampling import kaldi_resample
 from timbre.audio.reading import read_audio
 from timbre.datadir.ark import read_ark
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.options import FbankOptions, FrameOptions, MfccOptions, SpectrogramOptions
+from timbre.runtime.kaldi_resampling import kaldi_resample
 
 TOLERANCE = {"fbank": (5e-3, 1e-4), "mfcc": (5e-3, 3e-4), "spectrogram": (5e-2, 5e-4)}  # max, rms
 OPTIONS = {"fbank": FbankOptions, "mfcc": MfccOptions, "spectrogram": SpectrogramOptions}

@@ -15,8 +15,8 @@ from torchaudio.transforms import MelSpectrogram
 
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.mel import melspec_filters
-from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.options import FbankOptions, MelspecOptions, options_from
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.training.front_end import normalize_batch
 
 Floats = NDArray[np.float32]

@@ -8,11 +8,11 @@ import pytest
 from timbre.datadir.ark import ArkWriter
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
-from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.pieces import Cutter, read_pieces
 from timbre.feats.protocols import Frames, Protocol, describe, frame_shift_of
 from timbre.feats.utterances import list_utterances
 from timbre.feats.vad import VadOptions, energy_vad
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 
 

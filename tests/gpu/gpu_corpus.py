@@ -13,10 +13,10 @@ from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import EgsOptions
 from timbre.feats.dump_feats import dump_features
 from timbre.feats.dump_vad import dump_vad
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FbankOptions
 from timbre.feats.vad import VadOptions
 from timbre.nnet.network import SpeakerNetwork, build_network
+from timbre.runtime.normalize import NormalizeOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE, BINS = 16000, 40

@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from timbre.datadir.datadir import DataDir
 from timbre.egs.egs_writer import write_egs
 from timbre.egs.options import EgsOptions
-from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet.network import build_network
 from timbre.nnet.network_file import own_feat_dim
 from timbre.nnet.objectives import build_objective
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.training.options import TrainOptions
 from timbre.training.precision_modes import Machine, choose
 from timbre.training.precision_page import compared, markdown, read_curves

@@ -12,10 +12,10 @@ import yaml
 
 from timbre.embedding.extract import extract_embeddings
 from timbre.feats.extractor import FeatureExtractor
-from timbre.feats.normalize import normalize
 from timbre.feats.options import FbankOptions, FrameOptions, MelspecOptions
 from timbre.nnet.imports.toolkits import TOOLKITS, import_weights
 from timbre.nnet.model import load_model
+from timbre.runtime.normalize import normalize
 from timbre.utils.errors import DataError
 from toolkit_states import REFERENCES, Reference, make_state, make_waves
 

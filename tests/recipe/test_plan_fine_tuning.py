@@ -7,7 +7,7 @@ import pytest
 import yaml
 from plans import plan, said, variables
 
-from timbre.feats.normalize import NormalizeOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.errors import DataError
 
 

@@ -21,13 +21,13 @@ from timbre.egs.batch_effects import DeviceChanges, make_changes
 from timbre.egs.crop_effects import Augmentation
 from timbre.egs.egs_reader import Batch
 from timbre.feats.extractor import FeatureExtractor
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import options_from
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet.network import build_network
 from timbre.nnet.network_file import own_feat_dim
 from timbre.nnet.objectives import build_objective
 from timbre.nnet.options import SegmentOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.training.distributed import World
 from timbre.training.front_end import FrontEnd, mask, normalize_batch
 from timbre.training.interrupt import Interrupt

@@ -15,11 +15,11 @@ import train_objectives
 from egs_corpus import DIM, write_configs, write_small_egs
 from timbre.datadir.pair_tables import draw_pairs
 from timbre.egs.egs_format import Manifest
-from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.model import load_model
 from timbre.nnet.network import build_network
 from timbre.nnet.objectives import build_objective
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.training.loop import train
 from timbre.training.options import TrainOptions
 from timbre.training.schedule import build_optimizer, learning_rate

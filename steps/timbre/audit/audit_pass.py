@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.audio.facts import AudioFacts, measure
-from timbre.audio.kaldi_resampling import kaldi_resample
 from timbre.audio.reading import AudioReader, Samples
 from timbre.audit.audit_table import HEADER, audit_line
 from timbre.datadir.ark import ArkWriter
@@ -23,6 +21,8 @@ from timbre.feats.mean_std import frame_statistics
 from timbre.feats.options import MfccOptions, require
 from timbre.feats.recorded import voiced_frames
 from timbre.feats.vad import VadOptions
+from timbre.runtime.facts import AudioFacts, measure
+from timbre.runtime.kaldi_resampling import kaldi_resample
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write, remove_temporaries
 from timbre.utils.jobs import run_jobs

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.audio.facts import AudioFacts
+from timbre.runtime.facts import AudioFacts
 from timbre.utils.errors import DataError
 
 _BLOCK = 10_000  # lines parsed at a time, so that a million lines never lie about as strings

@@ -6,7 +6,7 @@ Its folder holds xvector.ark, spk2utt, a table of each measure, and the hash of 
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,15 @@ def write_gallery(folder: Path, speakers: Mapping[str, Sequence[Embedded]], pack
         (path / "xvector.scp").unlink()  # it names this place, the gallery may go to another
         write_lists(path / "spk2utt", lists)
         write_table(path / "wav.scp", {utt: item.path for utt, item in items.items()})
-        for name in MEASURES:
+        for name in _measures_of(items.values()):
             write_table(path / f"utt2{name}", {utt: f"{item.measures[name]:.9g}" for utt, item in items.items()})
         write_table(path / "utt2content", {utt: str(item.content) for utt, item in items.items()})
         write_table(path / "made_by", {"network": network_hash(pack)})
+
+
+def _measures_of(items: Iterable[Embedded]) -> list[str]:
+    """What is measured of all of ITEMS: the band is not, of features that do not go so high."""
+    return [name for name in MEASURES if all(name in item.measures for item in items)]
 
 
 def network_hash(pack: DecisionPack) -> str:
@@ -134,7 +139,10 @@ class AudioGallery:
             raise DataError(f"enrolled with another network than that of {pack.path}: enroll again", folder)
         lists = read_lists(folder / "spk2utt")
         side = Embeddings.read(folder / "xvector.ark").average(lists, str(folder / "spk2utt"))
-        tables = {name: read_numbers(folder / f"utt2{name}") for name in MEASURES}
+        there = [name for name in MEASURES if (folder / f"utt2{name}").is_file()]
+        if lacking := sorted({*pack.measures} - {*there}):
+            raise DataError(f"enrolled without '{lacking[0]}', which {pack.path} asks for: enroll again", folder)
+        tables = {name: read_numbers(folder / f"utt2{name}") for name in there}
         measures = [
             {name: float(np.mean([table[utt] for utt in utts])) for name, table in tables.items()}
             for utts in lists.values()

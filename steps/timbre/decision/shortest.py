@@ -16,10 +16,10 @@ from timbre.decision.least_speech import CutError
 from timbre.decision.pack import DecisionPack
 from timbre.embedding.extract import Read, extract_embeddings
 from timbre.evaluation.metrics import Floats
-from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.protocols import frame_shift_of
 from timbre.feats.utterances import Utterance, list_utterances
 from timbre.nnet.model import load_model
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 
 log = logging.getLogger(__name__)

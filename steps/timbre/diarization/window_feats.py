@@ -15,7 +15,7 @@ from timbre.datadir.datadir import DataDir, Segment
 from timbre.diarization.recordings import frame_shift
 from timbre.diarization.windows import by_recording
 from timbre.embedding.vector_parts import Target, dump_vectors
-from timbre.feats.normalize import NormalizeOptions, normalize
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 from timbre.utils.missing import Allowed
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from timbre.egs.options import Compression, EgsOptions
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FrameOptions, options_from
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.configure import check
 from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError

@@ -22,8 +22,8 @@ from timbre.egs.egs_plan import ArkPlan, Candidates, Ints, plan_arks, plan_valid
 from timbre.egs.held_out import Unknown
 from timbre.egs.options import EgsOptions
 from timbre.egs.waveforms import Waveform, list_waveforms
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.utterances import Utterance, count_frames, list_utterances
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write, check_folder, claim_folder, remove_temporaries
 from timbre.utils.jobs import run_jobs

@@ -11,9 +11,9 @@ from timbre.audio.reading import AudioReader
 from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.feats.dump_feats import read_samples
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FrameOptions, require
 from timbre.feats.recorded import read_feature_options
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.errors import DataError
 
 

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from timbre.audio.audio_files import to_int16
 from timbre.audio.effects import Chain, Sources, build_chain, generator
-from timbre.audio.facts import measure
-from timbre.audio.kaldi_resampling import kaldi_resample
 from timbre.audio.reading import AudioReader, NotFinite, Samples, resample
 from timbre.embedding.extract import ExtractOptions, device_named, extract_embeddings
 from timbre.feats.extractor import FeatureExtractor
-from timbre.feats.normalize import normalize
 from timbre.feats.options import FrameOptions, options_from
 from timbre.feats.recorded import voiced_frames
-from timbre.feats.speech_quality import high_band, high_bins, signal_to_noise
+from timbre.feats.speech_quality import high_bins
 from timbre.feats.vad import VadOptions
 from timbre.nnet.model import load_model
+from timbre.runtime.facts import measure
+from timbre.runtime.kaldi_resampling import kaldi_resample
+from timbre.runtime.normalize import normalize
+from timbre.runtime.speech_measures import high_band, signal_to_noise
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write

@@ -20,11 +20,11 @@ from timbre.datadir.ark import read_vectors, write_vectors
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_numbers
 from timbre.feats.mean_std import frame_statistics
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.pieces import Cutter, read_pieces
 from timbre.feats.protocols import Protocol
 from timbre.feats.utterances import Utterance, list_utterances, read_utterances
 from timbre.feats.vad import VadOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.missing import Allowed, check_missing, count_allowed
 from timbre.utils.parts import ItemT, Part, Result, kept_parts, list_parts, make_parts
 

@@ -16,12 +16,12 @@ from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.explain.layer_shapes import Map
 from timbre.explain.torch_scores import TorchBackend
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.utterances import Utterance
 from timbre.nnet.classifier import load_classifier
 from timbre.nnet.model import load_model, read_classes, read_config
 from timbre.nnet.network import SpeakerNetwork
 from timbre.nnet.objectives import Objective
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.errors import DataError
 from timbre.utils.spelling import did_you_mean
 

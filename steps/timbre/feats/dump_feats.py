@@ -15,13 +15,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from timbre.audio.kaldi_resampling import kaldi_resample
 from timbre.audio.reading import AudioReader
 from timbre.datadir.ark import ArkWriter, Compression
 from timbre.datadir.datadir import DataDir, Segment
 from timbre.datadir.tables import write_table
 from timbre.feats.ark_parts import arks_named, merge, offsets, places
 from timbre.feats.options import FrameOptions
+from timbre.runtime.kaldi_resampling import kaldi_resample
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
 from timbre.utils.missing import Allowed, check_missing, count_allowed

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from timbre.datadir.datadir import DataDir
 from timbre.feats.energies import Energy, list_energies
-from timbre.feats.normalize import NormalizeOptions, normalize
 from timbre.feats.options import FrameOptions, options_from
 from timbre.feats.protocols import Frames, Protocol, frame_shift_of
 from timbre.feats.recorded import Recorded, list_recorded
 from timbre.feats.utterances import Utterance
 from timbre.feats.vad import VadOptions
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
 

@@ -7,21 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.feats.mel import inverse_mel_scale, mel_scale
 from timbre.feats.options import FbankOptions, FrameOptions
+from timbre.runtime.speech_measures import Bins, high_band, signal_to_noise
 from timbre.utils.errors import DataError
 from timbre.utils.jobs import run_jobs, split_jobs
 from timbre.utils.number_text import to_float
 
-_FEW = 10  # frames: a noise level is not measured on less
-_LOWEST = 0.1  # share of all frames that stands for the noise then
-_RANGE = (-20.0, 80.0)  # dB
 _VOICE, _HIGH = (1000.0, 3300.0), 4000.0  # Hz: what telephones pass, and what they do not
-_BAND_RANGE = (-90.0, 30.0)  # dB
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def _frame_shift(data: DataDir) -> float:
 class _Job:
     utterances: Sequence[tuple[str, str, str, str | None]]  # utterance, where its energy, VAD decision and features are
     shift: float
-    bins: "Bins | None"
+    bins: Bins | None
 
 
 def _measure(job: _Job) -> dict[str, Speech]:
@@ -90,34 +86,6 @@ def _measure(job: _Job) -> dict[str, Speech]:
     return result
 
 
-def signal_to_noise(log_energy: NDArray[np.float32], voiced: NDArray[np.bool_]) -> float:
-    """Signal-to-noise ratio in dB, between -20 and 80.
-
-    The noise is the mean power of the frames without speech or, where they are too few, of the tenth of all frames with
-    the least power; the signal is what the frames of speech have more.
-
-    Args:
-        log_energy: (num_frames,) natural logarithm
-        voiced: (num_frames,) VAD decision, some of it True
-    """
-    power = np.exp(np.asarray(log_energy, np.float64) - float(np.max(log_energy)))
-    rest = power[~voiced]
-    if len(rest) < _FEW:
-        rest = np.sort(power)[: max(1, int(_LOWEST * len(power)))]
-    noise = max(float(rest.mean()), np.finfo(np.float64).tiny)
-    signal = max(float(power[voiced].mean()) - noise, np.finfo(np.float64).tiny)
-    return float(np.clip(10 * np.log10(signal / noise), *_RANGE))
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Of filter banks: the columns of a voice on a telephone, those above; whether they are of power or magnitude."""
-
-    voice: slice
-    high: slice
-    power: bool
-
-
 def high_bins(options: FrameOptions) -> Bins | None:
     """Those of the log filter banks OPTIONS; None of other features, and where fewer than two filters lie so high."""
     if not isinstance(options, FbankOptions) or not options.use_log_fbank or options.use_energy:
@@ -128,19 +96,3 @@ def high_bins(options: FrameOptions) -> Bins | None:
     if last - first < 2 or len(centres) - above < 2:
         return None
     return Bins(slice(first, last), slice(above, len(centres)), options.use_power)
-
-
-def high_band(feats: NDArray[np.float32], voiced: NDArray[np.bool_], bins: Bins) -> float:
-    """Power of speech above 4 kHz over that between 1 and 3.3 kHz, a mean filter of each, in dB between -90 and 30.
-
-    A telephone, or a file that was one, has nothing there: 20 dB and more below what a wide-band microphone gives.
-
-    Args:
-        feats: (num_frames, num_bins) log filter banks, not normalised
-        voiced: (num_frames,) VAD decision, some of it True
-        bins: from `high_bins`
-    """
-    power = np.exp((1 if bins.power else 2) * feats[voiced].astype(np.float64)).mean(axis=0)
-    tiny = np.finfo(np.float64).tiny
-    ratio = 10 * np.log10(max(float(power[bins.high].mean()), tiny) / max(float(power[bins.voice].mean()), tiny))
-    return float(np.clip(ratio, *_BAND_RANGE))

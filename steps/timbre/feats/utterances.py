@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from timbre.datadir.ark import read_mat, read_shape, split_rx
 from timbre.datadir.datadir import DataDir
-from timbre.feats.normalize import NormalizeOptions, normalize
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 from timbre.utils.jobs import run_jobs, split_jobs
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timbre.feats.options import require
+from timbre.runtime.energy_vad import energy_frames
 from timbre.runtime.silero import StretchOptions
 
 
@@ -64,23 +65,11 @@ class VadOptions:
 
 
 def energy_vad(log_energy: NDArray[np.float32], options: VadOptions) -> NDArray[np.bool_]:
-    """Which frames are speech: (num_frames,) bool; equal to Kaldi's compute-vad frame by frame.
-
-    Args:
-        log_energy: (num_frames,) log energy of each frame, of samples at int16 scale
-        options: threshold and context
-    """
-    num_frames = len(log_energy)
-    if num_frames == 0:
-        return np.zeros(0, dtype=bool)
-    # float32 throughout, as in Kaldi: with 5 frames and a proportion of 0.6 the rounding decides
-    threshold = np.float32(options.vad_energy_threshold)
-    mean = np.float32(log_energy.sum(dtype=np.float64) / num_frames)
-    threshold = threshold + np.float32(options.vad_energy_mean_scale) * mean
-    above = np.concatenate([[0], np.cumsum(log_energy > threshold)])
-    frame = np.arange(num_frames)
-    start = np.maximum(frame - options.vad_frames_context, 0)
-    end = np.minimum(frame + options.vad_frames_context + 1, num_frames)
-    wanted = (end - start).astype(np.float32) * np.float32(options.vad_proportion_threshold)
-    voiced: NDArray[np.bool_] = above[end] - above[start] >= wanted
-    return voiced
+    """Which frames are speech: `energy_frames` with OPTIONS."""
+    return energy_frames(
+        log_energy,
+        options.vad_energy_threshold,
+        options.vad_energy_mean_scale,
+        options.vad_proportion_threshold,
+        options.vad_frames_context,
+    )

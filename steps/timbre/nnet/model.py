@@ -11,10 +11,10 @@ import yaml
 from torch import Tensor
 
 from timbre.datadir.tables import read_table
-from timbre.feats.normalize import NormalizeOptions
 from timbre.nnet import checkpoint
 from timbre.nnet.network import SpeakerNetwork, build_network
 from timbre.nnet.options import SegmentOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.configure import check
 from timbre.utils.documents import read_yaml
 from timbre.utils.errors import DataError

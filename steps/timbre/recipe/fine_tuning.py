@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from timbre.egs.options import EgsOptions
-from timbre.feats.normalize import NormalizeOptions
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.training.options import PARTS, StartOptions, TrainOptions
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError

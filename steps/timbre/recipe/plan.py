@@ -73,6 +73,7 @@ class Plan:
             "backend": str(systems.backend),
             "calibration": str(systems.calibration),
             "calibrate": str(systems.calibrate).lower(),
+            "pooled": str(systems.pooled or ""),
             "baseline": str(systems.baseline).lower(),
             "cohort": str(systems.cohort.scp),
             "cohort_utt2spk": str(systems.cohort.utt2spk),

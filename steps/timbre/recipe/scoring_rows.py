@@ -39,11 +39,18 @@ def scoring_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
     if systems.calibrate:
         trials = systems.calibration / "trials"
         yield _held_out(layout, systems)
+        yield from _pool_rows(layout, systems)
         dev = Row(8, "score", "score", "train", trials=str(trials), vectors=_vectors(systems, "train"))
         yield from _systems(systems, dev, systems.calibration / "scores" / "dev")
         yield from _siamese(layout, systems, dev, systems.calibration / "scores" / "dev")
+        if systems.pooled:
+            pooled = replace(dev, trials=str(systems.pooled / "trials"), vectors=str(systems.pooled / "xvector.scp"))
+            yield from _systems(systems, pooled, systems.pooled / "scores" / "dev")
         if systems.quality:
-            yield _quality_row(systems, "train", layout.main.feats / "train", systems.calibration / "utt2spk")
+            row = _quality_row(systems, "train", layout.main.feats / "train", systems.calibration / "utt2spk")
+            if where := systems.pooled:
+                row = replace(row, data=str(where), vectors=str(where / "xvector.scp"), source=str(where / "utt2spk"))
+            yield row
         yield from _calibration_rows(systems, trials)
     for test in layout.scored():
         if systems.quality and test.trial_lists:
@@ -68,6 +75,16 @@ def _quality_row(systems: Systems, name: str, feats: Path, utts: Path) -> Row:
 def _held_out(layout: Layout, systems: Systems) -> Row:
     row = Row(7, "held-out", "hold", "train", data=str((layout.embedded or layout.main.feats) / "train"))
     return replace(row, vectors=_vectors(systems, "train"), output=str(systems.calibration))
+
+
+def _pool_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
+    """The held-out speakers as they are, then under each condition, a row each."""
+    if systems.pooled:
+        known = [test for test in layout.scored() if isinstance(test, DevSet)]
+        whole = [("train", systems.calibration), *((test.name, test.feats) for test in known)]
+        for name, data in whole:
+            row = Row(7, "pool", "pool", name, data=str(data), vectors=_vectors(systems, name))
+            yield replace(row, output=str(systems.pooled))
 
 
 def _backend_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
@@ -142,12 +159,18 @@ def _calibration_rows(systems: Systems, trials: Path) -> Iterator[Row]:
     row = Row(8, "score", "learn", "train", trials=str(trials))
     for name, scores in dev.items():
         yield replace(row, kind=f"{name}_llr", source=scores, output=f"{systems.calibration}/{name}_asnorm")
-        if systems.quality:
-            measured = replace(row, kind=f"{name}_quality", data=str(systems.quality / "train"))
-            yield replace(measured, source=scores, output=f"{systems.calibration}/{name}_quality")
     if len(dev) > 1:
         both = f"[{','.join(dev.values())}]"
         yield replace(row, kind="fusion", source=both, output=f"{systems.calibration}/fusion")
+    if systems.quality:
+        folder = systems.pooled or systems.calibration
+        dev = {name: f"{folder}/scores/dev.{name}_asnorm" for name in systems.names}
+        dev |= {"fusion": f"[{','.join(dev.values())}]"} if len(dev) > 1 else {}
+        task = "learn-scaled" if systems.pooled else "learn"
+        row = replace(row, task=task, trials=str(folder / "trials"), data=str(systems.quality / "train"))
+        for name, scores in dev.items():
+            output = f"{systems.calibration}/{name}_quality"
+            yield replace(row, kind=f"{name}_quality", source=scores, output=output)
 
 
 def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) -> Iterator[Row]:
@@ -169,10 +192,6 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
             scores, learnt = f"{stem}.{name}_asnorm", f"{systems.calibration}/{name}_asnorm"
             kind = f"{name}_llr"
             yield replace(calibrated, kind=kind, source=scores, using=learnt, output=f"{stem}.{kind}")
-            if systems.quality:
-                learnt, kind = f"{systems.calibration}/{name}_quality", f"{name}_quality"
-                measured = replace(calibrated, kind=kind, data=str(systems.quality / test.name))
-                yield replace(measured, source=scores, using=learnt, output=f"{stem}.{kind}")
         for name in systems.adapted:  # as what is not adapted: no speakers of the new domain are known
             scores, learnt = f"{stem}.{name}_adapted_asnorm", f"{systems.calibration}/{name}_asnorm"
             kind = f"{name}_adapted_llr"
@@ -182,6 +201,13 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
             both = f"[{','.join(f'{stem}.{name}_asnorm' for name in systems.names)}]"
             learnt = f"{systems.calibration}/fusion"
             yield replace(calibrated, kind="fusion", source=both, using=learnt, output=f"{stem}.fusion")
+        if systems.quality:
+            all_scores = {name: f"{stem}.{name}_asnorm" for name in systems.names}
+            all_scores |= {"fusion": f"[{','.join(all_scores.values())}]"} if len(all_scores) > 1 else {}
+            measured = replace(calibrated, data=str(systems.quality / test.name))
+            for name, scores in all_scores.items():
+                learnt, kind = f"{systems.calibration}/{name}_quality", f"{name}_quality"
+                yield replace(measured, kind=kind, source=scores, using=learnt, output=f"{stem}.{kind}")
     for protocol in layout.settings.protocols.split():
         crops = replace(row, vectors=_vectors(systems, test.name, protocol))
         yield from _systems(systems, crops, stem, protocol)
@@ -200,6 +226,8 @@ def _result_rows(layout: Layout, systems: Systems) -> Iterator[Row]:
             yield replace(row, source=scores, output=str(layout.exp))
             if isinstance(test, DevSet) and systems.calibrate:
                 row = Row(9, "decision", "condition", test.name, data=str(trials.parent))
+                if systems.pooled and systems.quality:
+                    row = replace(row, source=str(systems.quality / test.name))
                 yield replace(row, vectors=_vectors(systems, test.name))
     originals = [test for corpus in layout.corpora for test in layout.eval_sets(corpus)]
     for test in originals:

@@ -70,6 +70,7 @@ class Settings:
     adapt_cohort_utts: str = "100"
     calibrate: str = "auto"
     quality: str = "false"
+    quality_conditions: str = "false"
     baseline: str = "auto"
     protocols: str = ""
     allow_missing: str = "0"
@@ -154,8 +155,10 @@ class Settings:
             raise DataError(f"--model {self.model}: no finished model, it has no final.pt")
         if self.train_pairs == "true" and not (self.objective and _names(_read_yaml(self.objective), PAIRED)):
             raise DataError(f"--train-pairs: {self.objective or 'the objective'} does not compare pairs")
-        if self.quality == "true" and self.calibrate == "false":
+        if self.measures_quality and self.calibrate == "false":
             raise DataError("--quality is a calibration, and --calibrate is false")
+        if self.quality_conditions == "true" and not self.dev_conf:
+            raise DataError("--quality-conditions: there are none; --dev-conf names their files")
         if self.model and self.train_augment:
             raise DataError("--train-augment is for training, and --model evaluates what has been trained")
         if self.model and self.fine_tune_conf:
@@ -240,6 +243,11 @@ class Settings:
     def subtracts_mean(self) -> bool:
         """The back-end has a mean of embeddings, which can be adapted."""
         return _names(_read_yaml(self.backend_conf).get("transforms"), {"Mean", "Whitening", "Pca"})
+
+    @property
+    def measures_quality(self) -> bool:
+        """Calibration has quality measures."""
+        return "true" in (self.quality, self.quality_conditions)
 
     @property
     def is_llr(self) -> bool:

@@ -28,7 +28,8 @@ class Systems:
     calibration: their folders in exp/NAME; training: what back-ends are trained on; cohort: what scores are normalised
     by, and adapted_cohort: those of adapted back-ends; calibrate: there are log-likelihood ratios; llrs: the systems
     that give them; baseline: statistics of features are scored too; siamese: so does the head that a siamese network
-    was trained with; quality: calibration with quality measures too, which lie in this folder
+    was trained with; quality: calibration with quality measures too, which lie in this folder; pooled: the list of all
+    conditions together that it is learnt on, where it is not the held-out speakers as they are
     """
 
     folders: dict[str, Path | None]
@@ -45,6 +46,7 @@ class Systems:
     baseline: bool
     siamese: bool
     quality: Path | None = None
+    pooled: Path | None = None
 
     @property
     def has_backend(self) -> bool:
@@ -107,13 +109,13 @@ class Systems:
             llrs += [*(f"{name}_adapted_llr" for name in folders if calibrate)]
             llrs += [f"{settings.backend}_adapted"] if settings.is_llr else []
         baseline = layout.main.has_train and _has_baseline(layout, said)
-        quality = exp / "quality" if settings.quality == "true" else None
+        quality = exp / "quality" if settings.measures_quality else None
         if quality:
             if not calibrate:
                 raise DataError(f"--quality: {layout.main.data} has no speakers to calibrate on")
             if any(corpus.brings_features(name) for corpus in layout.corpora for name in ("train", *corpus.eval_sets)):
                 raise DataError("--quality measures speech by its VAD, which a corpus with features of its own lacks")
-            llrs = [*(f"{name}_quality" for name in folders), *llrs]
+            llrs = [*(f"{name}_quality" for name in folders), *(["fusion_quality"] if len(folders) > 1 else []), *llrs]
         return cls(
             folders,
             adapted,
@@ -129,6 +131,7 @@ class Systems:
             baseline,
             settings.has_pair_head,
             quality,
+            calibration / "pooled" if settings.quality_conditions == "true" else None,
         )
 
 

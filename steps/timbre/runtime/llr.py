@@ -5,15 +5,15 @@ Trained by calibration.py of the recipe or by own_calibration.py, applied by pac
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Kind = Literal["score", "mean", "gap", "same"]
-KINDS: tuple[Kind, ...] = ("score", "mean", "gap", "same")
-MEASURES = ("logdur", "snr", "magnitude")  # those that can be told of a recording by itself
+Kind = Literal["score", "mean", "gap", "same", "scaled_mean", "scaled_gap"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+MEASURES = ("logdur", "snr", "band", "magnitude")  # those that can be told of a recording by itself
 SCORE = "score"  # what the calibration of a pack calls its score
 
 
@@ -22,7 +22,8 @@ class Term:
     """A value of a trial that the log-likelihood ratio is linear in, and its weight.
 
     kind: "score" of a back-end; of a quality measure of either side the "mean" or the "gap", their absolute difference;
-    "same", 1 where both sides have the same label (sex, language), otherwise 0. name: of the back-end or the measure.
+    "same", 1 where both sides have the same label (sex, language), otherwise 0; "scaled_mean" and "scaled_gap", the
+    score times those, by which a measure moves the slope. name: of the back-end, the measure, or both.
     """
 
     kind: Kind
@@ -31,6 +32,10 @@ class Term:
 
     def __str__(self) -> str:
         return self.name if self.kind == "score" else f"{self.kind} {self.name}"
+
+    def times(self, measure: "Term") -> "Term":
+        """This score times the "mean" or the "gap" of a MEASURE."""
+        return Term("scaled_mean" if measure.kind == "mean" else "scaled_gap", f"{self.name} {measure.name}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class LinearLlr:
         terms = [asdict(term) for term in self.terms]
         return {"offset": self.offset, "terms": terms, "prior": self.prior, "trained_on": self.trained_on}
 
+    @property
+    def scaled(self) -> bool:
+        """Whether measures move the slope too."""
+        return any(term.kind.startswith("scaled_") for term in self.terms)
+
     def apply(self, values: Floats) -> Floats:
         """Log-likelihood ratios (N,) of trials with VALUES (N, K), in the order of `terms`."""
         llrs: Floats = self.offset + values @ np.array([term.weight for term in self.terms])
@@ -94,7 +104,20 @@ def mean_and_gap(first: Floats, second: Floats) -> Floats:
     return values
 
 
-def pack_terms(names: Sequence[str]) -> list[Term]:
-    """What the calibration of a pack with the measures NAMES is linear in."""
+def products(scores: Floats, measures: Floats) -> Floats:
+    """Every column of SCORES (N, S) times every column of MEASURES (N, M): (N, S M), those of the first score first."""
+    values: Floats = (scores[:, :, None] * measures[:, None, :]).reshape(len(scores), -1)
+    return values
+
+
+def pack_terms(names: Sequence[str], scaled: bool = False) -> list[Term]:
+    """What the calibration of a pack with the measures NAMES is linear in; with SCALED also their products with it."""
     kinds: tuple[Kind, ...] = ("mean", "gap")
-    return [Term("score", SCORE), *(Term(kind, name) for name in names for kind in kinds)]
+    score, measures = Term("score", SCORE), [Term(kind, name) for name in names for kind in kinds]
+    return [score, *measures, *(score.times(measure) for measure in measures if scaled)]
+
+
+def pack_values(scores: Floats, measures: Floats, scaled: bool = False) -> Floats:
+    """Values (N, K) of `pack_terms` for trials with SCORES (N,) and, from `mean_and_gap`, MEASURES (N, M)."""
+    column = scores[:, None]
+    return np.column_stack([column, measures, *([products(column, measures)] if scaled else [])])

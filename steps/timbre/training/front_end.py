@@ -13,9 +13,9 @@ from timbre.egs.batch_effects import make_changes
 from timbre.egs.egs_format import Manifest
 from timbre.egs.egs_reader import Batch
 from timbre.feats.extractor import FeatureExtractor
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet.layers import whole_float32
+from timbre.runtime.normalize import NormalizeOptions
 
 
 class FrontEnd:
@@ -47,7 +47,7 @@ class FrontEnd:
 
 
 def normalize_batch(feats: Tensor, options: NormalizeOptions) -> Tensor:
-    """CMN of each example by itself, as `timbre.feats.normalize.normalize` does it without VAD.
+    """CMN of each example by itself, as `timbre.runtime.normalize.normalize` does it without VAD.
 
     Args:
         feats: (B, T, F) float32
@@ -71,7 +71,7 @@ def normalize_batch(feats: Tensor, options: NormalizeOptions) -> Tensor:
 
 
 def _windows(number: int, window: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(start, end), (NUMBER,) each, of `timbre.feats.cmvn.windows`, made on DEVICE: a copy would wait for it."""
+    """(start, end), (NUMBER,) each, of `timbre.runtime.cmvn.windows`, made on DEVICE: a copy would wait for it."""
     start = (torch.arange(number, device=device) - window // 2).clamp(0, number - window)
     return start, start + window
 

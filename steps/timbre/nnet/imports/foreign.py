@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FrameOptions
 from timbre.nnet import checkpoint
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.errors import DataError
 
 # keys that weights lie under

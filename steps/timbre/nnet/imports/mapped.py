@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import FrameOptions
 from timbre.nnet.imports.foreign import Foreign, Rule, Weights, listed
+from timbre.runtime.normalize import NormalizeOptions
 from timbre.utils.errors import DataError
 
 Pooling = tuple[dict[str, Any], list[Rule], dict[str, Tensor]]  # settings, rules, weights that are changed

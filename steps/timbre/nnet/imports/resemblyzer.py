@@ -1,8 +1,8 @@
 """Resemblyzer: the LSTM of GE2E (Wan et al. 2018) on mel energies without log, in windows of 1.6 s."""
 
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import MelspecOptions
 from timbre.nnet.imports.foreign import Foreign, Weights
+from timbre.runtime.normalize import NormalizeOptions
 
 RULES = [(r"lstm\.(.*)", r"trunk.layers.\1"), (r"linear\.(.*)", r"segment.0.\1")]
 UNUSED = ["similarity_weight", "similarity_bias"]  # scale and offset of the loss

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from timbre.feats.normalize import NormalizeOptions
 from timbre.feats.options import MelspecOptions
 from timbre.nnet.imports.foreign import Change, Foreign, Rule, Weights, as_it_is
+from timbre.runtime.normalize import NormalizeOptions
 
 
 def read(weights: Weights) -> Foreign:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ZEROS = 6  # zero crossings of the sinc on each side
+_BLOCK = 1 << 24  # numbers that are copied at a time: memory stays bounded, however long the audio is
 _CUTOFF = 0.99  # of the lower of the two Nyquist frequencies
 
 
@@ -32,4 +33,6 @@ def kaldi_resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> ND
     usable = min(len(samples), len(padded) - reach)
     padded[reach : reach + usable] = samples[:usable]
     windows = np.lib.stride_tricks.sliding_window_view(padded, len(position))[::step]
-    return np.ascontiguousarray((windows @ weights).reshape(-1)[:num_outputs])
+    rows = max(1, _BLOCK // len(position))
+    parts = [(windows[start : start + rows] @ weights).reshape(-1) for start in range(0, blocks, rows)]
+    return np.ascontiguousarray((parts[0] if len(parts) == 1 else np.concatenate(parts))[:num_outputs])

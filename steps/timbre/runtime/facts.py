@@ -1,6 +1,6 @@
 """What can be told of a signal without knowing what is said: level, clipping, offset, and a hash of its samples.
 
-Called by the audit of a corpus, for every utterance.
+Called by the audit of a corpus, for every utterance, and by encoder.py.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.audio.reading import Samples
+Samples = NDArray[np.float32]
 
 FLOOR = -120.0  # dBFS of what has no energy at all
 _FULL_SCALE = 32736  # int16; from here on, 0.1 % below the end of the range, a sample is at full scale

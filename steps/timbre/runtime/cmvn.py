@@ -6,7 +6,7 @@ Called by normalize.py (training and extraction) and by the step compute_cmvn.py
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.feats.options import require
+from timbre.utils.errors import DataError
 
 Indices = NDArray[np.int64]
 
@@ -17,6 +17,7 @@ def sliding_cmn(
     min_window: int = 100,
     center: bool = True,
     norm_vars: bool = False,
+    rows: slice = slice(None),
 ) -> NDArray[np.float32]:
     """Subtracts from each frame the mean over a window around it, and divides by the deviation where asked.
 
@@ -29,18 +30,24 @@ def sliding_cmn(
         min_window: frames that the window has at the start at least, when it is not centred
         center: window centred on the frame; otherwise it ends there (and has, as in Kaldi, one frame more)
         norm_vars: make the variance one as well
+        rows: the frames that are wanted; what memory it takes depends on them alone
 
     Returns:
-        (num_frames, dim) float32
+        (num_frames, dim) float32, of ROWS
     """
-    require(window >= 1, f"the CMN window is {window} frames; it must be at least 1")
+    if window < 1:
+        raise DataError(f"the CMN window is {window} frames; it must be at least 1")
     num_frames = len(feats)
     if num_frames == 0:
         return np.asarray(feats, dtype=np.float32)
-    start, end = windows(num_frames, window, min_window, center)
+    start, end = (one[rows] for one in windows(num_frames, window, min_window, center))
+    if not len(start):
+        return np.zeros((0, feats.shape[1]), np.float32)
+    wanted, first = feats[rows], int(start.min())
+    feats, start, end = feats[first : int(end.max())], start - first, end - first
     count = (end - start)[:, None]
     mean = _window_sums(feats, start, end) / count
-    normalized = feats - mean
+    normalized = wanted - mean
     if norm_vars:
         variance = _window_sums(np.square(feats, dtype=np.float64), start, end) / count - np.square(mean)
         normalized *= np.where(count > 1, 1 / np.sqrt(np.maximum(variance, 1e-10)), 0)
@@ -97,8 +104,10 @@ def apply_cmvn(feats: NDArray[np.float32], stats: NDArray[np.float64], norm_vars
         DataError: the statistics are of another dimension or of no frame at all
     """
     dim, count = feats.shape[1], stats[0, -1]
-    require(stats.shape == (2, dim + 1), f"CMVN statistics of shape {stats.shape} for features of dimension {dim}")
-    require(count > 0, "CMVN statistics of no frame")
+    if stats.shape != (2, dim + 1):
+        raise DataError(f"CMVN statistics of shape {stats.shape} for features of dimension {dim}")
+    if not count > 0:
+        raise DataError("CMVN statistics of no frame")
     mean = stats[0, :-1] / count
     scale = np.ones(dim)
     if norm_vars:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from timbre.audio.facts import AudioFacts, measure
 from timbre.audio.reading import read_audio
 from timbre.audit.audit_table import HEADER, AuditTable, audit_line
+from timbre.runtime.facts import AudioFacts, measure
 from timbre.utils.errors import DataError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from timbre.audio.kaldi_resampling import kaldi_resample
+from timbre.runtime.kaldi_resampling import kaldi_resample
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from timbre.feats.cmvn import apply_cmvn, cmvn_stats, sliding_cmn
+from timbre.runtime.cmvn import apply_cmvn, cmvn_stats, sliding_cmn
 from timbre.utils.errors import DataError
 
 Read = Callable[[Path], dict[str, NDArray[np.float32]]]

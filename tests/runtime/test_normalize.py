@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from timbre.feats.normalize import NormalizeOptions, normalize
+from timbre.runtime.normalize import NormalizeOptions, normalize
 from timbre.utils.errors import DataError
 
 FEATS = np.random.default_rng(0).normal(8, 3, (50, 4)).astype(np.float32)

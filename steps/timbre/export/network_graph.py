@@ -1,0 +1,103 @@
+"""A network as ONNX: features (B, T, dim) of utterances of one length -> embeddings. Called by graphs.py."""
+
+import io
+import logging
+import warnings
+from contextlib import redirect_stdout
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from timbre.export.onnx_graph import FLOAT, OPSET, Graph, value
+from timbre.nnet.network import SpeakerNetwork
+from timbre.utils.errors import DataError
+
+
+class _Plain(nn.Module):
+    """A network without its checks, and without what it does to windows of an utterance."""
+
+    def __init__(self, network: SpeakerNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, feats: Tensor) -> Tensor:
+        """(B, T, dim) -> (B, embedding_dim)."""
+        return self.network.embed(self.network.frames(feats, None))
+
+
+def network_model(network: SpeakerNetwork) -> onnx.ModelProto:
+    """NETWORK, in evaluation mode on a CPU, as a model: `feats` (B, T, dim) -> `embedding` (B, embedding_dim).
+
+    Raises:
+        DataError: it is one that has no form in ONNX
+    """
+    segments = network.segments
+    if segments is not None and segments.at_test == "aggregate" and segments.kind == "maps":
+        raise DataError("segments whose maps are joined (train.segments.kind: maps) cannot be exported")
+    inner = _traced(network)
+    g = Graph()
+    if network.windows is None and (segments is None or segments.at_test == "whole"):
+        embedding = g.inline(inner, ["feats"])[0]
+    else:
+        embedding = _averaged(g, inner, network)
+    g.nodes.append(onnx.helper.make_node("Identity", [embedding], ["embedding"]))
+    inputs = [value("feats", FLOAT, ("batch", "frames", network.feat_dim))]
+    return g.model("network", inputs, [value("embedding", FLOAT, ("batch", network.embedding_dim))])
+
+
+def _traced(network: SpeakerNetwork) -> onnx.ModelProto:
+    """What torch's exporter makes of NETWORK."""
+    longest = network.windows.length if network.windows is not None else 0
+    # two utterances: of one, the exporter takes for granted that there is never more
+    example = torch.zeros(2, max(200, network.min_frames + 50, longest), network.feat_dim)
+    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                _Plain(network), (example,), dynamo=True, opset_version=OPSET, dynamic_shapes=(sizes,), verbose=False
+            )
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        raise DataError(f"the network has no form in ONNX: {str(error).splitlines()[0]}") from error
+    assert program is not None
+    model = program.model_proto
+    del model.metadata_props[:]
+    for node in model.graph.node:  # lines of the source it was made of
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    del model.graph.value_info[:]
+    return model
+
+
+def _averaged(g: Graph, inner: onnx.ModelProto, network: SpeakerNetwork) -> str:
+    """Embeddings of `feats`, each the mean of those of its windows, or of its segments."""
+    size = g.size("feats", 1)
+    feats, windows, segments = "feats", network.windows, network.segments
+    if segments is not None and segments.at_test != "whole":
+        length = g("Min", size, [segments.test_length])
+        number = g("Div", g("Add", g("Mul", size, [10]), [8 * segments.test_length]), [9 * segments.test_length])
+        number = g("Where", g("Greater", size, [segments.test_length]), number, [1])
+        places = g("Div", g("Mul", g.range(number), [9 * segments.test_length]), [10])
+        is_last = g("Equal", g.range(number), g("Sub", number, [1]))
+        starts = g("Where", is_last, g("Sub", size, length), places)
+    else:
+        assert windows is not None
+        length = g.constant([windows.length])
+        number = g("Add", g("Div", g("Max", g("Sub", size, [windows.least]), [0]), [windows.shift]), [1])
+        starts = g("Mul", g.range(number), [windows.shift])
+        end = g("Add", g("Mul", g("Sub", number, [1]), [windows.shift]), length)
+        lacking = g("Max", g("Sub", end, size), [0])
+        feats = g("Pad", feats, g("Concat", [0, 0, 0, 0], lacking, [0], axis=0))
+    places = g("Add", g("Unsqueeze", starts, [1]), g.range(length))
+    pieces = g("Gather", feats, places, axis=1)  # (B, N, length, dim)
+    flat = g("Reshape", pieces, g("Concat", [-1], length, [network.feat_dim], axis=0))
+    each = g.inline(inner, [flat])[0]
+    split = g("Concat", g.size("feats"), number, [network.embedding_dim], axis=0)
+    mean = g("ReduceMean", g("Reshape", each, split), [1], keepdims=0)
+    if (segments is not None and segments.at_test != "whole") or not network.embedding_length:
+        return mean
+    norm = g("Max", g("ReduceL2", mean, [1], keepdims=1), 1e-12)
+    return g("Mul", g("Div", mean, norm), float(np.float32(network.embedding_length)))
