@@ -117,7 +117,7 @@ def _seal(settings: dict[str, Any], members: Mapping[str, bytes]) -> None:
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays, allow_pickle=False)  # type: ignore[arg-type]
+    np.savez_compressed(content, **arrays, allow_pickle=False)
     return content.getvalue()
 
 
