@@ -23,6 +23,7 @@ from timbre.embedding.extract import ExtractOptions
 from timbre.export.card import card_page, make_card
 from timbre.export.front_settings import SILERO, front_settings
 from timbre.export.network_graph import network_model
+from timbre.export.sherpa_graph import sherpa_model
 from timbre.export.smaller_weights import with_smaller_weights
 from timbre.export.tables import decision_tables
 from timbre.export.variant_loss import measure_variants
@@ -31,7 +32,7 @@ from timbre.nnet.model import load_model
 from timbre.runtime.pack_file import ARRAYS, FORMAT, SETTINGS, SUFFIX, VERSION, PackFile
 from timbre.runtime.silero import package_model
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_folder, atomic_path, check_folder
+from timbre.utils.files import atomic_folder, atomic_path, atomic_write, check_folder
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,10 @@ def export_pack(
         **tables,
         "models": {},
     }
+    if sherpa is not None:
+        for_sherpa = sherpa_model(model, front.feats, normalize, network.min_frames, network.embedding_dim)
+        with atomic_write(sherpa, "wb") as file:
+            file.write(for_sherpa.SerializeToString())
     whole = whole_model(model, front.feats, front.vad, normalize, network.min_frames, longest, network.embedding_dim)
     members = {_FRONT: front_model(front.feats).SerializeToString(), _WHOLE: whole.SerializeToString()}
     for variant in dict.fromkeys(("fp32", *variants)):
@@ -117,7 +122,7 @@ def _seal(settings: dict[str, Any], members: Mapping[str, bytes]) -> None:
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays, allow_pickle=False)  # type: ignore[arg-type]
+    np.savez_compressed(content, **arrays, allow_pickle=False)
     return content.getvalue()
 
 
