@@ -174,8 +174,10 @@ class Gallery:
         if not people.names:
             return Identified(None, reason="nobody is enrolled", warnings=tuple(warnings), prior=prior)
         scores = scorer.score_one(people.ready, encoding.vector)
-        measures = np.array([float(encoding.measures[name]) for name in MEASURES])
+        measures = np.array([float(encoding.measures.get(name, np.nan)) for name in MEASURES])
         columns = [MEASURES.index(name) for name in scorer.measures]
+        if np.isnan(measures[columns]).any() or np.isnan(people.measures[:, columns]).any():
+            raise DataError("a recording lacks one of the measures that the pack takes: enroll anew", self.path)
         ranked: Ranked = rank(scorer, scores, people.measures[:, columns], measures[columns], prior, max(top, 2))
         if encoding.content and self._has(encoding.content):
             warnings.append(SAME_SAMPLES)
@@ -192,7 +194,10 @@ class Gallery:
     def entries(self) -> Entries:
         """All people: names, mean embeddings (N, D), numbers of recordings (N,), mean measures."""
         people = self._all()
-        measures = [dict(zip(MEASURES, row, strict=True)) for row in people.measures.tolist()]
+        measures = [
+            {name: value for name, value in zip(MEASURES, row, strict=True) if value == value}
+            for row in people.measures.tolist()
+        ]
         return people.names, people.means, people.num_utts, measures
 
     def names(self) -> list[str]:
@@ -342,7 +347,7 @@ def _row(encoded: Encoded, sound: Any, source: Any, keep: Keep) -> tuple[Any, ..
     measures = encoded.measures
     return (
         np.ascontiguousarray(encoded.vector, "<f4").tobytes(), float(encoded.seconds), float(encoded.speech),
-        *(float(measures[name]) for name in MEASURES), float(measures["band"]) if "band" in measures else None,
+        *(float(measures[name]) for name in ("logdur", "snr", "magnitude")), measures.get("band"),
         f"{encoded.content:016x}", encoded.name, path, flac(sound) if keep == "audio" else None,
         datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip

@@ -24,7 +24,7 @@ from timbre.runtime.factors import (
     scaled,
     spread,
 )
-from timbre.runtime.llr import MEASURES, LinearLlr, measure_values, pack_terms
+from timbre.runtime.llr import MEASURES, LinearLlr, measure_values, pack_terms, pack_values
 from timbre.runtime.tested_ranges import Ranges, read_ranges
 from timbre.runtime.thresholds import OperatingPoint, bayes_threshold, points_of
 from timbre.utils.errors import DataError
@@ -180,9 +180,12 @@ class Scorer:
     def llr(self, scores: Floats, enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]) -> Floats:
         """Log-likelihood ratios (N,) of SCORES (N,) of pairs with the measures ENROLL[i] and TEST[i]."""
         scores = np.asarray(scores, np.float64)
-        if not self.measures:
-            return self.calibration.apply(scores[:, None])
-        return self.calibration.apply(np.column_stack([scores, measure_values(self.measures, enroll, test)]))
+        measures = measure_values(self.measures, enroll, test) if self.measures else np.empty((len(scores), 0))
+        return self.llr_of(scores, measures)
+
+    def llr_of(self, scores: Floats, measures: Floats) -> Floats:
+        """The same, with MEASURES (N, 2 K) as `mean_and_gap` makes them of the K that the pack takes."""
+        return self.calibration.apply(pack_values(scores, measures, self.calibration.scaled))
 
     def supported(self, llr: Floats) -> Floats:
         """LLR (N,), no farther from 0 than the list supports that it was calibrated on."""
@@ -257,7 +260,9 @@ def _read(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Scorer:
         cohort = _array(arrays, "cohort", (None, dim)).astype(np.float32)
     names = tuple(str(name) for name in settings["measures"])
     calibration = LinearLlr.of(settings["calibration"])
-    if not set(names) <= set(MEASURES) or list(map(str, calibration.terms)) != list(map(str, pack_terms(names))):
+    if not set(names) <= set(MEASURES) or list(map(str, calibration.terms)) != list(
+        map(str, pack_terms(names, calibration.scaled))
+    ):
         raise ValueError("a calibration that is not for the measures")
     least = settings["min_speech"]
     if not isinstance(least, int | float) or not 0 <= least < np.inf:
