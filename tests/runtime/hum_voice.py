@@ -19,6 +19,7 @@ from timbre.runtime.serve.server import Server
 from timbre.utils.errors import DataError
 
 Clip = tuple[Any, int]
+MEASURES = {"logdur": 1.0, "snr": 30.0, "magnitude": 0.0}
 
 
 def _rate(errors: int, trials: int) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class HumGalleryFile:
         names, means, num_utts, measures = self.entries()
         if not names:
             return Identified(None, reason="nobody is enrolled")
-        llr = llr_matrix(self.voice.scorer, (means, num_utts, measures), (vector[None], [{"logdur": 1.0}]))[:, 0]
+        llr = llr_matrix(self.voice.scorer, (means, num_utts, measures), (vector[None], [MEASURES]))[:, 0]
         order = np.argsort(-llr)
         matches = [(names[one], float(llr[one]), float(1 / (1 + np.exp(-llr[one])))) for one in order[:5]]
         best = matches[0]
@@ -65,7 +66,7 @@ class HumGalleryFile:
             names,
             np.stack(means) if names else np.zeros((0, 40), np.float32),
             numbers,
-            [{"logdur": 1.0}] * len(names),
+            [MEASURES] * len(names),
         )
 
     def rename(self, name: str, new: str) -> None:
@@ -106,7 +107,7 @@ class HumVoice:
         except DataError as error:
             return Verdict(None, None, None, None, str(error), prior=prior)
         score = self.scorer.score(model[None], np.ones(1, np.int64), vector[None])
-        llr = float(np.clip(self.scorer.llr(score.ravel(), [{"logdur": 1.0}], [{"logdur": 1.0}])[0], -7, 7))
+        llr = float(np.clip(self.scorer.llr(score.ravel(), [MEASURES], [MEASURES])[0], -7, 7))
         threshold = float(-np.log(prior / (1 - prior)))
         probability = float(1 / (1 + np.exp(-llr + threshold)))
         seconds = (len(enroll[0][0]) / enroll[0][1], len(test[0]) / test[1])

@@ -19,10 +19,11 @@ from timbre.datadir.ark import write_vectors
 from timbre.datadir.tables import check_id, read_lists, read_numbers, read_table, write_lists, write_table
 from timbre.decision.gallery_search import search
 from timbre.decision.pack import DecisionPack
-from timbre.embedding.embedder import Embedded, Unusable
+from timbre.embedding.embedder import Embedded
 from timbre.evaluation.metrics import Floats
 from timbre.runtime.answers import UNKNOWN, match_text
 from timbre.runtime.llr import MEASURES
+from timbre.runtime.sound import Unusable
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_folder, check_folder
 

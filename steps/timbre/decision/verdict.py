@@ -11,8 +11,9 @@ from scipy.special import expit, logit
 
 from timbre.backend.vectors import Side
 from timbre.decision.pack import DecisionPack
-from timbre.embedding.embedder import Embedded, Embedder, Front, Unusable
+from timbre.embedding.embedder import Embedded, Embedder, Front
 from timbre.runtime.answers import SAME_SAMPLES, expected, verdict_text
+from timbre.runtime.sound import Unusable
 from timbre.runtime.tested_ranges import Ranges, outside
 from timbre.runtime.thresholds import OperatingPoint, bayes_threshold
 from timbre.utils.errors import DataError

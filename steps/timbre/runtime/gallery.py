@@ -76,26 +76,38 @@ class Person:
 class Gallery:
     """People enrolled in the file PATH by a voice; see the README of this folder.
 
-    Safe with several processes and threads. Another voice is refused, unless ANY_VOICE, for `re_enroll`.
+    Safe with several processes and threads. Another voice is refused, unless ANY_VOICE, for `re_enroll`; without one
+    people can be listed, renamed, removed and exported.
 
     Raises:
         DataError: it is not a gallery, damaged, or enrolled with another network
     """
 
-    def __init__(self, path: str | Path, voice: Listener, create: bool = True, any_voice: bool = False) -> None:
-        self._store, self._voice = Store(path, create), voice
+    def __init__(self, path: str | Path, voice: Listener | None, create: bool = True, any_voice: bool = False) -> None:
+        self._store, self._with = Store(path, create), voice
         self.path = self._store.path
         self._cache: People | None = None
         try:
-            self._claim(any_voice)
+            if voice is not None:
+                self._claim(any_voice)
         except BaseException:
             self._store.close()
             raise
 
+    @property
+    def _voice(self) -> Listener:
+        if self._with is None:
+            raise DataError("was opened without a pack", self.path)
+        return self._with
+
+    def about(self) -> dict[str, str]:
+        """`network`, the checksum of what made the embeddings, and `dim`."""
+        with self._store.reading() as database:
+            return dict(database.execute("SELECT key, value FROM about").fetchall())
+
     def _claim(self, any_voice: bool) -> None:
         about = {"network": self._voice.network, "dim": str(self._voice.scorer.dim)}
-        with self._store.reading() as database:
-            known = dict(database.execute("SELECT key, value FROM about").fetchall())
+        known = self.about()
         if not known:
             with self._store.transaction() as database:
                 for item in about.items():

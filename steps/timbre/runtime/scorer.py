@@ -24,7 +24,7 @@ from timbre.runtime.factors import (
     scaled,
     spread,
 )
-from timbre.runtime.llr import MEASURES, LinearLlr, measure_values, pack_terms, pack_values
+from timbre.runtime.llr import MEASURES, LinearLlr, measure_values, pack_terms
 from timbre.runtime.tested_ranges import Ranges, read_ranges
 from timbre.runtime.thresholds import OperatingPoint, bayes_threshold, points_of
 from timbre.utils.errors import DataError
@@ -185,7 +185,7 @@ class Scorer:
 
     def llr_of(self, scores: Floats, measures: Floats) -> Floats:
         """The same, with MEASURES (N, 2 K) as `mean_and_gap` makes them of the K that the pack takes."""
-        return self.calibration.apply(pack_values(scores, measures, self.calibration.scaled))
+        return self.calibration.apply(np.column_stack([scores, measures]))
 
     def supported(self, llr: Floats) -> Floats:
         """LLR (N,), no farther from 0 than the list supports that it was calibrated on."""
@@ -260,9 +260,7 @@ def _read(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Scorer:
         cohort = _array(arrays, "cohort", (None, dim)).astype(np.float32)
     names = tuple(str(name) for name in settings["measures"])
     calibration = LinearLlr.of(settings["calibration"])
-    if not set(names) <= set(MEASURES) or list(map(str, calibration.terms)) != list(
-        map(str, pack_terms(names, calibration.scaled))
-    ):
+    if not set(names) <= set(MEASURES) or list(map(str, calibration.given)) != list(map(str, pack_terms(names))):
         raise ValueError("a calibration that is not for the measures")
     least = settings["min_speech"]
     if not isinstance(least, int | float) or not 0 <= least < np.inf:

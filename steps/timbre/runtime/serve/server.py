@@ -25,7 +25,7 @@ from timbre.runtime.serve.form import Form, parse_form
 from timbre.runtime.serve.guard import Guard, Refused, hosts_for
 from timbre.runtime.serve.limits import Limits
 from timbre.runtime.serve.listening import Sessions
-from timbre.runtime.serve.page import page, recorder
+from timbre.runtime.serve.whole_page import page, recorder
 from timbre.runtime.silero import SileroVad
 from timbre.runtime.stream import Stream, StreamOptions
 from timbre.utils.errors import DataError
