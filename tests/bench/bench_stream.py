@@ -6,7 +6,7 @@ Prints one JSON line. Conversations are simulated (diarization/conversations.py)
 are enrolled in a gallery with recordings that are not in the conversations; without --pack, people who hum
 (tests/runtime/made_people.py) stand in for speech and for a network. `der`: collar 0, overlap scored, of names that were
 said last; `named`: share of the speech of enrolled people that has their name; `late`: seconds from the beginning of a
-turn of the truth to the moment that the name that stays was said (median, 95 %), where there was a pause or somebody
+turn of the truth until the name that stays was said (median, 95 %), where there was a pause or somebody
 else before; `corrected`: share of the turns whose name was another at first; `rtf`: seconds of CPU for one of audio.
 --hours adds a stream of so many hours: resident memory at its quarters.
 """
