@@ -36,7 +36,7 @@ def verify(
         raise DataError("two files at least: those of the speaker, and the one to test")
     from timbre.decision.pack import DecisionPack  # torch takes seconds: not for --help
     from timbre.decision.verdict import NoVerdict, verify_files
-    from timbre.embedding.embedder import Unusable
+    from timbre.runtime.sound import Unusable
 
     verdict = verify_files(DecisionPack.read(pack), files[:-1], files[-1], prior, far, device)
     for text in verdict.warnings():

@@ -7,11 +7,12 @@ import pytest
 
 from timbre.audio.effects import generator
 from timbre.audio.effects.reverb import direct_path
-from timbre.audio.reading import Samples, read_audio
+from timbre.audio.reading import read_audio
 from timbre.audio.rooms import RoomOptions, _draw, eyring, simulate_rooms
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table
 from timbre.datadir.validate import validate
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 

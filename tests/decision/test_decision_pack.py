@@ -21,7 +21,6 @@ from steps.train_calibration import train_calibration
 from steps.verify import verify
 from timbre.audio.effects import Sources, build_chain
 from timbre.audio.preprocess import preprocess_audio
-from timbre.audio.reading import resample
 from timbre.corpora.small_trees import hum
 from timbre.datadir.ark import read_vectors
 from timbre.datadir.datadir import DataDir
@@ -31,9 +30,10 @@ from timbre.decision.calibration import Calibration
 from timbre.decision.least_speech import UNMEASURED, CutError, shortest_kept
 from timbre.decision.pack import DecisionPack
 from timbre.decision.verdict import open_embedder, verify_files
-from timbre.embedding.embedder import AudioOptions, Embedder, Front, Unusable
+from timbre.embedding.embedder import AudioOptions, Embedder, Front
 from timbre.feats.options import FrameOptions, MfccOptions
 from timbre.feats.vad import VadOptions
+from timbre.runtime.sound import Unusable, resample
 from timbre.utils.errors import DataError
 from voices import FBANK, embed, write_data, write_model
 

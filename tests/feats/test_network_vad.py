@@ -7,7 +7,6 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from timbre.audio.reading import resample
 from timbre.datadir.ark import read_mat
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import read_table, write_table
@@ -19,6 +18,7 @@ from timbre.feats.recorded import list_recorded
 from timbre.feats.vad import VadOptions
 from timbre.runtime import silero
 from timbre.runtime.silero import speech_stretches
+from timbre.runtime.sound import resample
 from timbre.utils.errors import DataError
 
 WAV = Path(__file__).parents[1] / "data" / "kaldi" / "wav" / "utt1.wav"

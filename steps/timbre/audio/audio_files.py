@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from timbre.audio.effects import Chain, generator
 from timbre.audio.effects.base import NotedRng
-from timbre.audio.reading import AudioReader, Samples
+from timbre.audio.reading import AudioReader
 from timbre.datadir.datadir import Segment
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 from timbre.utils.missing import Allowed, check_missing, count_allowed
 from timbre.utils.parts import Result, kept_parts, make_parts

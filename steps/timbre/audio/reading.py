@@ -3,21 +3,17 @@
 Called by the feature jobs, by preprocess_audio.py and by everything else that needs samples.
 """
 
-import re
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
-from numpy.typing import NDArray
 
 from timbre.audio.commands import command_output
 from timbre.audio.containers import container_of, decode
 from timbre.datadir.datadir import Segment
+from timbre.runtime.sound import NotFinite, Samples, check_whole, head, pick, read_samples, resample, why
 from timbre.utils.errors import DataError
-
-Samples = NDArray[np.float32]
 
 # what audio is looked for by in folders; a file of any other name is read as well
 AUDIO_SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a", ".aac", ".webm", ".sph")
@@ -25,9 +21,6 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a", ".aac", ".we
 # formats in which a segment can be read without decoding what is before it
 _SEEKABLE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "NIST", "AIFF", "AU", "CAF"}
 _MAX_OVERSHOOT = 0.5  # seconds that a segment may end after its recording: extract-segments' default
-_UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe put this or more into the header, or 0
-_SHORTER = re.compile(r"(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)")
-_NO_END = re.compile(r"(?:lacks an|without an) end-of-stream", re.IGNORECASE)
 
 
 def read_audio(
@@ -50,10 +43,6 @@ def read_audio(
             fails, the segment is not in the recording
     """
     return AudioReader(channel).read(rxfilename, segment, rate)
-
-
-class NotFinite(DataError):
-    """Audio with NaN or infinite samples."""
 
 
 class AudioReader:
@@ -82,16 +71,17 @@ class AudioReader:
         source = BytesIO(command_output(rxfilename)) if rxfilename.endswith("|") else Path(rxfilename)
         try:
             with soundfile.SoundFile(source) as audio:
-                _check_whole(audio, source, rxfilename)
+                check_whole(audio, source, rxfilename)
                 rate = int(audio.samplerate)
                 if segment is None:
-                    return self._samples(audio, slice(0, audio.frames), rxfilename), rate
+                    return read_samples(audio, slice(0, audio.frames), self._channel, rxfilename), rate
                 if audio.format in _SEEKABLE and not isinstance(source, BytesIO):
-                    return self._samples(audio, _span(segment, rate, audio.frames, rxfilename), rxfilename), rate
-                samples = self._samples(audio, slice(0, audio.frames), rxfilename)
+                    span = _span(segment, rate, audio.frames, rxfilename)
+                    return read_samples(audio, span, self._channel, rxfilename), rate
+                samples = read_samples(audio, slice(0, audio.frames), self._channel, rxfilename)
         except soundfile.LibsndfileError as error:
             if not (container := _container(source)):
-                raise DataError(_why(error, source), rxfilename) from error
+                raise DataError(why(error, source), rxfilename) from error
             samples, rate = self._decode_container(source, container, rxfilename)
             if segment is None:
                 return samples, rate
@@ -102,51 +92,15 @@ class AudioReader:
         self._whole = rxfilename, samples, rate
         return samples[_span(segment, rate, len(samples), rxfilename)], rate
 
-    def _samples(self, audio: soundfile.SoundFile, span: slice, name: str) -> Samples:
-        """SPAN of an open file."""
-        wanted = span.stop - span.start
-        if wanted <= 0:
-            raise DataError("no samples in it", name)
-        if span.start:
-            audio.seek(span.start)
-        integer = audio.subtype == "PCM_16"  # numpy is faster than libsndfile at making it float
-        samples = audio.read(wanted, dtype="int16" if integer else "float32")
-        if len(samples) < wanted:
-            raise DataError(f"cut short: {wanted} samples are announced, {len(samples)} are there", name)
-        if samples.ndim == 2:
-            samples = samples[:, self._pick(audio.channels, name)]
-        if _NO_END.search(audio.extra_info):
-            raise DataError("cut short: the last page of the Ogg stream is missing", name)
-        if integer:
-            scaled: Samples = samples * np.float32(1 / 32768)
-            return scaled
-        if not np.isfinite(samples.sum()):
-            raise NotFinite("NaN or infinite samples", name)
-        return np.ascontiguousarray(samples, dtype=np.float32)
-
     def _decode_container(self, source: Path | BytesIO, container: str, name: str) -> tuple[Samples, int]:
         """All samples of what libsndfile does not know."""
         decoded, rate = decode(source, container, name)
         if not len(decoded):
             raise DataError("no samples in it", name)
-        samples = decoded[:, self._pick(decoded.shape[1], name) if decoded.shape[1] > 1 else 0]
+        samples = decoded[:, pick(decoded.shape[1], self._channel, name) if decoded.shape[1] > 1 else 0]
         if not np.isfinite(samples.sum()):
             raise NotFinite("NaN or infinite samples", name)
         return np.ascontiguousarray(samples), rate
-
-    def _pick(self, channels: int, name: str) -> int:
-        if self._channel < 0:
-            advice = "mix them: sox FILE MONO.wav remix - (in wav.scp 'sox FILE -t wav - remix - |')"
-            advice += "; steps that make features can choose one, with the option channel"
-            raise DataError(f"{channels} channels, mono is wanted; {advice}", name)
-        if self._channel >= channels:
-            raise DataError(f"channel {self._channel} is wanted, but there are {channels}, counted from 0", name)
-        return self._channel
-
-
-def resample(samples: Samples, rate: float, new_rate: float) -> Samples:
-    """SAMPLES (num_samples,) at RATE Hz, resampled to NEW_RATE Hz (soxr, high quality)."""
-    return np.asarray(soxr.resample(samples, rate, new_rate, quality="HQ"), dtype=np.float32)
 
 
 def _span(segment: Segment, rate: int, num_samples: int, name: str) -> slice:
@@ -159,47 +113,9 @@ def _span(segment: Segment, rate: int, num_samples: int, name: str) -> slice:
     return slice(start, min(end, num_samples))
 
 
-def _check_whole(audio: soundfile.SoundFile, source: Path | BytesIO, name: str) -> None:
-    """Refuses a file shorter than its header says. libsndfile reads what is there and only notes it in its log."""
-    if (
-        (sizes := _SHORTER.search(audio.extra_info))
-        and 0 < int(sizes[1]) < _UNKNOWN_SIZE
-        and int(sizes[2]) < int(sizes[1])
-    ):
-        raise DataError(f"cut short: the header announces {sizes[1]} bytes, {sizes[2]} are there", name)
-    if audio.format == "NIST":
-        announced = re.search(rb"sample_count -i (\d+)", _head(source))
-        if announced and int(announced[1]) > audio.frames:
-            text = f"the header announces {int(announced[1])} samples, {audio.frames} are there"
-            raise DataError(f"cut short: {text}", name)
-
-
 def _container(source: Path | BytesIO) -> str | None:
     """The container that SOURCE is, of those that FFmpeg's libraries read; None: none, or it cannot be read."""
     try:
-        return container_of(_head(source))
+        return container_of(head(source))
     except OSError:
         return None
-
-
-def _why(error: soundfile.LibsndfileError, source: Path | BytesIO) -> str:
-    """What is wrong with a file that libsndfile does not read."""
-    if isinstance(source, Path):
-        if not source.exists():
-            return "no such file"
-        if source.is_dir():
-            return "a folder, not an audio file"
-    head = _head(source)
-    if not head:
-        return "the file is empty"
-    if head.startswith(b"NIST_1A") and b"shorten" in head:
-        return "SPHERE compressed with shorten; read it through 'sph2pipe -f wav FILE |' in wav.scp"
-    message = error.error_string.strip()
-    return f"not audio that libsndfile reads, or damaged{': ' + message if message else ''}"
-
-
-def _head(source: Path | BytesIO) -> bytes:
-    if isinstance(source, BytesIO):
-        return source.getvalue()[:1024]
-    with source.open("rb") as file:
-        return file.read(1024)

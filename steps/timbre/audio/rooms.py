@@ -16,9 +16,9 @@ import soundfile
 
 from timbre.audio.effects import generator
 from timbre.audio.effects.base import Rng
-from timbre.audio.reading import Samples
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.tables import write_table
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 from timbre.utils.parts import Result, kept_parts, make_parts
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.audio.reading import AudioReader, Samples
+from timbre.audio.reading import AudioReader
 from timbre.audit.audit_table import HEADER, audit_line
 from timbre.datadir.ark import ArkWriter
 from timbre.datadir.datadir import DataDir, Segment
@@ -23,6 +23,7 @@ from timbre.feats.recorded import voiced_frames
 from timbre.feats.vad import VadOptions
 from timbre.runtime.facts import AudioFacts, measure
 from timbre.runtime.kaldi_resampling import kaldi_resample
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write, remove_temporaries
 from timbre.utils.jobs import run_jobs

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from timbre.audio.audio_files import to_int16
 from timbre.audio.effects import AddNoise, Reverberate, Sources, generator
 from timbre.audio.effects.base import Rng, power
-from timbre.audio.reading import Samples, read_audio
+from timbre.audio.reading import read_audio
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.rttm import Turn, write_rttm
 from timbre.datadir.tables import check_id, read_ids, write_table
 from timbre.feats.vad import VadOptions, energy_vad
+from timbre.runtime.sound import Samples
 from timbre.runtime.spans import union
 from timbre.utils.documents import read_json
 from timbre.utils.errors import DataError

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from timbre.audio.audio_files import to_int16
 from timbre.audio.effects import Chain, Sources, build_chain, generator
-from timbre.audio.reading import AudioReader, NotFinite, Samples, resample
+from timbre.audio.reading import AudioReader
 from timbre.embedding.extract import ExtractOptions, device_named, extract_embeddings
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.options import FrameOptions, options_from
@@ -19,22 +19,13 @@ from timbre.feats.recorded import voiced_frames
 from timbre.feats.speech_quality import high_bins
 from timbre.feats.vad import VadOptions
 from timbre.nnet.model import load_model
-from timbre.runtime.facts import measure
 from timbre.runtime.kaldi_resampling import kaldi_resample
 from timbre.runtime.normalize import normalize
-from timbre.runtime.speech_measures import high_band, signal_to_noise
+from timbre.runtime.sound import NotFinite, Samples, Unusable, resample
+from timbre.runtime.usable import check_samples, check_speech, measures_of
 from timbre.utils.configure import check, read_config
 from timbre.utils.errors import DataError
 from timbre.utils.files import atomic_write
-
-_CLIPPED = 0.001  # share of clipped samples that is worth a word
-_RUINED = 0.1  # share of clipped samples from which on errors are over 1.5 times what they are (README of steps)
-
-
-class Unusable(DataError):
-    """A recording that can be read but of which nothing can be said: too little speech, constant, ruined."""
-
-    status = 3
 
 
 @dataclass(frozen=True)
@@ -134,11 +125,7 @@ class Embedder:
             samples, rate = AudioReader(self._audio.channel).read(path)
         except NotFinite as error:
             raise Unusable(error.message, path) from error
-        if samples.min() == samples.max():
-            raise Unusable("all of its samples are the same: silence, or a channel that was not connected", path)
-        facts = measure(samples, rate)
-        if facts.clipped > _RUINED:
-            raise Unusable(f"{100 * facts.clipped:.0f} % of the samples are clipped", path)
+        facts, warnings = check_samples(samples, rate, path)
         options = self._front.feats
         heard = self._at_rate(samples, rate)
         feats, energies = self._extractor.with_energy([heard])
@@ -147,25 +134,15 @@ class Embedder:
         energy = (feats[0][:, 0] if options.energy_first else energies[0]).numpy()
         voiced = voiced_frames(self._front.vad, energy, lambda: heard, options)
         speech = float(np.count_nonzero(voiced)) * options.frame_shift / 1000
-        warnings = []
-        if facts.clipped > _CLIPPED:
-            warnings.append(f"{100 * facts.clipped:.1f} % of the samples are clipped")
-        if not speech or speech < self._min_speech:
-            found = f"only {speech:.2f} s of speech" if speech else "no speech"
-            raise Unusable(f"{found} is found in it, and {max(self._min_speech, 0.01):g} s are needed", path)
+        check_speech(speech, self._min_speech, path)
         normalized = normalize(feats[0].numpy(), voiced, self._normalization)
         result = extract_embeddings(self._network, [(path, normalized)], ExtractOptions())
         if path in result.failures:
             raise DataError(result.failures[path], path)
         vector = result.vectors[path]
-        measures = {
-            "logdur": float(np.log(np.count_nonzero(voiced) * options.frame_shift / 1000)),
-            "snr": signal_to_noise(energy, voiced),
-            "magnitude": float(np.log(np.linalg.norm(vector.astype(np.float64)) + 1e-30)),
-        }
-        if self._bins is not None:
-            measures["band"] = high_band(feats[0].numpy(), voiced, self._bins)
-        return Embedded(path, vector, facts.seconds, speech, measures, tuple(warnings), facts.content)
+        shift = options.frame_shift / 1000
+        measures = measures_of(feats[0].numpy(), energy, voiced, shift, vector, self._bins)
+        return Embedded(path, vector, facts.seconds, speech, measures, warnings, facts.content)
 
     def _at_rate(self, samples: Samples, rate: int) -> Samples:
         """SAMPLES after stage 1, at the rate of the features."""

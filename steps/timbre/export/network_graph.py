@@ -53,7 +53,8 @@ def _traced(network: SpeakerNetwork) -> onnx.ModelProto:
     # two utterances: of one, the exporter takes for granted that there is never more
     example = torch.zeros(2, max(200, network.min_frames + 50, longest), network.feat_dim)
     sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")

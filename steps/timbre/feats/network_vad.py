@@ -5,10 +5,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.audio.reading import Samples, resample
 from timbre.feats.options import FrameOptions
 from timbre.feats.vad import VadOptions
+from timbre.runtime.framing import in_stretches
 from timbre.runtime.silero import RATE, SileroVad, package_model, speech_stretches
+from timbre.runtime.sound import Samples, resample
 
 
 def speech_frames(samples: Samples, num_frames: int, options: VadOptions, frames: FrameOptions) -> NDArray[np.bool_]:
@@ -23,12 +24,7 @@ def speech_frames(samples: Samples, num_frames: int, options: VadOptions, frames
     rate = int(frames.sample_frequency)
     heard = samples if rate == RATE else resample(samples, rate, RATE)
     found = speech_stretches(vad().probabilities(heard), len(heard), options.stretches)
-    stretches = np.array(found).reshape(-1, 2)
-    middle = (np.arange(num_frames) * frames.shift - frames.lead + frames.length / 2) * (RATE / rate)
-    before = np.searchsorted(stretches[:, 0], middle, side="right") - 1
-    ends = np.concatenate([stretches[:, 1], [-1.0]])  # of none: the last, which -1 finds
-    voiced: NDArray[np.bool_] = middle < ends[before]
-    return voiced
+    return in_stretches(found, num_frames, (frames.shift, frames.lead, frames.length), RATE / rate)
 
 
 @lru_cache(maxsize=1)

@@ -10,10 +10,10 @@ from timbre.audio.augmented_copies import read_copies, read_drawn
 from timbre.audio.effects import Sources, build_chain
 from timbre.audio.effects.base import Rng
 from timbre.audio.effects.sources import Pool
-from timbre.audio.reading import Samples
 from timbre.egs.crop_effects import Augmentation
 from timbre.recipe.settings import Settings
 from timbre.recipe.systems import egs_options
+from timbre.runtime.sound import Samples
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
 from timbre.utils.missing import count_allowed

@@ -1,7 +1,7 @@
 """The decision of a pack: from embeddings to scores, from scores to log-likelihood ratios and thresholds, in numpy.
 
 What a decision pack of the recipe does (backend/, decision/pack.py), to float32 rounding; the tables are those that
-export/tables.py makes of one. Called by voice.py and gallery.py.
+export/decision_tables.py makes of one. Called by voice.py and gallery.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -257,7 +257,7 @@ def _read(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Scorer:
         cohort = _array(arrays, "cohort", (None, dim)).astype(np.float32)
     names = tuple(str(name) for name in settings["measures"])
     calibration = LinearLlr.of(settings["calibration"])
-    if not set(names) <= set(MEASURES) or list(map(str, calibration.terms)) != list(map(str, pack_terms(names))):
+    if not set(names) <= set(MEASURES) or list(map(str, calibration.given)) != list(map(str, pack_terms(names))):
         raise ValueError("a calibration that is not for the measures")
     least = settings["min_speech"]
     if not isinstance(least, int | float) or not 0 <= least < np.inf:

@@ -6,7 +6,7 @@ import numpy as np
 
 from timbre.audio.effects.base import Effect, Rng
 from timbre.audio.least_mean_squares import Filtered, lms, nlms
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 Output = Literal["prediction", "error"]

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from timbre.audio.effects.pending import Operation, Pending
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 
 Rng = np.random.Generator
 

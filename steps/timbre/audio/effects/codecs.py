@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from timbre.audio.effects.base import Effect, Rng, fit_length, note
-from timbre.audio.reading import Samples, resample
+from timbre.runtime.sound import Samples, resample
 from timbre.utils.errors import DataError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from timbre.audio.effects.base import Effect, Rng, fit_length, note
 from timbre.audio.effects.build import build_effect
 from timbre.audio.effects.pending import Pending
 from timbre.audio.effects.sources import Sources
-from timbre.audio.reading import Samples, resample
+from timbre.runtime.sound import Samples, resample
 from timbre.utils.errors import DataError
 
 _ROUNDING = 16  # samples: more than one at the lowest rate inside

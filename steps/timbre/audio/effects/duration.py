@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from timbre.audio.effects.base import Effect, Rng, fit_length
-from timbre.audio.reading import Samples, resample
+from timbre.runtime.sound import Samples, resample
 from timbre.utils.errors import DataError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from timbre.audio.effects.base import Effect, Rng
 from timbre.audio.effects.pending import Operation, Parts, Pending
 from timbre.audio.filters import BandpassOptions, butter_bandpass
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 

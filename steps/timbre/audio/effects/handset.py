@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from timbre.audio.effects.base import Drawn, Rng, note
 from timbre.audio.effects.pending import Operation, Parts
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 Range = tuple[float, float]

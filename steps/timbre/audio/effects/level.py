@@ -8,7 +8,7 @@ import numpy as np
 from timbre.audio.effects.base import Drawn, Effect, Rng
 from timbre.audio.effects.pending import Operation, Parts
 from timbre.audio.loudness import loudness
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 

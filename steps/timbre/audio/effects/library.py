@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from timbre.audio.effects.base import Effect, Rng
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 

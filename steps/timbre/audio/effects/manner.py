@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbre.audio.effects.base import Effect, Rng, fit_length, note, power
-from timbre.audio.reading import Samples, resample
+from timbre.runtime.sound import Samples, resample
 from timbre.utils.errors import DataError
 
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 from timbre.audio.effects.base import Drawn, Rng, note, power
 from timbre.audio.effects.pending import Operation, Parts
 from timbre.audio.effects.sources import Sources
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 Kind = Literal["noise", "music", "speech"]

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from timbre.audio.effects.base import Drawn, NotedRng, Rng, note, power
 from timbre.audio.effects.pending import Operation, Parts
 from timbre.audio.effects.sources import Sources
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 _DIRECT = 0.5  # of the highest peak

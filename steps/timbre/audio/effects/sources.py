@@ -15,9 +15,10 @@ import soundfile
 
 from timbre.audio.effects.base import Rng, power
 from timbre.audio.effects.decoded import Decoded, Int16s
-from timbre.audio.reading import AUDIO_SUFFIXES, Samples, read_audio, resample
+from timbre.audio.reading import AUDIO_SUFFIXES, read_audio
 from timbre.datadir.contents import place_from
 from timbre.datadir.datadir import DataDir, Segment
+from timbre.runtime.sound import Samples, resample
 from timbre.utils.errors import DataError
 from timbre.utils.fingerprint import digest
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from timbre.audio.effects.base import Effect, Rng, note
-from timbre.audio.reading import Samples
+from timbre.runtime.sound import Samples
 from timbre.utils.errors import DataError
 
 
