@@ -4,7 +4,7 @@
 
 Prints one JSON line. Conversations are simulated (diarization/conversations.py) of the speakers of --data, half of whom
 are enrolled in a gallery with recordings that are not in the conversations; without --pack, people who hum
-(tests/runtime/made_people.py) stand in for speech and for a network. `der`: collar 0, overlap scored, of names that were
+(tests/runtime/made_people.py) stand in for speech and a network. `der`: collar 0, overlap scored, of names that were
 said last; `named`: share of the speech of enrolled people that has their name; `late`: seconds from the beginning of a
 turn of the truth until the name that stays was said (median, 95 %), where there was a pause or somebody
 else before; `corrected`: share of the turns whose name was another at first; `rtf`: seconds of CPU for one of audio.
@@ -76,6 +76,21 @@ class Told:
         return float(np.mean([first[one.number] != one.name for one in self.turns] or [0.0]))
 
 
+class Enrolled:
+    """People by their recordings."""
+
+    def __init__(self, voice: Any, recordings: dict[str, list[str]]) -> None:
+        items = [[voice.embed(path) for path in paths] for paths in recordings.values()]
+        means = np.stack([np.mean([one.vector for one in some], axis=0) for some in items]).astype(np.float32)
+        measures = [
+            {name: np.mean([one.measures[name] for one in some]) for name in some[0].measures} for some in items
+        ]
+        self._entries = list(recordings), means, np.array([len(some) for some in items]), measures
+
+    def entries(self) -> Any:
+        return self._entries
+
+
 def named(truth: Sequence[Spoken], turns: Sequence[Any], people: set[str]) -> tuple[float, float]:
     """Seconds of speech of PEOPLE that have their name, and all of it."""
     right = sum(
@@ -142,9 +157,7 @@ def quality(args: argparse.Namespace) -> dict[str, Any]:
         data = DataDir.read(args.data)
         speakers = sorted(data.spk2utt())
         enrolled = {spk: data.spk2utt()[spk][: args.enroll] for spk in speakers[::2]}
-        gallery = voice.gallery(Path(tempfile.mkdtemp()) / "people.db")
-        for spk, utts in enrolled.items():
-            gallery.enroll(spk, [data.wavs[utt] for utt in utts])
+        gallery = Enrolled(voice, {spk: [data.wavs[utt] for utt in utts] for spk, utts in enrolled.items()})
         people, made = set(enrolled), list(speech_conversations(data, enrolled, args))
         if args.vad == "silero":
             vad = SileroVad(package_model())

@@ -21,10 +21,10 @@ from timbre.decision.pack_page import TERMS
 from timbre.embedding.embedder import Front
 from timbre.embedding.extract import ExtractOptions
 from timbre.export.card import card_page, make_card
+from timbre.export.decision_tables import decision_tables
 from timbre.export.front_settings import SILERO, front_settings
 from timbre.export.network_graph import network_model
 from timbre.export.smaller_weights import with_smaller_weights
-from timbre.export.tables import decision_tables
 from timbre.export.variant_loss import measure_variants
 from timbre.export.whole_graph import front_model, whole_model
 from timbre.nnet.model import load_model
