@@ -80,7 +80,7 @@ class Enrolled:
     """People by their recordings."""
 
     def __init__(self, voice: Any, recordings: dict[str, list[str]]) -> None:
-        items = [[voice.embed(path) for path in paths] for paths in recordings.values()]
+        items = [[voice.encoder(voice.read(path), 0.5) for path in paths] for paths in recordings.values()]
         means = np.stack([np.mean([one.vector for one in some], axis=0) for some in items]).astype(np.float32)
         measures = [
             {name: np.mean([one.measures[name] for one in some]) for name in some[0].measures} for some in items
