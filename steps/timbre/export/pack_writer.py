@@ -21,6 +21,7 @@ from timbre.export.card import card_page, make_card
 from timbre.export.decision_tables import decision_tables
 from timbre.export.front_settings import SILERO, front_settings
 from timbre.export.network_graph import network_model
+from timbre.export.sherpa_graph import sherpa_model
 from timbre.export.smaller_weights import with_smaller_weights
 from timbre.export.variant_loss import measure_variants
 from timbre.export.whole_graph import front_model, whole_model
@@ -29,7 +30,7 @@ from timbre.runtime.pack_file import ARRAYS, FORMAT, SETTINGS, SUFFIX, VERSION, 
 from timbre.runtime.pack_zip import seal, settings_text, write_zip
 from timbre.runtime.silero import package_model
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_folder, check_folder
+from timbre.utils.files import atomic_folder, atomic_write, check_folder
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,10 @@ def export_pack(
         **tables,
         "models": {},
     }
+    if sherpa is not None:
+        for_sherpa = sherpa_model(model, front.feats, normalize, network.min_frames, network.embedding_dim)
+        with atomic_write(sherpa, "wb") as sherpa_file:
+            sherpa_file.write(for_sherpa.SerializeToString())
     whole = whole_model(model, front.feats, front.vad, normalize, network.min_frames, longest, network.embedding_dim)
     members = {_FRONT: front_model(front.feats).SerializeToString(), _WHOLE: whole.SerializeToString()}
     for variant in dict.fromkeys(("fp32", *variants)):
@@ -110,7 +115,7 @@ def export_pack(
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays, allow_pickle=False)  # type: ignore[arg-type]
+    np.savez_compressed(content, **arrays, allow_pickle=False)
     return content.getvalue()
 
 
