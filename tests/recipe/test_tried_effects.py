@@ -126,7 +126,7 @@ def test_recipes_that_calibrate_under_conditions_do_without_where_speakers_are_f
     assert variables(made)["calibrate"] == "false" and not rows(made, "pool") and not rows(made, "dev_held_out")
     assert "no calibration: of 12 training speakers 1 can be held out" in said(made)[0]
     make_set("folder/train", speakers=60)
-    robust |= {"corpus": "folder", "corpus-dir": "folder"}
+    robust |= {"corpus": "folder", "corpus-dir": "conf"}
     assert {row.set for row in rows(plan(**robust), "pool")} == {"train", "dev_as_recorded"}
     with pytest.raises(DataError, match="--dev-conf names their files"):
         plan(**{"quality-conditions": "true"})
