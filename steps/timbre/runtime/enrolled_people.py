@@ -21,7 +21,8 @@ _FETCHED = 1 << 14  # rows at a time
 @dataclass(frozen=True)
 class People:
     """names: in the order of enrolment; means: (N, D); num_utts: (N,); measures: (N, 4), those of MEASURES, means, band
-    NaN where there is none; ready: what the scorer makes of them; version: of the file, when it was read."""
+    NaN where there is none; ready: what the scorer makes of them; sums: of measures, (4,);
+    version: of the file, when it was read."""
 
     version: tuple[int, int]
     names: list[str]
@@ -29,6 +30,7 @@ class People:
     num_utts: Ints
     measures: Floats
     ready: Prepared
+    sums: Floats
 
     @classmethod
     def read(cls, database: sqlite3.Connection, scorer: Scorer, version: tuple[int, int], path: Path) -> Self:
@@ -64,6 +66,7 @@ class People:
             counts,
             table,
             scorer.enrolled(means, counts),
+            table.sum(axis=0),
         )
 
 

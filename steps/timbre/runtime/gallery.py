@@ -188,7 +188,7 @@ class Gallery:
         scores = scorer.score_one(people.ready, encoding.vector)
         measures = np.array([float(encoding.measures.get(name, np.nan)) for name in MEASURES])
         columns = [MEASURES.index(name) for name in scorer.measures]
-        if np.isnan(measures[columns]).any() or np.isnan(people.measures[:, columns]).any():
+        if np.isnan(measures[columns]).any() or np.isnan(people.sums[columns]).any():
             raise DataError("a recording lacks one of the measures that the pack takes: enroll anew", self.path)
         ranked: Ranked = rank(scorer, scores, people.measures[:, columns], measures[columns], prior, max(top, 2))
         if encoding.content and self._has(encoding.content):

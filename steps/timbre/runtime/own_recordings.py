@@ -118,15 +118,15 @@ def find_strangers(recordings: Recordings, llrs: Floats) -> list[tuple[str, str]
     """
     numbers, people = recordings.numbers, recordings.people
     members = np.eye(len(people))[numbers]  # (N, S)
-    own = members.copy()
-    sums = llrs @ members - np.diag(llrs)[:, None] * own  # not with itself
-    means = sums / np.maximum(members.sum(axis=0) - own, 1)
+    means = llrs @ members / members.sum(axis=0)
     found = []
     for row, one in enumerate(recordings.heard):
-        others = np.where(own[row] > 0, -np.inf, means[row])
-        best, mine = int(others.argmax()), float(means[row, numbers[row]])
+        own = (numbers == numbers[row]) & (np.arange(len(numbers)) != row)
+        mine = float(llrs[row, own].max())  # of several that are mixed up, some have a fellow
+        others = np.where(np.arange(len(people)) == numbers[row], -np.inf, means[row])
+        best = int(others.argmax())
         if mine < 0 and others[best] > mine + _STRANGE:
-            more = f", it is more like {people[best]} ({others[best]:.1f})" if others[best] > 0 else ""
-            text = f"unlike the others of {one.person} (mean log-likelihood ratio {mine:.1f}{more})"
+            more = f", it is more like {people[best]}: {others[best]:.1f}" if others[best] > 0 else ""
+            text = f"unlike all others of {one.person} (log-likelihood ratio {mine:.1f} at most{more})"
             found.append((one.path, f"{text}: perhaps under the wrong name"))
     return found

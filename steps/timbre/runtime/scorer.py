@@ -77,12 +77,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One side of trials, ready to be multiplied: `Scorer.enrolled`. left, bias, group: of `Factors`; mean, std: (N,)
-    of the cohort scores, where there is a cohort."""
+    """One side of trials, ready to be multiplied: `Scorer.enrolled`. left, bias: of `Factors`; counts: the numbers of
+    utterances that there are, and which of these each has, (N,); mean, std: (N,) of the cohort scores, if there is one.
+    """
 
     left: Vectors
     bias: Floats
-    num_utts: Ints
+    counts: Ints
+    group: Ints
     mean: Floats | None = None
     std: Floats | None = None
 
@@ -153,11 +155,12 @@ class Scorer:
         nobody = np.zeros((0, self.dim), np.float32)
         factors = self.factors(vectors, num_utts, nobody)
         spreads = (None, None) if self.cohort is None else self._cohort_spread(vectors, num_utts)
-        return Prepared(factors.left, factors.left_bias, np.asarray(num_utts, np.int64), *spreads)
+        counts, group = np.unique(np.asarray(num_utts, np.int64), return_inverse=True)
+        return Prepared(factors.left, factors.left_bias, counts, group, *spreads)
 
     def score_one(self, side: Prepared, test: Vectors) -> Floats:
         """Scores (N,) of all of SIDE against one embedding TEST (D,): a product of a matrix and a vector."""
-        counts, group = np.unique(side.num_utts, return_inverse=True)
+        counts = side.counts
         latent = self.latent(test[None], np.ones(1, np.int64))
         if self.plda is None:
             right, bias = latent[0], np.zeros(1)
@@ -166,7 +169,7 @@ class Scorer:
             right, bias = factors.right[0], factors.right_bias[:, 0]
         scores: Floats = (side.left @ right).astype(np.float64)
         scores += side.bias
-        scores += bias[group] if len(bias) > 1 else bias[0]
+        scores += bias[side.group] if len(bias) > 1 else bias[0]
         if side.mean is None or side.std is None:
             return scores
         mean, std = self._cohort_spread(test[None], np.ones(1, np.int64))
