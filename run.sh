@@ -43,15 +43,26 @@ all stages:
 END
 }
 
+last_stage() { # of those that are asked for
+  case "$export$explain$diarize" in
+    true*) echo 12 ;;
+    falsetrue*) echo 11 ;;
+    *true) echo 10 ;;
+    *) echo 9 ;;
+  esac
+}
+
 main() { # ARGS OF run.sh
   . ./path.sh
-  [ -n "$stop_stage" ] || stop_stage=$([ "$explain" = true ] && echo 11 || { [ "$diarize" = true ] && echo 10; } || echo 9)
+  [ -n "$stop_stage" ] || stop_stage=$(last_stage)
   [ -n "$ngpu" ] || ngpu=$(gpus_to_use)
   [ "$nodes" = 1 ] || [ -n "$batch" ] || die "--nodes $nodes needs --batch conf/cluster/batch/slurm.sh"
   device=$([ "$ngpu" = 0 ] && echo cpu || echo cuda)
   export TIMBRE_COMMAND_SECONDS=${command_seconds:-${TIMBRE_COMMAND_SECONDS:-}}
   export TIMBRE_COMMAND_MB=${command_mb:-${TIMBRE_COMMAND_MB:-}}
   make_plan
+  [ "$export" = false ] || [ "$calibrate$given" = truefalse ] ||
+    die "--export takes the decision pack of a run, which one with --calibrate makes, of features of its own"
   says=("${rehearsal_says[@]}" "${says[@]}")
   start_run "$@"
   say_once
@@ -66,7 +77,7 @@ main() { # ARGS OF run.sh
   fi
 }
 
-recipe data audio features egs train fine_tune embed back_end score results diarize explain
+recipe data audio features egs train fine_tune embed back_end score results diarize explain export
 parse_options "$@"
 [ "$dress_rehearsal" = false ] || rehearse
 check_files

@@ -33,7 +33,8 @@ def make_card(name: str, decision: Path, run: Path | None, tables: Mapping[str, 
     origin = config.get("origin") if isinstance(config.get("origin"), dict) else None
     terms = {one: (decision / "model" / one).read_text(encoding="utf-8") for one in TERMS
              if (decision / "model" / one).is_file()}  # fmt: skip
-    train = config.get("train") if isinstance(config.get("train"), dict) else {}
+    train: Any = config.get("train")
+    train = train if isinstance(train, dict) else {}
     network = config["network"]
     calibration = tables["calibration"]
     first = tables["points"][0] if tables["points"] else {}

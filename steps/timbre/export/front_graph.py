@@ -38,7 +38,7 @@ def frame_feats(g: Graph, signal: str, plain: str, options: FrameOptions) -> tup
     raw = _log_energy(g, _frames(g, plain, options) if options.unit_scale else frames)
     windowed = frames
     if not isinstance(options, MelspecOptions) and options.preemphasis_coefficient:
-        factor = options.preemphasis_coefficient
+        factor = float(options.preemphasis_coefficient)
         first = g("Mul", g.part(frames, 0, 1, 1), 1 - factor)
         later = g("Mul", g.part(frames, 0, -1, 1), factor)
         windowed = g("Concat", first, g("Sub", g.part(frames, 1, options.length, 1), later), axis=1)
@@ -94,9 +94,9 @@ def _head(g: Graph, power: str, raw: str, windowed: str, options: FrameOptions) 
         case MelspecOptions():
             feats = g("MatMul", power, _float(melspec_filters(options)))
             if options.log == "natural":
-                feats = g("Log", g("Add", feats, options.log_floor))
+                feats = g("Log", g("Add", feats, float(options.log_floor)))
             elif options.log == "decibel":
-                feats = g("Mul", g("Log", g("Max", feats, options.log_floor)), 10 / math.log(10))
+                feats = g("Mul", g("Log", g("Max", feats, float(options.log_floor))), 10 / math.log(10))
         case _:
             raise TypeError(f"{type(options).__name__} describes no feature")
     return feats
@@ -172,7 +172,7 @@ def _prepared(g: Graph, samples: str, options: FrameOptions) -> str:
     if options.preemphasis_coefficient:
         both = g("Concat", g.part(samples, 1, 2), g.part(samples, 0, -1), axis=0)
         before = g.part(g("Concat", both, samples, axis=0), 0, g.size(samples))  # of one sample: itself
-        samples = g("Sub", samples, g("Mul", before, options.preemphasis_coefficient))
+        samples = g("Sub", samples, g("Mul", before, float(options.preemphasis_coefficient)))
     return samples
 
 
@@ -180,7 +180,7 @@ def finish_feats(g: Graph, feats: str, options: FrameOptions) -> str:
     """What is done last to the features (T, C) of a whole utterance: `_finished` of the extractor."""
     if isinstance(options, MelspecOptions):
         if options.range_db and options.log == "decibel":
-            feats = g("Max", feats, g("Sub", g("ReduceMax", feats, [0, 1], keepdims=1), options.range_db))
+            feats = g("Max", feats, g("Sub", g("ReduceMax", feats, [0, 1], keepdims=1), float(options.range_db)))
         if options.num_ceps:
             feats = g("MatMul", feats, _float(cepstral_transform(options)))
     return g("Sub", feats, g("ReduceMean", feats, [0], keepdims=1)) if options.subtract_mean else feats
@@ -189,7 +189,7 @@ def finish_feats(g: Graph, feats: str, options: FrameOptions) -> str:
 def energy_voiced(g: Graph, energy: str, count: str, options: VadOptions) -> str:
     """Which frames are speech (T,) bool, by their log ENERGY (T,); none where COUNT, of frames, is 0."""
     mean = g.cast(g("ReduceMean", g.cast(energy, DOUBLE), [0], keepdims=1), FLOAT)
-    threshold = g("Add", g("Mul", mean, options.vad_energy_mean_scale), options.vad_energy_threshold)
+    threshold = g("Add", g("Mul", mean, float(options.vad_energy_mean_scale)), float(options.vad_energy_threshold))
     above = g.cast(g("Greater", energy, threshold), INT64)
     sums = g("CumSum", g("Pad", above, [1, 0]), g.constant(np.int64(0)))
     size = g.size(energy)
@@ -197,7 +197,7 @@ def energy_voiced(g: Graph, energy: str, count: str, options: VadOptions) -> str
     start = g("Max", g("Sub", frame, [options.vad_frames_context]), [0])
     end = g("Min", g("Add", frame, [options.vad_frames_context + 1]), size)
     found = g.cast(g("Sub", g("Gather", sums, end), g("Gather", sums, start)), FLOAT)
-    wanted = g("Mul", g.cast(g("Sub", end, start), FLOAT), options.vad_proportion_threshold)
+    wanted = g("Mul", g.cast(g("Sub", end, start), FLOAT), float(options.vad_proportion_threshold))
     return g("And", g("GreaterOrEqual", found, wanted), g("Greater", count, [0]))
 
 

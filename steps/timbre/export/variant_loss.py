@@ -43,16 +43,18 @@ def measure_variants(pack: PackFile, data_dir: Path, num_utts: int, seed: int = 
     target = trials.target[kept]
     if not target.any() or target.all():
         raise DataError(f"of {num_utts} utterances no target or no nontarget trials are left", data_dir / "trials")
-    scorer, found, exact = Scorer.of(pack), {}, np.zeros(0)
+    scorer, exact = Scorer.of(pack), np.zeros(0)
+    found: dict[str, dict[str, Any]] = {}
     for variant, (_, matrix) in vectors.items():
         scores = np.asarray(scorer.score(matrix, np.ones(len(matrix), np.int64), matrix))[enroll[kept], test[kept]]
         if variant == "fp32":
             exact, first = scores, matrix
+        eer = float(roc(scores[target], scores[~target]).eer())
         error = np.linalg.norm(matrix - first, axis=1) / np.linalg.norm(first, axis=1)
         found[variant] = {
             "embedding_error": float(error.mean()),
             "score_difference": float(np.abs(scores - exact).mean()),
-            "eer": float(roc(scores[target], scores[~target]).eer()),
+            "eer": eer,
             "targets": int(target.sum()),
             "nontargets": int((~target).sum()),
             "measured_on": f"{data_dir / 'trials'}: {len(place)} utterances",

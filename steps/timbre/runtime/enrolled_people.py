@@ -20,8 +20,8 @@ _FETCHED = 1 << 14  # rows at a time
 
 @dataclass(frozen=True)
 class People:
-    """names: in the order of enrolment; means: (N, D); num_utts: (N,); measures: (N, 3), those of MEASURES, means;
-    ready: what the scorer makes of them; version: of the file, when it was read."""
+    """names: in the order of enrolment; means: (N, D); num_utts: (N,); measures: (N, 4), those of MEASURES, means, band
+    NaN where there is none; ready: what the scorer makes of them; version: of the file, when it was read."""
 
     version: tuple[int, int]
     names: list[str]
@@ -38,7 +38,8 @@ class People:
         count = int(database.execute("SELECT count(*) FROM recordings").fetchone()[0])
         vectors, table = np.empty((count, dim), "<f4"), np.empty((count, len(MEASURES)))
         persons = np.empty(count, np.int64)
-        found = database.execute("SELECT person, vector, logdur, snr, magnitude FROM recordings ORDER BY person, id")
+        found = database.execute(f"SELECT person, vector, {', '.join(MEASURES)} FROM recordings ORDER BY person, id")
+        needed = [column for column, name in enumerate(MEASURES) if name != "band"]
         begin = 0
         while rows := found.fetchmany(_FETCHED):
             part = slice(begin, begin + len(rows))
@@ -46,8 +47,8 @@ class People:
             if len(data) != 4 * dim * len(rows):
                 raise DataError("is damaged: embeddings of another dimension", path)
             vectors[part] = np.frombuffer(data, "<f4").reshape(-1, dim)
-            persons[part], table[part] = [row[0] for row in rows], [row[2:] for row in rows]
-            if not (np.isfinite(vectors[part]).all() and np.isfinite(table[part]).all()):
+            persons[part], table[part] = [row[0] for row in rows], np.array([row[2:] for row in rows], np.float64)
+            if not (np.isfinite(vectors[part]).all() and np.isfinite(table[part][:, needed]).all()):
                 raise DataError("is damaged: embeddings that are no numbers", path)
             begin += len(rows)
         starts = np.flatnonzero(np.diff(persons, prepend=-1))

@@ -76,26 +76,38 @@ class Person:
 class Gallery:
     """People enrolled in the file PATH by a voice; see the README of this folder.
 
-    Safe with several processes and threads. Another voice is refused, unless ANY_VOICE, for `re_enroll`.
+    Safe with several processes and threads. Another voice is refused, unless ANY_VOICE, for `re_enroll`; without one
+    people can be listed, renamed, removed and exported.
 
     Raises:
         DataError: it is not a gallery, damaged, or enrolled with another network
     """
 
-    def __init__(self, path: str | Path, voice: Listener, create: bool = True, any_voice: bool = False) -> None:
-        self._store, self._voice = Store(path, create), voice
+    def __init__(self, path: str | Path, voice: Listener | None, create: bool = True, any_voice: bool = False) -> None:
+        self._store, self._with = Store(path, create), voice
         self.path = self._store.path
         self._cache: People | None = None
         try:
-            self._claim(any_voice)
+            if voice is not None:
+                self._claim(any_voice)
         except BaseException:
             self._store.close()
             raise
 
+    @property
+    def _voice(self) -> Listener:
+        if self._with is None:
+            raise DataError("was opened without a pack", self.path)
+        return self._with
+
+    def about(self) -> dict[str, str]:
+        """`network`, the checksum of what made the embeddings, and `dim`."""
+        with self._store.reading() as database:
+            return dict(database.execute("SELECT key, value FROM about").fetchall())
+
     def _claim(self, any_voice: bool) -> None:
         about = {"network": self._voice.network, "dim": str(self._voice.scorer.dim)}
-        with self._store.reading() as database:
-            known = dict(database.execute("SELECT key, value FROM about").fetchall())
+        known = self.about()
         if not known:
             with self._store.transaction() as database:
                 for item in about.items():
@@ -174,8 +186,10 @@ class Gallery:
         if not people.names:
             return Identified(None, reason="nobody is enrolled", warnings=tuple(warnings), prior=prior)
         scores = scorer.score_one(people.ready, encoding.vector)
-        measures = np.array([float(encoding.measures[name]) for name in MEASURES])
+        measures = np.array([float(encoding.measures.get(name, np.nan)) for name in MEASURES])
         columns = [MEASURES.index(name) for name in scorer.measures]
+        if np.isnan(measures[columns]).any() or np.isnan(people.measures[:, columns]).any():
+            raise DataError("a recording lacks one of the measures that the pack takes: enroll anew", self.path)
         ranked: Ranked = rank(scorer, scores, people.measures[:, columns], measures[columns], prior, max(top, 2))
         if encoding.content and self._has(encoding.content):
             warnings.append(SAME_SAMPLES)
@@ -192,7 +206,10 @@ class Gallery:
     def entries(self) -> Entries:
         """All people: names, mean embeddings (N, D), numbers of recordings (N,), mean measures."""
         people = self._all()
-        measures = [dict(zip(MEASURES, row, strict=True)) for row in people.measures.tolist()]
+        measures = [
+            {name: value for name, value in zip(MEASURES, row, strict=True) if value == value}
+            for row in people.measures.tolist()
+        ]
         return people.names, people.means, people.num_utts, measures
 
     def names(self) -> list[str]:
@@ -342,7 +359,7 @@ def _row(encoded: Encoded, sound: Any, source: Any, keep: Keep) -> tuple[Any, ..
     measures = encoded.measures
     return (
         np.ascontiguousarray(encoded.vector, "<f4").tobytes(), float(encoded.seconds), float(encoded.speech),
-        *(float(measures[name]) for name in MEASURES), float(measures["band"]) if "band" in measures else None,
+        *(float(measures[name]) for name in ("logdur", "snr", "magnitude")), measures.get("band"),
         f"{encoded.content:016x}", encoded.name, path, flac(sound) if keep == "audio" else None,
         datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip

@@ -53,8 +53,7 @@ def rank(scorer: Scorer, scores: Floats, enroll: Floats, test: Floats, prior: fl
         count: how many
     """
     number = len(scores)
-    values = np.column_stack([scores, mean_and_gap(enroll, test[None])]) if len(test) else scores[:, None]
-    llrs = scorer.supported(scorer.calibration.apply(values))
+    llrs = scorer.supported(scorer.llr_of(scores, mean_and_gap(enroll, test[None])))
     share = np.log(prior / number)
     nobody = np.log1p(-prior) if prior < 1 else -np.inf
     highest = max(float(llrs.max()) + share, nobody)

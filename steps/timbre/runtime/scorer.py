@@ -180,9 +180,12 @@ class Scorer:
     def llr(self, scores: Floats, enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]) -> Floats:
         """Log-likelihood ratios (N,) of SCORES (N,) of pairs with the measures ENROLL[i] and TEST[i]."""
         scores = np.asarray(scores, np.float64)
-        if not self.measures:
-            return self.calibration.apply(scores[:, None])
-        return self.calibration.apply(np.column_stack([scores, measure_values(self.measures, enroll, test)]))
+        measures = measure_values(self.measures, enroll, test) if self.measures else np.empty((len(scores), 0))
+        return self.llr_of(scores, measures)
+
+    def llr_of(self, scores: Floats, measures: Floats) -> Floats:
+        """The same, with MEASURES (N, 2 K) as `mean_and_gap` makes them of the K that the pack takes."""
+        return self.calibration.apply(np.column_stack([scores, measures]))
 
     def supported(self, llr: Floats) -> Floats:
         """LLR (N,), no farther from 0 than the list supports that it was calibrated on."""

@@ -5,16 +5,18 @@ Its page is the README of this folder. Sources are paths, open files, "-" (stand
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from timbre.runtime.answers import SAME_SAMPLES, Verdict
+from timbre.runtime.encoder import Encoder
 from timbre.runtime.gallery import Gallery, as_list
 from timbre.runtime.logistic import expit, logit
+from timbre.runtime.pack_file import PackFile
 from timbre.runtime.scorer import Scorer
+from timbre.runtime.sound import read_sound
 from timbre.runtime.tested_ranges import outside
 from timbre.utils.errors import DataError
 
@@ -25,9 +27,8 @@ def load(path: str | Path, threads: int = 1, variant: str = "fp32") -> "Voice":
     Raises:
         DataError: no pack, or a damaged one
     """
-    pack = import_module("timbre.runtime.pack_file").PackFile.open(Path(path))
-    encoder = import_module("timbre.runtime.encoder").Encoder(pack, threads, variant)
-    return Voice(pack, encoder, Scorer.of(pack), import_module("timbre.runtime.sound").read_sound)
+    pack = PackFile.open(path)
+    return Voice(pack, Encoder(pack, threads, variant), Scorer.of(pack), read_sound)
 
 
 @dataclass(frozen=True)

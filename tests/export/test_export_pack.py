@@ -1,0 +1,182 @@
+"""A decision pack of the recipe, exported: what is in the file decides and embeds as the recipe does."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import yaml
+
+from steps.export_pack import export_pack
+from steps.make_decision_pack import make_decision_pack
+from steps.make_trials import make_trials
+from steps.train_backend import train_backend
+from timbre.datadir.tables import read_table
+from timbre.decision.pack import DecisionPack
+from timbre.decision.verdict import open_embedder
+from timbre.embedding.embedder import AudioOptions, Front
+from timbre.export.front_settings import front_settings
+from timbre.feats.vad import VadOptions
+from timbre.runtime.encoder import Encoder
+from timbre.runtime.normalize import NormalizeOptions
+from timbre.runtime.pack_file import PackFile
+from timbre.runtime.sound import Sound, read_sound
+from timbre.utils.errors import DataError
+from voices import FBANK, embed, write_data, write_model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run with decision/, and small.timbre exported from it with all variants, measured on its trials."""
+    folder = tmp_path_factory.mktemp("run")
+    model = write_model(folder / "model", 20)
+    for name, speakers in (("train", range(10)), ("dev", range(10, 16))):
+        embed(write_data(folder / name, speakers, 4), FBANK, model)
+    dev, train = folder / "dev", folder / "train"
+    make_trials(dev)
+    (folder / "plda.yaml").write_text("transforms: [Mean, LengthNorm]\nmodel: Cosine\n")
+    train_backend(train / "xvector.scp", train / "utt2spk", folder / "backend", folder / "plda.yaml")
+    make_decision_pack(
+        model, train, folder / "backend", dev / "trials", dev / "xvector.scp", folder / "decision",
+        cohort_scp=train / "xvector.scp", cohort_utt2spk=train / "utt2spk", top_n=8, draws=20, nj=1, min_speech=0.4,
+    )  # fmt: skip
+    results = [{"trials": "dev", "backend": "plda", "eer": 0.1, "eer_ci": [0.05, 0.2], "num_speakers": 6}]
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "analysis").mkdir()
+    group = {"condition": "dur", "group": "1 to 2 s", "eer": 0.2, "eer_ci": None, "num_target": 3, "num_nontarget": 4}
+    content = {"trials": "dev", "backend": "plda", "groups": [group, {**group, "condition": "gender"}]}
+    (folder / "analysis" / "dev.plda.json").write_text(json.dumps(content))
+    export_pack(
+        folder / "decision", folder / "small.timbre", ["fp32", "int8", "fp16"], licence="CC-BY-4.0", measure_on=dev
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pack(run: Path) -> PackFile:
+    return PackFile.open(run / "small.timbre")
+
+
+def test_it_embeds_and_measures_as_the_recipe(run: Path, pack: PackFile) -> None:
+    recipe, encoder = open_embedder(DecisionPack.read(run / "decision")), Encoder(pack)
+    for path in list(read_table(run / "dev" / "wav.scp").values())[::5]:
+        expected, found = recipe(path), encoder(read_sound(path))
+        assert np.linalg.norm(found.vector - expected.vector) <= 1e-4 * np.linalg.norm(expected.vector)
+        assert found.measures == pytest.approx(dict(expected.measures), abs=1e-3)
+        assert (found.seconds, found.content, found.warnings) == (
+            expected.seconds, expected.content, expected.warnings,
+        )  # fmt: skip
+        assert found.speech == pytest.approx(expected.speech) and found.name == path
+
+
+def test_the_whole_graph_takes_samples(run: Path, pack: PackFile) -> None:
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 3
+    whole = onnxruntime.InferenceSession(pack.bytes("model.onnx"), quiet)
+    encoder = Encoder(pack)
+    sounds = [read_sound(path).samples[:6400] for path in list(read_table(run / "dev" / "wav.scp").values())[:3]]
+    for found, samples in zip(whole.run(None, {"samples": np.stack(sounds)})[0], sounds, strict=True):
+        expected = encoder(Sound(samples, 8000, "it"), 0.0).vector
+        assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_smaller_weights_lose_what_the_card_says(run: Path, pack: PackFile) -> None:
+    path = next(iter(read_table(run / "dev" / "wav.scp").values()))
+    vectors = {one: Encoder(pack, 1, one)(read_sound(path)).vector for one in ("fp32", "int8", "fp16")}
+    card = pack.settings["card"]["variants"]
+    for one, most in (("fp16", 2e-3), ("int8", 0.05)):
+        error = np.linalg.norm(vectors[one] - vectors["fp32"]) / np.linalg.norm(vectors["fp32"])
+        assert 0 < error < most and 0.2 * error < card[one]["embedding_error"] < 5 * error
+        assert card[one]["bytes"] == len(pack.bytes(f"model_feats_{one}.onnx")) < card["fp32"]["bytes"]
+        assert card[one]["score_difference"] > 0 and abs(card[one]["eer"] - card["fp32"]["eer"]) < 0.1
+    assert card["fp32"]["embedding_error"] == card["fp32"]["score_difference"] == 0
+
+
+def test_the_card_says_what_is_known(run: Path, pack: PackFile) -> None:
+    card = pack.settings["card"]
+    assert card["licence"] == "CC-BY-4.0" and not card["non_commercial"] and pack.settings["name"] == "small"
+    assert [one["eer_ci"] for one in card["results"]] == [[0.05, 0.2]]
+    assert [one["seconds"] for one in card["by_duration"]] == ["1 to 2 s"]
+    assert card["calibrated_on"]["speakers"] == 6 and card["network"]["trunk"] == "XvectorTdnn"
+    page = pack.bytes("README.md").decode()
+    for text in ("# small", "10.00 [5.00, 20.00]", "CC-BY-4.0", "| int8 |", "1 to 2 s", "0.4 s of speech"):
+        assert text in page
+
+
+def test_the_same_export_is_the_same_bytes(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for what is measured: a folder and a file hold the same, and nothing else."""
+    monkeypatch.setattr("timbre.export.pack_writer.network_model", lambda _: _network(run))
+    for out in (tmp_path / "a.timbre", tmp_path / "b.timbre", tmp_path / "folder"):
+        export_pack(run / "decision", out, name="one", run=run)
+    assert (tmp_path / "a.timbre").read_bytes() == (tmp_path / "b.timbre").read_bytes()
+    assert PackFile.open(tmp_path / "a.timbre").checksum == PackFile.open(tmp_path / "folder").checksum
+    export_pack(run / "decision", tmp_path / "folder", name="two", run=run)  # a pack is replaced by one
+    assert PackFile.open(tmp_path / "folder").settings["name"] == "two"
+    with zipfile.ZipFile(tmp_path / "a.timbre") as file:
+        assert {one.filename for one in file.infolist()} == {path.name for path in (tmp_path / "folder").iterdir()} - {
+            ".timbre"
+        }
+
+
+def _network(run: Path) -> Any:
+    import onnx
+
+    return onnx.load_from_string(PackFile.open(run / "small.timbre").bytes("model_feats.onnx"))
+
+
+def test_nothing_half_written_and_nothing_overwritten(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timbre.export.pack_writer.network_model", lambda _: _network(run))
+    monkeypatch.setattr("zipfile.ZipFile.writestr", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(DataError, match=r"a\.timbre: cannot write: No space left"):
+        export_pack(run / "decision", tmp_path / "a.timbre")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(DataError, match="is no pack file: it is left as it is"):
+        export_pack(run / "decision", tmp_path / "mine")
+    with pytest.raises(DataError, match="not a decision pack"):
+        export_pack(run / "model", tmp_path / "b.timbre")
+    (tmp_path / "c.timbre").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        export_pack(run / "decision", tmp_path / "c.timbre")
+    with pytest.raises(DataError, match="sherpa-onnx computes its own features"):
+        export_pack(run / "decision", tmp_path / "d.timbre", sherpa=tmp_path / "d.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.timbre", "mine"]
+
+
+def test_what_stage_1_does_is_not_forgotten() -> None:
+    effects = ({"class_path": "BandPass", "init_args": {"low": 300, "high": 2000}},)
+    for audio, told in ((AudioOptions(8000, effects), "BandPass"), (AudioOptions(8000), "")):
+        front = Front(FBANK, VadOptions(), audio)
+        if told:
+            with pytest.raises(DataError, match=told):
+                front_settings(front, NormalizeOptions(), 1, 12000)
+        else:
+            assert front_settings(front, NormalizeOptions(), 1, 12000)[0]["audio"] == {"rate": 8000}
+
+
+def test_imported_weights_bring_their_terms(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timbre.export.pack_writer.network_model", lambda _: _network(run))
+    decision = tmp_path / "decision"
+    import shutil
+
+    shutil.copytree(run / "decision", decision)
+    config = yaml.safe_load((decision / "model" / "config.yaml").read_text())
+    origin = {
+        "toolkit": "wespeaker",
+        "file": "avg.pt",
+        "sha256": "0",
+        "licence": "CC-BY-NC-4.0",
+        "non_commercial": True,
+    }
+    (decision / "model" / "config.yaml").write_text(yaml.safe_dump({**config, "origin": origin}))
+    (decision / "model" / "ORIGIN.md").write_text("# Origin\n\nFrom far away.\n")
+    export_pack(decision, tmp_path / "a.timbre")
+    pack = PackFile.open(tmp_path / "a.timbre")
+    assert pack.settings["card"]["licence"] == "CC-BY-NC-4.0" and b"far away" in pack.bytes("ORIGIN.md")
+    assert "Not for commercial use" in pack.bytes("README.md").decode()
