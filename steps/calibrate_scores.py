@@ -45,8 +45,8 @@ def calibrate_scores(
     trial_list = read_pairs(trials)
     Who.read(calibration_dir).refuse(Who.of(trials, trial_list, utt2spk, enroll_spk2utt))
     files = scores if isinstance(scores, list) else [scores]
-    terms, values = trial_values(trial_list, files, measures, labels, enroll_spk2utt, calibration.scaled)
-    check_terms(terms, calibration.terms, path, adapted)
+    terms, values = trial_values(trial_list, files, measures, labels, enroll_spk2utt)
+    check_terms(terms, calibration.given, path, adapted)
     write_scores(out, trial_list, calibration.apply(values))
     logging.info("%s: %d trials, %s", out, len(trial_list), calibration)
 

@@ -48,20 +48,18 @@ def make_decision_pack(
         cohort_scp: embeddings to normalise scores by (AS-norm); speakers of the trials are left out
         cohort_utt2spk: average the cohort's embeddings by speaker
         top_n: how many cohort scores AS-norm keeps; at most the whole cohort
-        measures: tables of make_quality.py for TRIALS that the calibration takes: utt2logdur, utt2snr, utt2band,
-            utt2magnitude
+        measures: tables of make_quality.py for TRIALS that the calibration takes, utt2{logdur,snr,band,magnitude}
         test_trials: another list, of other speakers, to count errors on; by default TRIALS
         test_embeddings: of its utterances
         test_measures: tables of the same measures for it
-        conditions: data directories of the same speakers under other conditions, each with trials (and features): the
-            README has the errors under each
+        conditions: data directories of the same speakers under conditions, with trials: README.md has their errors
         condition_embeddings: of their utterances, one for each
         condition_measures: folders with tables of the same measures, one for each
         scaled: measures move the slope too, not the offset alone; where TRIALS are of many conditions
         prior: of a target: where the log-likelihood ratios are to be most exact
         min_speech: seconds of speech below which verify.py does not decide; by default measured: the least from which
-            on test recordings of TRIALS, cut to it, have at most 1.5 times the errors of the whole ones at even odds
-            (or 0.01 more). For that DATA_DIR must have their features; otherwise 2 s
+            on test recordings of TRIALS, cut to it, have at most 1.5 times the errors of whole ones at even odds (or
+            0.01 more), where DATA_DIR has their features; otherwise 2 s
         draws: number of draws of speakers for the intervals
         seed: of the draws
         nj: number of threads
@@ -73,10 +71,8 @@ def make_decision_pack(
     test_list = ScoredList(test_trials, test_embeddings or embeddings, test_measures) if test_trials else None
     under = ScoredList.of_conditions(conditions, condition_embeddings, condition_measures, measures)
     front = (DataDir.read(data_dir), vad, audio_conf)
-    make_pack(
-        out_dir, model_dir, front, backend_dir, cohort, calibration_list, test_list, under, scaled, prior, min_speech,
-        draws, seed, nj,
-    )  # fmt: skip
+    lists = calibration_list, test_list, under
+    make_pack(out_dir, model_dir, front, backend_dir, cohort, *lists, scaled, prior, min_speech, draws, seed, nj)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def train_calibration(
     labels: list[Path] = [],  # noqa: B006
     scaled: bool = False,
     prior: float = 0.05,
-    ridge: float = 1e-6,
+    ridge: float | None = None,
     enroll_spk2utt: Path | None = None,
     utt2spk: Path | None = None,
 ) -> None:
@@ -33,7 +33,8 @@ def train_calibration(
         labels: tables of labels, such as utt2sex: whether both sides have the same is a measure too
         scaled: quality measures move the slope too, not the offset alone: worth it where TRIALS are of many conditions
         prior: of a target: where the log-likelihood ratios are to be most exact
-        ridge: weight of the squared weights, of values scaled to unit variance; bounds them where no errors do
+        ridge: weight of the squared weights, of values scaled to unit variance; bounds them where no errors do; by
+            default 1e-6, and 1e-4 if --scaled
         enroll_spk2utt: enrolment ids named here are models; their measures are averaged
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
     """
@@ -45,9 +46,9 @@ def train_calibration(
     files = scores if isinstance(scores, list) else [scores]
     if not files:
         raise DataError("no score file to calibrate")
-    terms, values = trial_values(trial_list, files, measures, labels, enroll_spk2utt, scaled)
+    terms, values = trial_values(trial_list, files, measures, labels, enroll_spk2utt)
     try:
-        calibration = Calibration.train(terms, values, trial_list.target, prior, ridge)
+        calibration = Calibration.train(terms, values, trial_list.target, prior, ridge, scaled)
     except DataError as error:
         raise DataError(str(error), trials) from error
     calibration.trained_on.update(trials=str(trials), scores=[str(path) for path in files])

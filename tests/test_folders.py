@@ -72,6 +72,11 @@ CASES: dict[str, Case] = {
     "steps.make_quality": lambda run, out: {"data_dir": run / "dev", "out_dir": out, "nj": 1},
     "steps.make_windows": lambda run, out: {"data_dir": run / "dev", "out_dir": out},
     "steps.mix_data_dir": lambda run, out: {"data_dir": run / "dev", "out_dir": out},
+    "steps.pool_conditions": lambda run, out: {
+        "data_dirs": [run / "dev"],
+        "embeddings": [run / "dev" / "xvector.scp"],
+        "out_dir": out,
+    },
     "steps.preprocess_audio": lambda run, out: {"data_dir": run / "dev", "out_dir": out, "nj": 1},
     "steps.simulate_conversations": lambda run, out: {
         "data_dir": run / "dev", "out_dir": out, "conversations": TALK, "nj": 1

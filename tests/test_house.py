@@ -114,7 +114,7 @@ def test_the_library_knows_no_command() -> None:
 
 def test_rooms_and_files_are_small() -> None:
     sizes = {name: sum(map(num_lines, (LIBRARY / name).rglob("*.py"))) for name in ROOMS}
-    assert not {name: size for name, size in sizes.items() if size > 4000 and name != "nnet"}
+    assert not {name: size for name, size in sizes.items() if size > 4000 and name not in ("nnet", "runtime")}
     sources = [path for folder in (STEPS, LOCAL) for suffix in ("py", "sh") for path in folder.rglob(f"*.{suffix}")]
     assert len(sources) > 300
     assert not {str(path): num_lines(path) for path in sources if num_lines(path) > 400}

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,65 @@ def test_what_makes_no_sense_is_refused() -> None:
     ):
         with pytest.raises(DataError, match=message):
             fit_logistic(*arguments)
+
+
+def two_conditions(number: int) -> tuple[list[Term], np.ndarray, np.ndarray]:
+    """Scores whose log-likelihood ratio is 8 times them at 30 dB and 2 times them at 0 dB; which are targets."""
+    random = np.random.default_rng(3)
+    target = np.arange(number) % 2 == 0
+    noise = random.uniform(0, 30, number)
+    slope = 2 + noise / 5
+    llr = random.normal(np.where(target, 2, -2), 2)  # those of a well calibrated system: variance twice the mean
+    gap = random.uniform(0, 1, number)
+    return [Term("score", "x"), Term("mean", "snr"), Term("gap", "snr")], np.stack([llr / slope, noise, gap], 1), target
+
+
+def test_measures_move_the_slope_where_conditions_are_many() -> None:
+    terms, values, target = two_conditions(40000)
+    plain = Calibration.train(terms, values, target, 0.5)
+    scaled = Calibration.train(terms, values, target, 0.5, scaled=True)
+    truth = values[:, 0] * (2 + values[:, 1] / 5)
+    assert np.abs(scaled.apply(values) - truth).mean() < 0.15 < np.abs(plain.apply(values) - truth).mean()
+    by_hand = scaled.offset + sum(
+        term.weight * column
+        for term, column in zip(
+            scaled.terms,
+            (*np.clip(values, *_ends(scaled)).T, *(np.clip(values, *_ends(scaled)).T[1:] * values[:, 0])),
+            strict=True,
+        )
+    )
+    assert np.abs(scaled.apply(values) - by_hand).max() < 1e-9
+
+
+def _ends(calibration: Calibration) -> tuple[list[float], list[float]]:
+    lows = [-np.inf if term.low is None else term.low for term in calibration.given]
+    return lows, [np.inf if term.high is None else term.high for term in calibration.given]
+
+
+def test_a_slope_goes_no_farther_than_what_was_seen() -> None:
+    terms, values, target = two_conditions(4000)
+    scaled = Calibration.train(terms, values, target, 0.5, scaled=True)
+    ends = np.array([[0.5, 0.0, 0.5], [0.5, -1000.0, 0.5], [0.5, 30.0, 0.5], [0.5, 1000.0, 0.5]])
+    llrs = scaled.apply(ends)
+    assert llrs[0] == pytest.approx(llrs[1], abs=0.05) and llrs[2] == pytest.approx(llrs[3], abs=0.05)
+    steep = replace(scaled, terms=tuple(replace(term, low=None, high=None) for term in scaled.terms))
+    low = np.array([[0.0, -1000.0, 0.5], [1.0, -1000.0, 0.5]])
+    difference = np.diff(steep.apply(low))[0]
+    assert scaled.least_slope and difference == pytest.approx(scaled.least_slope), "a higher score is never worse"
+    assert np.diff(replace(steep, least_slope=None).apply(low))[0] < 0
+
+
+def test_a_calibration_with_slopes_survives_its_file(tmp_path: Path) -> None:
+    terms, values, target = two_conditions(400)
+    calibration = Calibration.train(terms, values, target, 0.05, scaled=True)
+    calibration.write(tmp_path / "calibration.yaml")
+    again = Calibration.read(tmp_path / "calibration.yaml")
+    assert again == calibration and np.array_equal(again.apply(values), calibration.apply(values))
+    content = yaml.safe_load((tmp_path / "calibration.yaml").read_text())
+    content["terms"].pop()
+    (tmp_path / "calibration.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(DataError, match="all means and gaps"):
+        Calibration.read(tmp_path / "calibration.yaml")
 
 
 def test_a_calibration_survives_its_file(tmp_path: Path) -> None:

@@ -145,9 +145,9 @@ def test_only_what_is_worse_is_warned_of() -> None:
 def test_conditions_that_cannot_be(place: Path, noisy: Path, tmp_path: Path) -> None:
     dev = place / "dev"
     first = (place / "model", dev, place / "backend", dev / "trials", dev / "xvector.scp", tmp_path / "pack")
-    with pytest.raises(DataError, match="1 conditions, and embeddings of 0"):
+    with pytest.raises(DataError, match="1 conditions, embeddings of 0"):
         make_decision_pack(*first, conditions=[noisy])
     measures = [place / "quality" / "utt2snr"]
-    with pytest.raises(DataError, match="no errors by condition"):
+    with pytest.raises(DataError, match="quality measures of 0"):
         make_decision_pack(*first, conditions=[noisy], condition_embeddings=[noisy / "xvector.scp"], measures=measures)
     assert not (tmp_path / "pack").exists()

@@ -125,12 +125,14 @@ def test_quality_measures_are_made_of_the_held_out_and_of_every_test_set(make_se
     learnt = {row.kind: row for row in scored if row.task == "learn"}
     by_quality = [row for row in scored if row.kind.endswith("_quality") and row.task == "calibrate"]
     assert {row.output for row in by_quality} == {
-        f"exp/synth_ecapa128/scores/eval{kind}.{name}_quality" for kind in ("", "_all") for name in ("cosine", "plda")
+        f"exp/synth_ecapa128/scores/eval{kind}.{name}_quality"
+        for kind in ("", "_all")
+        for name in ("cosine", "plda", "fusion")
     }
     for row in by_quality:
         assert row.using == learnt[row.kind].output and row.data == measured["eval"].output
         assert learnt[row.kind].data == measured["train"].output
-    assert variables(made)["llr"].startswith("cosine_quality,plda_quality,cosine_llr")
+    assert variables(made)["llr"].startswith("cosine_quality,plda_quality,fusion_quality,cosine_llr")
     assert "quality" not in " ".join(row.kind for row in rows(plan(), "score"))
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from plans import MakeSet, plan, rows, variables
+from plans import MakeSet, plan, rows, said, variables
 
 from timbre.utils.errors import DataError
 
@@ -117,3 +117,16 @@ def test_too_few_speakers_to_hold_out_are_refused(make_set: MakeSet) -> None:
     make_set("synth/train", speakers=12)
     with pytest.raises(DataError, match=r"--dev-conf: no speakers held out of training.*of 12 training speakers 1"):
         plan(**{"dev-conf": "conf/condition/as_recorded.yaml"})
+
+
+def test_recipes_that_calibrate_under_conditions_do_without_where_speakers_are_few(make_set: MakeSet) -> None:
+    robust = {"dev-conf": "conf/condition/as_recorded.yaml", "quality-conditions": "true"}
+    make_set("synth/train", speakers=12)
+    made = plan(**robust)
+    assert variables(made)["calibrate"] == "false" and not rows(made, "pool") and not rows(made, "dev_held_out")
+    assert "no calibration: of 12 training speakers 1 can be held out" in said(made)[0]
+    make_set("folder/train", speakers=60)
+    robust |= {"corpus": "folder", "corpus-dir": "conf"}
+    assert {row.set for row in rows(plan(**robust), "pool")} == {"train", "dev_as_recorded"}
+    with pytest.raises(DataError, match="--dev-conf names their files"):
+        plan(**{"quality-conditions": "true"})

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from stages_ran import ran
 
 from timbre.utils.documents import read_yaml
@@ -239,6 +240,18 @@ def test_speakers_held_out_are_tested_under_draws_of_their_own(finished: Path, r
     assert len(recorded) > len(trials)
     page = (finished / "analysis" / "dev_all_drawn.plda_asnorm.md").read_text()
     assert all(f"| {name}: " in page for name in ("band", "codec", "snr", "rate", "pitch", "handset_low", "loss"))
+    assert ran(run(*options, "--quality-conditions", "true")) == ["pool", "score", "results", "decision"]
+    pooled = finished / "calibration" / "pooled"
+    names = {line.split()[0].rsplit("-so", 1)[0] for line in (pooled / "utt2spk").read_text().splitlines()}
+    assert any(name.startswith("dev_all_drawn-") for name in names)
+    learnt = yaml.safe_load((finished / "calibration" / "fusion_quality" / "calibration.yaml").read_text())
+    assert learnt["trained_on"]["trials"] == str((pooled / "trials").relative_to(place))
+    kinds = [term["kind"] for term in learnt["terms"]]
+    assert kinds.count("score") == 2 and kinds.count("scaled_mean") == 2 * kinds.count("mean") == 10
+    records = json.loads((finished / "results.json").read_text())
+    assert {one["backend"] for one in records if one["trials"] == "eval"} >= {"plda_quality", "fusion_quality"}
+    pack = yaml.safe_load((finished / "decision" / "pack.yaml").read_text())
+    assert pack["measures"] == ["logdur", "snr", "band", "magnitude"]
     refused = run(*options, "--calibrate", "false", ok=False)
     assert "--dev-conf needs --calibrate" in refused.stderr and refused.stderr.count("\n") == 1
 

@@ -16,9 +16,10 @@ from timbre.runtime.answers import Identified, Verdict
 from timbre.runtime.people_heard import llr_matrix
 from timbre.runtime.serve.limits import Limits
 from timbre.runtime.serve.server import Server
+from timbre.runtime.sound import Sound
 from timbre.utils.errors import DataError
 
-Clip = tuple[Any, int]
+MEASURES = {"logdur": 1.0, "snr": 30.0, "magnitude": 0.0}
 
 
 def _rate(errors: int, trials: int) -> dict[str, Any]:
@@ -40,10 +41,10 @@ class HumGalleryFile:
     voice: "HumVoice"
     vectors: dict[str, list[Any]] = field(default_factory=dict)
 
-    def enroll(self, name: str, sources: Sequence[Clip], keep: str = "none") -> None:
+    def enroll(self, name: str, sources: Sequence[Sound], keep: str = "none") -> None:
         self.vectors.setdefault(name, []).extend(self.voice.vector(one) for one in sources)
 
-    def identify(self, source: Clip, prior: float = 0.5) -> Identified:
+    def identify(self, source: Sound, prior: float = 0.5) -> Identified:
         try:
             vector = self.voice.vector(source)
         except DataError as error:
@@ -51,7 +52,7 @@ class HumGalleryFile:
         names, means, num_utts, measures = self.entries()
         if not names:
             return Identified(None, reason="nobody is enrolled")
-        llr = llr_matrix(self.voice.scorer, (means, num_utts, measures), (vector[None], [{"logdur": 1.0}]))[:, 0]
+        llr = llr_matrix(self.voice.scorer, (means, num_utts, measures), (vector[None], [MEASURES]))[:, 0]
         order = np.argsort(-llr)
         matches = [(names[one], float(llr[one]), float(1 / (1 + np.exp(-llr[one])))) for one in order[:5]]
         best = matches[0]
@@ -65,7 +66,7 @@ class HumGalleryFile:
             names,
             np.stack(means) if names else np.zeros((0, 40), np.float32),
             numbers,
-            [{"logdur": 1.0}] * len(names),
+            [MEASURES] * len(names),
         )
 
     def rename(self, name: str, new: str) -> None:
@@ -94,23 +95,22 @@ class HumVoice:
         settings = {"name": "humming", "points": POINTS, "min_speech": 1.0, "card": card, "files": {}}
         self.pack = SimpleNamespace(settings=settings, path=Path("humming.timbre"))
 
-    def vector(self, clip: Clip) -> Any:
-        samples, rate = clip
-        if len(samples) < rate:
-            raise DataError(f"only {len(samples) / rate:.2f} s of speech is found in it, and 1 s are needed")
-        return self.encoder.windows(samples, [(0, len(samples))])[0]
+    def vector(self, clip: Sound) -> Any:
+        if len(clip.samples) < clip.rate:
+            raise DataError(f"only {len(clip.samples) / clip.rate:.2f} s of speech is found, 1 s is needed", clip.name)
+        return self.encoder.windows(clip.samples, [(0, len(clip.samples))])[0]
 
-    def verify(self, enroll: Sequence[Clip], test: Clip, prior: float = 0.5, far: float | None = None) -> Verdict:
+    def verify(self, enroll: Sequence[Sound], test: Sound, prior: float = 0.5, far: float | None = None) -> Verdict:
         try:
             model, vector = np.mean([self.vector(one) for one in enroll], axis=0), self.vector(test)
         except DataError as error:
             return Verdict(None, None, None, None, str(error), prior=prior)
         score = self.scorer.score(model[None], np.ones(1, np.int64), vector[None])
-        llr = float(np.clip(self.scorer.llr(score.ravel(), [{"logdur": 1.0}], [{"logdur": 1.0}])[0], -7, 7))
+        llr = float(np.clip(self.scorer.llr(score.ravel(), [MEASURES], [MEASURES])[0], -7, 7))
         threshold = float(-np.log(prior / (1 - prior)))
         probability = float(1 / (1 + np.exp(-llr + threshold)))
-        seconds = (len(enroll[0][0]) / enroll[0][1], len(test[0]) / test[1])
-        warnings = ("0.2 % of the samples are clipped",) if float(np.abs(test[0]).max()) > 0.99 else ()
+        seconds = (len(enroll[0].samples) / enroll[0].rate, len(test.samples) / test.rate)
+        warnings = ("0.2 % of the samples are clipped",) if float(np.abs(test.samples).max()) > 0.99 else ()
         return Verdict(llr >= threshold, llr, probability, threshold, None, seconds, None, warnings, prior)
 
     def gallery(self, path: str) -> HumGalleryFile:

@@ -80,8 +80,12 @@ class HumScorer:
     def llr(
         self, scores: NDArray[np.float64], enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]
     ) -> NDArray[np.float64]:
-        assert len(scores) == len(enroll) == len(test) and all("logdur" in one for one in (*enroll, *test))
+        assert len(scores) == len(enroll) == len(test)
+        assert all({"logdur", "magnitude", "snr"} <= one.keys() for one in (*enroll, *test))
         return 400 * (np.asarray(scores, np.float64) - 0.98)
+
+    def supported(self, llr: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.clip(llr, -8, 8)
 
 
 @dataclass

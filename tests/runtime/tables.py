@@ -16,7 +16,7 @@ from timbre.backend.transforms import Lda, LengthNorm, Mean, Wccn
 from timbre.backend.vectors import Projection, Side
 from timbre.decision.calibration import Calibration
 from timbre.decision.pack import DecisionPack, Scorer
-from timbre.export.tables import decision_tables
+from timbre.export.decision_tables import decision_tables
 from timbre.runtime.llr import pack_terms
 from timbre.runtime.thresholds import operating_points
 

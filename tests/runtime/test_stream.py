@@ -106,7 +106,7 @@ def test_two_strangers_who_are_one_are_merged_and_this_is_said() -> None:
     said = list(follow(listening, blocks_of(conversation([(5, 4.0), (0, 3.0)])[0])))
     heard = listening.heard
     [first] = heard.strangers
-    vector = HumEncoder().windows(hum(5, 3.0, 4), [(0, 3 * RATE)])
+    vector = HumEncoder().windows(hum(5, 3.0, 4), [(0, 3 * RATE)])[0]
     second = heard.meet(vector, 3.0, 20.0)
     assert heard.same_as(second, 2.0) == first
     changed = listening._merge(first, second)

@@ -21,6 +21,7 @@ from timbre.decision.gallery_search import search
 from timbre.decision.pack import DecisionPack
 from timbre.embedding.embedder import Embedded
 from timbre.evaluation.metrics import Floats
+from timbre.runtime.answers import UNKNOWN, match_text
 from timbre.runtime.llr import MEASURES
 from timbre.runtime.sound import Unusable
 from timbre.utils.errors import DataError
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".aiff", ".aif", ".sph")
 _KIND, _SIGN = "gallery", "made_by"
-UNKNOWN = "unknown"  # what nobody of the gallery is called
 
 
 def find_recordings(folder: Path) -> dict[str, list[Path]]:
@@ -172,12 +172,9 @@ class Answer:
 
     def text(self, top: int) -> str:
         """For a person, with the TOP most probable."""
-        lines = [f"{self.name}" + ("" if self.name == UNKNOWN else f", probability {self.posteriors[0]:.4g}")]
-        width = max(len(name) for name in (*self.names[:top], UNKNOWN))
-        for name, llr, posterior in zip(self.names[:top], self.llrs, self.posteriors, strict=False):
-            lines.append(f"  {name:<{width}}  log-likelihood ratio {llr:7.2f}  probability {posterior:.4g}")
-        lines.append(f"  {UNKNOWN:<{width}}  {'':<28}  probability {self.unknown:.4g}")
-        return "\n".join(lines)
+        name = None if self.name == UNKNOWN else self.name
+        matches = list(zip(self.names[:top], self.llrs.tolist(), self.posteriors.tolist(), strict=False))
+        return match_text(name, matches, self.unknown)
 
     def as_json(self, top: int) -> str:
         """The same for programs."""

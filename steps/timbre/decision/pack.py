@@ -19,7 +19,7 @@ from timbre.backend.vectors import Embeddings, Ints, Side
 from timbre.decision.calibration import Calibration
 from timbre.decision.tested import Condition
 from timbre.evaluation.metrics import Floats
-from timbre.runtime.llr import MEASURES, measure_values, pack_terms, pack_values
+from timbre.runtime.llr import MEASURES, measure_values, pack_terms
 from timbre.runtime.tested_ranges import Ranges, read_ranges
 from timbre.runtime.thresholds import OperatingPoint, entries, points_of
 from timbre.utils.configure import read_config
@@ -91,7 +91,7 @@ class DecisionPack:
             raise DataError(f"not the settings of a pack: {error}", path / _SETTINGS) from error
         scorer = Scorer(read_backend(path / "backend"), cohort, top_n or 0)
         calibration = Calibration.read(path / _CALIBRATION)
-        if [str(term) for term in calibration.terms] != [str(term) for term in pack_terms(names, calibration.scaled)]:
+        if [str(term) for term in calibration.given] != [str(term) for term in pack_terms(names)]:
             raise DataError(f"not for the measures of {_SETTINGS}: {', '.join(names) or 'none'}", path / _CALIBRATION)
         return cls(path, scorer, calibration, read_points(path / _THRESHOLDS), names, min_speech, tested)
 
@@ -123,8 +123,8 @@ class DecisionPack:
 
     def llr(self, scores: Floats, enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]) -> Floats:
         """Log-likelihood ratios (N,) of SCORES (N,) of pairs with the measures ENROLL[i] and TEST[i]."""
-        measures = measure_values(self.measures, enroll, test)
-        return self.calibration.apply(pack_values(scores, measures, self.calibration.scaled))
+        values = np.column_stack([scores, measure_values(self.measures, enroll, test)])
+        return self.calibration.apply(values)
 
     def supported(self, llr: float) -> float:
         """LLR, no farther from 0 than the list supports that it was calibrated on."""

@@ -26,7 +26,7 @@ from timbre.evaluation.metrics import Floats, roc, split
 from timbre.evaluation.speakers import trial_speakers
 from timbre.feats.options import options_from
 from timbre.feats.vad import VadOptions
-from timbre.runtime.llr import MEASURES, pack_terms, pack_values
+from timbre.runtime.llr import MEASURES, pack_terms
 from timbre.runtime.thresholds import OperatingPoint, error_rates, operating_points
 from timbre.utils.configure import read_config
 from timbre.utils.errors import DataError
@@ -130,20 +130,20 @@ def make_pack(
     whole_front = Front(
         options_from(read_config(feats_path)), vad, AudioOptions.read(audio_conf) if audio_conf else None
     )
-    trained = _score(calibration_list, backend_dir, cohort, scaled, nj)
+    trained = _score(calibration_list, backend_dir, cohort, nj)
     split(trained.values[:, 0], trained.trials.target, calibration_list.path)
-    calibration = Calibration.train(pack_terms(names, scaled), trained.values, trained.trials.target, prior)
+    calibration = Calibration.train(pack_terms(names), trained.values, trained.trials.target, prior, scaled=scaled)
     calibration.trained_on.update(trials=str(calibration_list.path), speakers=trained.num_speakers)
     tested = trained
     if test_list:
-        tested = _score(test_list, backend_dir, cohort, scaled, nj)
+        tested = _score(test_list, backend_dir, cohort, nj)
         split(tested.values[:, 0], tested.trials.target, test_list.path)
         _who(calibration_list, trained.trials).refuse(_who(test_list, tested.trials))
     llrs = calibration.apply(tested.values)
     points = operating_points(llrs, tested.trials.target, *tested.speakers, num_draws=draws, seed=seed)
     heard, found = [(data, trained.utts), (data, tested.utts)], []
     for name, one in conditions.items():
-        scored = _score(one, backend_dir, cohort, scaled, nj)
+        scored = _score(one, backend_dir, cohort, nj)
         found.append(_under(name, scored, one.path, calibration, points, draws, seed))
         heard.append((DataDir.read(one.path.parent), scored.utts))
     backend = read_backend(backend_dir)
@@ -197,10 +197,8 @@ def make_pack(
         )
 
 
-def _score(
-    part: ScoredList, backend_dir: Path, cohort: tuple[Path | None, Path | None, int], scaled: bool, nj: int
-) -> _Scored:
-    """What the calibration takes of the trials of PART, as the pack makes it."""
+def _score(part: ScoredList, backend_dir: Path, cohort: tuple[Path | None, Path | None, int], nj: int) -> _Scored:
+    """Scores and measures of the trials of PART, as the pack makes them."""
     trials = read_trials(part.path)
     enroll, test = read_sides(trials.enroll_ids, trials.test_ids, part.embeddings, part.embeddings, None)
     speakers = trial_speakers(part.path, trials)
@@ -210,11 +208,11 @@ def _score(
         members = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*enroll.ids, *test.ids})
     scorer = Scorer(read_backend(backend_dir), members, top_n)
     scores = scorer.pairs(enroll, test, trials.enroll.astype(np.int64), trials.test.astype(np.int64), nj)
-    measures = trial_values(trials, (), part.measures)[1] if part.measures else np.empty((len(trials), 0))
+    columns = [scores]
+    if part.measures:
+        columns.append(trial_values(trials, (), part.measures)[1])
     of_trials = speakers.enroll[trials.enroll], speakers.test[trials.test]
-    return _Scored(
-        trials, pack_values(scores, measures, scaled), of_trials, len(speakers.names), members, (enroll, test)
-    )
+    return _Scored(trials, np.column_stack(columns), of_trials, len(speakers.names), members, (enroll, test))
 
 
 def _under(

@@ -12,7 +12,7 @@ import numpy as np
 from timbre.datadir.tables import read_lists, read_numbers, read_table
 from timbre.datadir.trials import Trials, read_scores
 from timbre.evaluation.metrics import Floats
-from timbre.runtime.llr import Term, products
+from timbre.runtime.llr import Term
 from timbre.utils.errors import DataError
 
 
@@ -22,7 +22,6 @@ def trial_values(
     measures: Sequence[Path] = (),
     labels: Sequence[Path] = (),
     enroll_spk2utt: Path | None = None,
-    scaled: bool = False,
 ) -> tuple[list[Term], Floats]:
     """The terms that files stand for, and their values (N, K) for TRIALS.
 
@@ -33,7 +32,6 @@ def trial_values(
             does not matter. A model has the mean of its utterances
         labels: tables of labels, such as utt2sex
         enroll_spk2utt: enrolment ids named here are models
-        scaled: the products of each score with the mean and the difference of each measure too
 
     Raises:
         DataError: a bad file, two of one name, an id without a value, a score that is not finite
@@ -49,11 +47,6 @@ def trial_values(
         sides = _label_sides(read_table(path), trials, models, path)
         terms.append(Term("same", _measure_name(path)))
         columns.append((sides[0] == sides[1]).astype(np.float64))
-    if scaled:
-        of_scores, of_measures = len(scores), slice(len(scores), len(scores) + 2 * len(measures))
-        values = np.column_stack(columns)
-        columns.append(products(values[:, :of_scores], values[:, of_measures]))
-        terms += [score.times(measure) for score in terms[:of_scores] for measure in terms[of_measures]]
     names = [str(term) for term in terms]
     for name in names:
         if names.count(name) > 1:

@@ -12,12 +12,11 @@ from scipy.special import expit, logit
 from timbre.backend.vectors import Side
 from timbre.decision.pack import DecisionPack
 from timbre.embedding.embedder import Embedded, Embedder, Front
+from timbre.runtime.answers import SAME_SAMPLES, expected, verdict_text
 from timbre.runtime.sound import Unusable
 from timbre.runtime.tested_ranges import Ranges, outside
 from timbre.runtime.thresholds import OperatingPoint, bayes_threshold
 from timbre.utils.errors import DataError
-
-SAME_SAMPLES = "the same recording is on both sides, sample by sample: the answer says nothing of the speaker"
 
 
 @dataclass(frozen=True)
@@ -60,23 +59,7 @@ class Verdict:
         return told + [f"{self.test.path}: {SAME_SAMPLES}"] * self.same_recording
 
     def __str__(self) -> str:
-        odds = f"{np.exp(abs(self.llr)):.3g}"
-        likelier = "the same speaker" if self.llr >= 0 else "different speakers"
-        lines = [
-            f"{'SAME' if self.same else 'DIFFERENT'} speaker{'' if self.same else 's'}: log-likelihood ratio "
-            f"{self.llr:.2f}, {'at least' if self.same else 'below'} the threshold {self.threshold:.2f}.",
-            f"The recordings are {odds} times as likely from {likelier}; at a prior of {self.prior:g} the probability "
-            f"of one speaker is {self.probability:.5g}.",
-        ]
-        if self.point is not None:
-            text = (
-                f"Errors to expect at this threshold: misses {self.point.miss}, false alarms {self.point.false_alarm}"
-            )
-            enough = self.point.word
-            lines.append(
-                text + ("." if enough == "yes" else f" (measured on a small list; {enough.removeprefix('no: ')}).")
-            )
-        return "\n".join(lines)
+        return verdict_text(self.same, self.llr, self.threshold, self.prior, self.probability, self.point)
 
     def as_json(self) -> str:
         """The same for programs."""
@@ -92,10 +75,7 @@ class Verdict:
             "warnings": self.warnings(),
         }
         if self.point is not None:
-            rates = {"miss": self.point.miss, "false_alarm": self.point.false_alarm}
-            content["expected"] = {
-                name: {"rate": rate.rate, "low": rate.low, "high": rate.high} for name, rate in rates.items()
-            }
+            content["expected"] = expected(self.point)
         return json.dumps(content, indent=2, ensure_ascii=False)
 
 

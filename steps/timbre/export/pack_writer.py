@@ -3,12 +3,9 @@
 runtime/pack_file.py reads them.
 """
 
-import hashlib
 import importlib.metadata
 import io
-import json
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,25 +18,25 @@ from timbre.decision.pack_page import TERMS
 from timbre.embedding.embedder import Front
 from timbre.embedding.extract import ExtractOptions
 from timbre.export.card import card_page, make_card
+from timbre.export.decision_tables import decision_tables
 from timbre.export.front_settings import SILERO, front_settings
 from timbre.export.network_graph import network_model
 from timbre.export.sherpa_graph import sherpa_model
 from timbre.export.smaller_weights import with_smaller_weights
-from timbre.export.tables import decision_tables
 from timbre.export.variant_loss import measure_variants
 from timbre.export.whole_graph import front_model, whole_model
 from timbre.nnet.model import load_model
 from timbre.runtime.pack_file import ARRAYS, FORMAT, SETTINGS, SUFFIX, VERSION, PackFile
+from timbre.runtime.pack_zip import seal, settings_text, write_zip
 from timbre.runtime.silero import package_model
 from timbre.utils.errors import DataError
-from timbre.utils.files import atomic_folder, atomic_path, atomic_write, check_folder
+from timbre.utils.files import atomic_folder, atomic_write, check_folder
 
 log = logging.getLogger(__name__)
 
 Variant = Literal["fp32", "int8", "fp16"]
 VARIANTS: tuple[Variant, ...] = ("fp32", "int8", "fp16")
 _KIND = "pack file"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # so that the same pack is the same bytes
 _WHOLE, _FRONT, _NETWORK = "model.onnx", "front.onnx", "model_feats.onnx"
 
 
@@ -84,8 +81,8 @@ def export_pack(
     }
     if sherpa is not None:
         for_sherpa = sherpa_model(model, front.feats, normalize, network.min_frames, network.embedding_dim)
-        with atomic_write(sherpa, "wb") as file:
-            file.write(for_sherpa.SerializeToString())
+        with atomic_write(sherpa, "wb") as sherpa_file:
+            sherpa_file.write(for_sherpa.SerializeToString())
     whole = whole_model(model, front.feats, front.vad, normalize, network.min_frames, longest, network.embedding_dim)
     members = {_FRONT: front_model(front.feats).SerializeToString(), _WHOLE: whole.SerializeToString()}
     for variant in dict.fromkeys(("fp32", *variants)):
@@ -104,20 +101,16 @@ def export_pack(
     sizes = {one: len(members[files["network"]]) for one, files in settings["models"].items()}
     card["variants"] = {one: {"bytes": size} for one, size in sizes.items()}
     if measure_on is not None:
-        _seal(settings, members)
+        seal(settings, members)
         measured = measure_variants(PackFile(out, settings, members), measure_on, num_utts)
         card["variants"] = {one: {"bytes": size, **measured[one]} for one, size in sizes.items()}
     members["README.md"] = card_page(card, settings).encode()
-    _seal(settings, members)
+    seal(settings, members)
     if is_file:
-        _write_zip(out, settings, members)
+        write_zip(out, settings, members)
     else:
         _write_folder(out, decision, settings, members)
     log.info("%s: %.1f MB", out, sum(map(len, members.values())) / 1e6)
-
-
-def _seal(settings: dict[str, Any], members: Mapping[str, bytes]) -> None:
-    settings["files"] = {one: hashlib.sha256(content).hexdigest() for one, content in sorted(members.items())}
 
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -133,21 +126,7 @@ def _silero_licence() -> bytes:
     raise DataError("the package silero-vad has no licence file, without which its network cannot be passed on")
 
 
-def _text(settings: Mapping[str, Any]) -> bytes:
-    return (json.dumps(settings, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _write_zip(out: Path, settings: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
-    with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w") as file:
-        for name, content in {SETTINGS: _text(settings), **dict(sorted(members.items()))}.items():
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.external_attr = 0o644 << 16
-            stored = name.endswith((".onnx", ".npz"))  # weights do not become smaller, and are read sooner
-            entry.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-            file.writestr(entry, content)
-
-
 def _write_folder(out: Path, decision: Path, settings: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
     with atomic_folder(out, _KIND, [decision], SETTINGS) as folder:
-        for name, content in {SETTINGS: _text(settings), **members}.items():
+        for name, content in {SETTINGS: settings_text(settings), **members}.items():
             (folder / name).write_bytes(content)

@@ -17,7 +17,7 @@ from timbre.recipe.corpus_folders import Corpus
 from timbre.recipe.layout import Layout
 from timbre.recipe.scoring_rows import Row, scoring_rows
 from timbre.recipe.settings import Settings
-from timbre.recipe.systems import Systems, egs_options
+from timbre.recipe.systems import Systems, calibrates, egs_options
 from timbre.utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class Plan:
             DataError: they cannot be
         """
         layout = Layout.of(settings)
+        if settings.quality_conditions == "true" and not calibrates(layout, []):  # robust.conf, of a few speakers
+            settings = replace(settings, dev_conf="", quality_conditions="false")
+            layout = Layout.of(settings)
         effects = settings.audio_conf, settings.augment_conf, settings.train_augment, settings.backend_augment
         if any((*effects, *settings.named_conditions)):
             from timbre.recipe.tried_effects import try_effects  # numpy, soundfile, scipy: a second

@@ -89,7 +89,7 @@ class Systems:
             folders = {"cosine": backend}
         else:
             folders = {"cosine": backend / "cosine", settings.backend: backend}
-        calibrate = layout.main.has_train and _calibrates(layout, said)
+        calibrate = layout.main.has_train and calibrates(layout, said)
         if settings.dev_conf and not (calibrate and not layout.main.brings_features("train")):
             why = said[-1] if said else f"{layout.main.data} has no audio"
             raise DataError(f"--dev-conf: no speakers held out of training, with audio, to test: {why}")
@@ -157,7 +157,7 @@ def _has_baseline(layout: Layout, said: list[str]) -> bool:
     return not layout.is_large
 
 
-def _calibrates(layout: Layout, said: list[str]) -> bool:
+def calibrates(layout: Layout, said: list[str]) -> bool:
     """Whether there is calibration: as asked for, else where enough speakers are held out of training for it."""
     asked = layout.settings.calibrate
     table = layout.main.data / "train" / "spk2utt"

@@ -13,7 +13,7 @@ from timbre.runtime.ahc import AhcOptions, cluster
 from timbre.runtime.people_heard import Entries, Floats, Scores, Vectors, llr_matrix, measures_of
 from timbre.runtime.silero import RATE, SileroVad, speech_stretches
 from timbre.runtime.spans import WindowOptions, cut, joined, smooth, speech_of_vad
-from timbre.runtime.speech_stream import FRAME, as_float, resampled
+from timbre.runtime.speech_stream import FRAME, as_float, resampled, snr_of
 from timbre.runtime.stream import Embeds
 from timbre.runtime.turns import Turn
 from timbre.utils.errors import DataError
@@ -74,15 +74,20 @@ def diarize(
     """
     heard = resampled(as_float(samples), rate, encoder.rate)
     windowing = WindowOptions(options.window, options.period, max_rest=0.5, max_gap=options.max_gap)
-    spans = [one for speech in _speech(heard, encoder, vad, windowing) for one in cut(*speech, windowing)]
+    speech = _speech(heard, encoder, vad, windowing)
+    spans = [span for stretch in speech for span in cut(*stretch, windowing)]
     if not spans:
         return []
     edges = [(round(start * encoder.rate), min(len(heard), round(end * encoder.rate))) for start, end in spans]
     batches = [edges[start : start + _BATCH] for start in range(0, len(edges), _BATCH)]
     vectors = np.concatenate([encoder.windows(heard, batch) for batch in batches])
     seconds = np.array([end - start for start, end in spans])
-    labels = _labels(vectors, seconds, scorer, options)
-    names = _names(vectors, seconds, labels, scorer, gallery)
+    voiced = np.zeros(int(len(heard) / encoder.rate / FRAME), bool)
+    for start, end in speech:
+        voiced[round(start / FRAME) : round(end / FRAME)] = True
+    windows = _Windows(vectors, seconds, snr_of(heard, encoder.rate, voiced))
+    labels = _labels(windows, scorer, options)
+    names = _names(windows, labels, scorer, gallery)
     turns = joined(spans, [names[label] for label in labels.tolist()])
     return [
         Turn(start, end, name, llr, known, number) for number, (start, end, (name, llr, known)) in enumerate(turns, 1)
@@ -102,32 +107,49 @@ def _speech(
     return smooth(found, duration, options)
 
 
-def _labels(vectors: Vectors, seconds: Floats, scorer: Scores, options: DiarizeOptions) -> Ints:
+@dataclass(frozen=True)
+class _Windows:
+    """Embeddings (N, D), seconds of speech of each (N,), and the signal-to-noise ratio of their recording in dB."""
+
+    vectors: Vectors
+    seconds: Floats
+    snr: float
+
+    def of(self, labels: Ints) -> "_Windows":
+        """The means of those with each label, from 0, and their seconds together."""
+        chosen = [labels == label for label in range(labels.max() + 1)]
+        means = np.stack([self.vectors[rows].mean(axis=0) for rows in chosen])
+        return _Windows(means, np.array([self.seconds[rows].sum() for rows in chosen]), self.snr)
+
+    def part(self, rows: slice) -> "_Windows":
+        return _Windows(self.vectors[rows], self.seconds[rows], self.snr)
+
+    def measures(self) -> list[dict[str, float]]:
+        return measures_of(self.vectors, self.seconds, self.snr)
+
+
+def _labels(windows: _Windows, scorer: Scores, options: DiarizeOptions) -> Ints:
     """Cluster (N,) of each window, from 0 in the order in which they speak; of many windows in parts, then of these."""
-    if len(vectors) <= _PART:
-        whole = _cluster(vectors, seconds, scorer, options)
+    if len(windows.vectors) <= _PART:
+        whole = _cluster(windows, scorer, options)
     else:
-        labels, means, spoken = list[Ints](), list[Vectors](), list[float]()
-        for start in range(0, len(vectors), _PART):
-            part = slice(start, start + _PART)
-            found = _cluster(vectors[part], seconds[part], scorer, replace(options, speakers=None, min_windows=1))
-            labels.append(found + len(means))
-            for label in range(found.max() + 1):
-                means.append(vectors[part][found == label].mean(axis=0))
-                spoken.append(seconds[part][found == label].sum())
+        labels, number = list[Ints](), 0
+        for start in range(0, len(windows.vectors), _PART):
+            part = windows.part(slice(start, start + _PART))
+            labels.append(number + _cluster(part, scorer, replace(options, speakers=None, min_windows=1)))
+            number = int(labels[-1].max()) + 1
         of_windows = np.concatenate(labels)
-        whole = _cluster(np.stack(means), np.array(spoken), scorer, options, np.bincount(of_windows))[of_windows]
+        whole = _cluster(windows.of(of_windows), scorer, options, np.bincount(of_windows))[of_windows]
     _, places, inverse = np.unique(whole, return_index=True, return_inverse=True)
     order: Ints = np.argsort(np.argsort(places))[inverse].astype(np.int64)
     return order
 
 
-def _cluster(
-    vectors: Vectors, seconds: Floats, scorer: Scores, options: DiarizeOptions, counts: Ints | None = None
-) -> Ints:
-    """Labels (N,) from 0 on; COUNTS (N,): windows that each vector stands for."""
+def _cluster(windows: _Windows, scorer: Scores, options: DiarizeOptions, counts: Ints | None = None) -> Ints:
+    """Labels (N,) from 0 on; COUNTS (N,): windows that each of WINDOWS stands for."""
+    vectors = windows.vectors
     scores = np.asarray(scorer.score(vectors, np.ones(len(vectors), np.int64), vectors), np.float64)
-    scale, offset = _line(scorer, vectors, seconds)
+    scale, offset = _line(scorer, windows)
     llr = (scale * (scores + scores.T) / 2 + offset).astype(np.float32)
     if options.speakers is not None:
         return cluster(-llr, AhcOptions(), min(options.speakers, len(llr))) - 1
@@ -142,29 +164,25 @@ def _cluster(
     return numbers
 
 
-def _line(scorer: Scores, vectors: Vectors, seconds: Floats) -> tuple[float, float]:
+def _line(scorer: Scores, windows: _Windows) -> tuple[float, float]:
     """Scale and offset of the line from scores to log-likelihood ratios, for windows such as these."""
-    middle = {
-        name: float(np.median([one[name] for one in measures_of(vectors, seconds)])) for name in ("logdur", "magnitude")
-    }
+    listed = windows.measures()
+    middle = {name: float(np.median([one[name] for one in listed])) for name in listed[0]}
     pair = [middle, middle]
     low, high = np.asarray(scorer.llr(np.array([0.0, 1.0]), pair, pair), np.float64)
     return float(high - low), float(low)
 
 
-def _names(
-    vectors: Vectors, seconds: Floats, labels: Ints, scorer: Scores, gallery: Entries | None
-) -> list[tuple[str, float, bool]]:
+def _names(windows: _Windows, labels: Ints, scorer: Scores, gallery: Entries | None) -> list[tuple[str, float, bool]]:
     """(name, LLR, whether it is of the gallery) of each cluster; one of the gallery where that is more likely than
-    anybody else, all of its people and a stranger being as likely before."""
+    anybody else, all of its people together being as likely before as a stranger."""
     number = labels.max() + 1
     found = [("", float("nan"), False)] * number
     if gallery is not None:
         names, means, num_utts, measures = gallery.entries()
         if len(names):
-            models = np.stack([vectors[labels == label].mean(axis=0) for label in range(number)])
-            spoken = np.array([seconds[labels == label].sum() for label in range(number)])
-            llr = llr_matrix(scorer, (means, num_utts, measures), (models, measures_of(models, spoken)))
+            heard = windows.of(labels)
+            llr = llr_matrix(scorer, (means, num_utts, measures), (heard.vectors, heard.measures()))
             for label, best in enumerate(llr.argmax(axis=0)):
                 if llr[best, label] > np.log(len(names)):
                     found[label] = names[best], float(llr[best, label]), True

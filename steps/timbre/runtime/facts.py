@@ -88,4 +88,4 @@ def _decibels(amplitude: float) -> float:
 
 def _hash(pcm: NDArray[np.int16]) -> int:
     data = np.ascontiguousarray(pcm, "<i2")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
+    return int.from_bytes(hashlib.blake2b(data.data, digest_size=8).digest(), "little") or 1

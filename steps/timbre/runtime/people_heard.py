@@ -14,6 +14,9 @@ Measures = Mapping[str, float]
 _FEW = 1e-6  # a share that nobody's falls below
 
 
+Model = tuple[Vectors, Measures]  # of one person: the mean (D,) of embeddings, and measures
+
+
 class Scores(Protocol):
     """What is needed of the Scorer of a pack."""
 
@@ -23,6 +26,9 @@ class Scores(Protocol):
     def llr(self, scores: Floats, enroll: Sequence[Measures], test: Sequence[Measures]) -> NDArray[np.floating]:
         """Calibrated log-likelihood ratios (P,) of the scores (P,) of pairs."""
 
+    def supported(self, llr: Floats) -> NDArray[np.floating]:
+        """LLR (P,), no farther from 0 than the pack's list supports."""
+
 
 class Entries(Protocol):
     """What is needed of a Gallery."""
@@ -31,11 +37,11 @@ class Entries(Protocol):
         """Names, means of embeddings (N, D), numbers of recordings (N,), measures."""
 
 
-def measures_of(vectors: Vectors, seconds: Floats) -> list[dict[str, float]]:
-    """The measures that can be told of embeddings (M, D) of so many SECONDS of speech."""
+def measures_of(vectors: Vectors, seconds: Floats, snr: float) -> list[dict[str, float]]:
+    """The measures of embeddings (M, D) of so many SECONDS of speech, with noise SNR dB below it."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     return [
-        {"logdur": float(np.log(max(time, 0.01))), "magnitude": float(np.log(norm + 1e-30))}
+        {"logdur": float(np.log(max(time, 0.01))), "magnitude": float(np.log(norm + 1e-30)), "snr": snr}
         for time, norm in zip(seconds, norms, strict=True)
     ]
 
@@ -45,33 +51,40 @@ def llr_matrix(
     enroll: tuple[Vectors, NDArray[np.int64], Sequence[Measures]],
     test: tuple[Vectors, Sequence[Measures]],
 ) -> Floats:
-    """Log-likelihood ratios (N, M) of ENROLL (vectors, numbers of recordings, measures) and TEST (vectors, measures).
-
-    A measure that one side lacks is taken to be the other's: a window of a stream has no noise level of its own.
-    """
+    """Log-likelihood ratios (N, M), as far as the pack supports them, of ENROLL (vectors, numbers of recordings,
+    measures) and TEST (vectors, measures)."""
     vectors, num_utts, left = enroll
     others, right = test
     if not len(vectors) or not len(others):
         return np.zeros((len(vectors), len(others)))
     scores = np.asarray(scorer.score(vectors, num_utts, others), np.float64)
-    first = [{**other, **one} for one in left for other in right]
-    second = [{**one, **other} for one in left for other in right]
-    return np.asarray(scorer.llr(scores.ravel(), first, second), np.float64).reshape(scores.shape)
+    first, second = [one for one in left for _ in right], [*right] * len(left)
+    llr = np.asarray(scorer.llr(scores.ravel(), first, second), np.float64)
+    return np.asarray(scorer.supported(llr), np.float64).reshape(scores.shape)
 
 
 @dataclass
 class Stranger:
-    """Somebody who is not in the gallery: sum of embeddings, how many, seconds of speech, when heard last."""
+    """Somebody who is not in the gallery: sum of embeddings and of their log norms, how many, seconds of speech, noise
+    in dB, when heard last."""
 
     number: int
     total: Floats
+    norms: float
     count: int
     seconds: float
+    snr: float
     last: float
 
     @property
     def mean(self) -> Vectors:
         return (self.total / self.count).astype(np.float32)
+
+    @property
+    def model(self) -> "Model":
+        """As it is now."""
+        measures = {"logdur": float(np.log(self.seconds)), "magnitude": self.norms / self.count, "snr": self.snr}
+        return self.mean, measures
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,7 @@ class Heard:
     strangers: dict[int, Stranger] = field(default_factory=dict)
     present: dict[int, float] = field(default_factory=dict)  # person -> when heard last
     num_strangers: int = 0
+    snr: float = 20.0  # dB, of what is heard now
 
     def __post_init__(self) -> None:
         names: Sequence[str] = ()
@@ -117,20 +131,20 @@ class Heard:
     def known_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """Log-likelihood ratios (N, M) of embeddings (M, D) of so many SECONDS for each person of the gallery."""
         enroll = self._means, self._num_utts, self._measures
-        return llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds)))
+        return llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds, self.snr)))
 
     def stranger_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """The same (U, M) for each stranger."""
-        return llr_matrix(self.scorer, self._models(), (vectors, measures_of(vectors, seconds)))
+        return llr_matrix(self.scorer, self._models(), (vectors, measures_of(vectors, seconds, self.snr)))
 
     def llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """The same for all `people`."""
         return np.concatenate([self.known_llr(vectors, seconds), self.stranger_llr(vectors, seconds)])
 
-    def llr_of(self, model: tuple[Vectors, float], vectors: Vectors, seconds: Floats) -> Floats:
-        """Those (M,) of embeddings (M, D) for MODEL, the mean (D,) of embeddings and seconds of speech."""
-        enroll = model[0][None], np.ones(1, np.int64), measures_of(model[0][None], np.array([model[1]]))
-        row: Floats = llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds)))[0]
+    def llr_of(self, model: Model, vectors: Vectors, seconds: Floats) -> Floats:
+        """Those (M,) of embeddings (M, D) for one MODEL."""
+        enroll = model[0][None], np.ones(1, np.int64), [model[1]]
+        row: Floats = llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds, self.snr)))[0]
         return row
 
     def log_prior(self) -> Floats:
@@ -147,12 +161,12 @@ class Heard:
         logs: Floats = np.log(np.maximum(prior, _FEW))
         return logs
 
-    def meet(self, vectors: Vectors, seconds: float, now: float) -> int:
-        """A new stranger, with embeddings (M, D) of so many SECONDS; who it is."""
+    def meet(self, vector: Vectors, seconds: float, now: float) -> int:
+        """A new stranger, with an embedding (D,) of so many SECONDS; who it is."""
         self.num_strangers += 1
         person = -1 - self.num_strangers
-        total = vectors.astype(np.float64).sum(axis=0)
-        self.strangers[person] = Stranger(self.num_strangers, total, len(vectors), seconds, now)
+        total = vector.astype(np.float64)
+        self.strangers[person] = Stranger(self.num_strangers, total, _log_norm(vector), 1, seconds, self.snr, now)
         self.see(person, now)
         while len(self.strangers) > self.most:
             oldest = min(self.strangers.values(), key=lambda one: (one.last, one.number))
@@ -169,6 +183,7 @@ class Heard:
         """One more embedding (D,) of a stranger; people of the gallery stay as they were enrolled."""
         if stranger := self.strangers.get(person):
             stranger.total += vector
+            stranger.norms += _log_norm(vector)
             stranger.count += 1
             stranger.seconds += seconds
 
@@ -200,15 +215,17 @@ class Heard:
         gone = self.strangers[person]
         if other := self.strangers.get(into):
             other.total += gone.total
+            other.norms += gone.norms
             other.count += gone.count
             other.seconds += gone.seconds
         self.see(into, max(gone.last, self.present.get(into, 0.0)))
         self.forget(person)
 
     def _models(self) -> tuple[Vectors, NDArray[np.int64], Sequence[Measures]]:
-        strangers = list(self.strangers.values())
-        if not strangers:
-            return np.zeros((0, 0), np.float32), np.zeros(0, np.int64), ()
-        means = np.stack([one.mean for one in strangers])
-        seconds = np.array([one.seconds for one in strangers])
-        return means, np.ones(len(means), np.int64), measures_of(means, seconds)
+        models = [one.model for one in self.strangers.values()]
+        means = np.stack([mean for mean, _ in models]) if models else np.zeros((0, 0), np.float32)
+        return means, np.ones(len(means), np.int64), [measures for _, measures in models]
+
+
+def _log_norm(vector: Vectors) -> float:
+    return float(np.log(np.linalg.norm(vector.astype(np.float64)) + 1e-30))

@@ -1,7 +1,7 @@
 """The decision of a pack: from embeddings to scores, from scores to log-likelihood ratios and thresholds, in numpy.
 
 What a decision pack of the recipe does (backend/, decision/pack.py), to float32 rounding; the tables are those that
-export/tables.py makes of one. Called by voice.py and gallery.py.
+export/decision_tables.py makes of one. Called by voice.py and gallery.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,12 +77,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One side of trials, ready to be multiplied: `Scorer.enrolled`. left, bias, group: of `Factors`; mean, std: (N,)
-    of the cohort scores, where there is a cohort."""
+    """One side of trials, ready to be multiplied: `Scorer.enrolled`. left, bias: of `Factors`; counts: the numbers of
+    utterances that there are, and which of these each has, (N,); mean, std: (N,) of the cohort scores, if there is one.
+    """
 
     left: Vectors
     bias: Floats
-    num_utts: Ints
+    counts: Ints
+    group: Ints
     mean: Floats | None = None
     std: Floats | None = None
 
@@ -153,11 +155,12 @@ class Scorer:
         nobody = np.zeros((0, self.dim), np.float32)
         factors = self.factors(vectors, num_utts, nobody)
         spreads = (None, None) if self.cohort is None else self._cohort_spread(vectors, num_utts)
-        return Prepared(factors.left, factors.left_bias, np.asarray(num_utts, np.int64), *spreads)
+        counts, group = np.unique(np.asarray(num_utts, np.int64), return_inverse=True)
+        return Prepared(factors.left, factors.left_bias, counts, group, *spreads)
 
     def score_one(self, side: Prepared, test: Vectors) -> Floats:
         """Scores (N,) of all of SIDE against one embedding TEST (D,): a product of a matrix and a vector."""
-        counts, group = np.unique(side.num_utts, return_inverse=True)
+        counts = side.counts
         latent = self.latent(test[None], np.ones(1, np.int64))
         if self.plda is None:
             right, bias = latent[0], np.zeros(1)
@@ -166,7 +169,7 @@ class Scorer:
             right, bias = factors.right[0], factors.right_bias[:, 0]
         scores: Floats = (side.left @ right).astype(np.float64)
         scores += side.bias
-        scores += bias[group] if len(bias) > 1 else bias[0]
+        scores += bias[side.group] if len(bias) > 1 else bias[0]
         if side.mean is None or side.std is None:
             return scores
         mean, std = self._cohort_spread(test[None], np.ones(1, np.int64))
@@ -180,9 +183,12 @@ class Scorer:
     def llr(self, scores: Floats, enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]) -> Floats:
         """Log-likelihood ratios (N,) of SCORES (N,) of pairs with the measures ENROLL[i] and TEST[i]."""
         scores = np.asarray(scores, np.float64)
-        if not self.measures:
-            return self.calibration.apply(scores[:, None])
-        return self.calibration.apply(np.column_stack([scores, measure_values(self.measures, enroll, test)]))
+        measures = measure_values(self.measures, enroll, test) if self.measures else np.empty((len(scores), 0))
+        return self.llr_of(scores, measures)
+
+    def llr_of(self, scores: Floats, measures: Floats) -> Floats:
+        """The same, with MEASURES (N, 2 K) as `mean_and_gap` makes them of the K that the pack takes."""
+        return self.calibration.apply(np.column_stack([scores, measures]))
 
     def supported(self, llr: Floats) -> Floats:
         """LLR (N,), no farther from 0 than the list supports that it was calibrated on."""
@@ -257,7 +263,7 @@ def _read(settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Scorer:
         cohort = _array(arrays, "cohort", (None, dim)).astype(np.float32)
     names = tuple(str(name) for name in settings["measures"])
     calibration = LinearLlr.of(settings["calibration"])
-    if not set(names) <= set(MEASURES) or list(map(str, calibration.terms)) != list(map(str, pack_terms(names))):
+    if not set(names) <= set(MEASURES) or list(map(str, calibration.given)) != list(map(str, pack_terms(names))):
         raise ValueError("a calibration that is not for the measures")
     least = settings["min_speech"]
     if not isinstance(least, int | float) or not 0 <= least < np.inf:

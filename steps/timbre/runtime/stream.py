@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timbre.runtime.likely_path import advance, likely_path, tempered
-from timbre.runtime.people_heard import Entries, Heard, Scores, Vectors
+from timbre.runtime.people_heard import Entries, Heard, Model, Scores, Vectors, measures_of
 from timbre.runtime.silero import SileroVad
 from timbre.runtime.spans import WindowOptions
 from timbre.runtime.speech_stream import Hears, SpeechStream
@@ -99,12 +99,12 @@ class _Window:
 
 @dataclass
 class _Said:
-    """A turn as it was said last, and of whom; model: what was known of a stranger before: mean, seconds; checked: up
+    """A turn as it was said last, and of whom; model: what was known of a stranger before; checked: up
     to where its whole was compared with everybody; pending: windows that its stranger is to be learnt from."""
 
     turn: Turn
     person: int
-    model: tuple[Vectors, float] | None
+    model: Model | None
     checked: float
     pending: list[_Window] = field(default_factory=list)
 
@@ -188,6 +188,7 @@ class Stream:
         start = max(stretch[0], end - window)
         samples = self._speech.audio(start, end)
         vector = self.encoder.windows(samples, [(0, len(samples))])[0]
+        self.heard.snr = self._speech.snr
         known = self.heard.known_llr(vector[None], np.array([end - start]))[:, 0]
         return _Window(centre, stretch, (start, end), vector, known)
 
@@ -223,7 +224,8 @@ class Stream:
         """The end of RUN, windows of nobody who is known, that is of one person; two may speak in those before it."""
         vectors = np.stack([one.vector for one in (windows[place] for place in run) if one.vector is not None])
         seconds = np.array([windows[place].seconds for place in run])
-        llr = self.heard.llr_of((vectors[-1], float(seconds[-1])), vectors, seconds)
+        last = vectors[-1], measures_of(vectors[-1:], seconds[-1:], self.heard.snr)[0]
+        llr = self.heard.llr_of(last, vectors, seconds)
         others = np.flatnonzero(llr[:-1] <= 0)
         return list(run[others[-1] + 1 if len(others) else 0 :])
 
@@ -239,11 +241,11 @@ class Stream:
         vectors = np.stack([one.vector for one in run if one.vector is not None])
         model = None
         if person is None:
-            person = self.heard.meet(vectors[-1:], window.seconds, window.centre)
+            person = self.heard.meet(vectors[-1], window.seconds, window.centre)
             if self._before:  # so far the path of somebody new was hers
                 self._before[person], self._before[None] = self._before[None], min(self._before.values())
         elif stranger := self.heard.strangers.get(person):
-            model = stranger.mean, stranger.seconds
+            model = stranger.model
         if open_:
             said = self._end(person if start - open_.turn.end < hop else None)
         self.heard.see(person, window.centre)
@@ -339,7 +341,7 @@ class Stream:
         best = int(odds.argmax())
         if best != here and not (is_new and best == new) and odds[best] > odds[here] + _SURER:
             if best == new:
-                return [self._rename(said, self.heard.meet(vector, float(seconds[0]), turn.end), None)]
+                return [self._rename(said, self.heard.meet(vector[0], float(seconds[0]), turn.end), None)]
             if is_new:
                 return self._merge(said.person, people[best])
             return [self._rename(said, people[best], float(llr[best]))]

@@ -147,7 +147,8 @@ async function people() {
     const count = `${one.recordings} recording${one.recordings === 1 ? "" : "s"}`;
     rename.addEventListener("click", () => change("rename", one.name, prompt(`Another name for ${one.name}`, one.name)));
     remove.addEventListener("click", () => confirm(`Remove ${one.name}?`) && change("remove", one.name));
-    place.append(html("li", {}, html("span", { class: "who" }, one.name, html("span", { class: "note" }, ` ${count}`)), rename, remove));
+    place.append(html("li", {}, html("span", { class: "who" }, one.name, html("span", { class: "note" }, ` ${count}`)),
+      html("span", { class: "do" }, rename, remove)));
   }
 }
 
@@ -264,7 +265,7 @@ function about() {
   $("pack").textContent = info.name;
   const rows = info.points.map((one) => html("tr", {}, html("td", {}, `${one.kind.replaceAll("_", " ")} ${one.value}`),
     html("td", {}, one.threshold.toFixed(2)), html("td", {}, rate(one.miss)), html("td", {}, rate(one.false_alarm)),
-    html("td", {}, one.enough === "yes" ? "" : one.enough || "")));
+    html("td", {}, one.enough || "")));
   const plain = Object.entries(info.card).filter(([, value]) => typeof value === "string" || typeof value === "number");
   $("card").append(facts([["Model", info.name], ["Sample rate", `${info.rate} Hz`],
     ["Least speech", `${info.min_speech} s`], ...plain.map(([name, value]) => [name, String(value)])]));

@@ -25,8 +25,9 @@ from timbre.runtime.serve.form import Form, parse_form
 from timbre.runtime.serve.guard import Guard, Refused, hosts_for
 from timbre.runtime.serve.limits import Limits
 from timbre.runtime.serve.listening import Sessions
-from timbre.runtime.serve.page import page, recorder
+from timbre.runtime.serve.whole_page import page, recorder
 from timbre.runtime.silero import SileroVad
+from timbre.runtime.sound import Sound
 from timbre.runtime.stream import Stream, StreamOptions
 from timbre.utils.errors import DataError
 
@@ -108,9 +109,10 @@ class Server:
         except TimeoutError:
             raise Refused(503, "no answer was found in time; try again, or with shorter recordings") from None
 
-    async def _decoded(self, clips: Sequence[tuple[str, bytes]], seconds: float) -> list[tuple[Any, int]]:
+    async def _decoded(self, clips: Sequence[tuple[str, bytes]], seconds: float) -> list[Sound]:
         calls = [partial(self._decoders.decode, name, data, seconds) for name, data in clips]
-        return [await self._run(self._compute, call) for call in calls]
+        found = [await self._run(self._compute, call) for call in calls]
+        return [Sound(samples, rate, name) for (samples, rate), (name, _) in zip(found, clips, strict=True)]
 
     def _need_gallery(self) -> Any:
         if self._gallery is None:
@@ -157,13 +159,12 @@ class Server:
 
     async def _diarize(self, request: Request) -> Any:
         form = await _form(request)
-        [(name, data)] = form.clips("clip")
-        [(samples, rate)] = await self._decoded([(name, data)], self.limits.long_seconds)
+        [sound] = await self._decoded(form.clips("clip"), self.limits.long_seconds)
         speakers = int(_number(form, "speakers", 0, -1, 100)) or None
         people = await self._snapshot()
-        call = partial(_turns, self.voice, samples, rate, people, self._vad_model, speakers)
+        call = partial(_turns, self.voice, sound, people, self._vad_model, speakers)
         turns = await self._run(self._compute, call)
-        return {"seconds": len(samples) / rate, "turns": [turn.as_dict() for turn in turns]}
+        return {"seconds": len(sound.samples) / sound.rate, "turns": [turn.as_dict() for turn in turns]}
 
     async def _list(self, _: Request) -> Any:
         if self._gallery is None:
@@ -214,11 +215,11 @@ class Server:
         return await self._sessions.feed(request.path_params["name"], await request.body(), last)
 
 
-def _turns(voice: Any, samples: Any, rate: int, people: Any, vad_model: bytes | None, speakers: int | None) -> Any:
+def _turns(voice: Any, sound: Sound, people: Any, vad_model: bytes | None, speakers: int | None) -> Any:
     from timbre.runtime.diarize import DiarizeOptions, diarize
 
     vad = None if vad_model is None else SileroVad(vad_model)
-    return diarize(samples, rate, voice.encoder, voice.scorer, people, vad, DiarizeOptions(speakers))
+    return diarize(sound.samples, sound.rate, voice.encoder, voice.scorer, people, vad, DiarizeOptions(speakers))
 
 
 def _vad_model(voice: Any) -> bytes | None:
