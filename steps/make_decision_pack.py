@@ -52,13 +52,13 @@ def make_decision_pack(
         test_trials: another list, of other speakers, to count errors on; by default TRIALS
         test_embeddings: of its utterances
         test_measures: tables of the same measures for it
-        conditions: data directories of the same speakers under conditions, with trials: the README has errors under each
+        conditions: data directories of the same speakers under conditions, with trials: README.md has their errors
         condition_embeddings: of their utterances, one for each
         condition_measures: folders with tables of the same measures, one for each
         scaled: measures move the slope too, not the offset alone; where TRIALS are of many conditions
         prior: of a target: where the log-likelihood ratios are to be most exact
         min_speech: seconds of speech below which verify.py does not decide; by default measured: the least from which
-            on test recordings of TRIALS, cut to it, have at most 1.5 times the errors of the whole ones at even odds (or
+            on test recordings of TRIALS, cut to it, have at most 1.5 times the errors of whole ones at even odds (or
             0.01 more), where DATA_DIR has their features; otherwise 2 s
         draws: number of draws of speakers for the intervals
         seed: of the draws

@@ -117,3 +117,15 @@ def test_damaged_table_is_told(tmp_path: Path, text: str, problem: str) -> None:
 def test_table_without_utterances(tmp_path: Path) -> None:
     (tmp_path / "t").write_text(HEADER)
     assert len(AuditTable.read(tmp_path / "t")) == 0
+
+
+def test_long_audio_is_measured_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = np.random.default_rng(0).standard_normal(10_000).astype(np.float32) * 0.3 + 0.01
+    wave[:50], wave[-70:], wave[400:420] = 0, 0, 1
+    whole = measure(wave, 8000)
+    monkeypatch.setattr("timbre.runtime.facts._BLOCK", 999)
+    parts = measure(wave, 8000)
+    assert (parts.content, parts.clipped, parts.zeros, parts.peak) == (
+        whole.content, whole.clipped, whole.zeros, whole.peak,
+    )  # fmt: skip
+    assert parts.level == pytest.approx(whole.level, abs=1e-9) and parts.dc == pytest.approx(whole.dc, abs=1e-12)

@@ -56,13 +56,16 @@ def _traced(network: SpeakerNetwork) -> onnx.ModelProto:
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        with torch.no_grad(), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 _Plain(network), (example,), dynamo=True, opset_version=OPSET, dynamic_shapes=(sizes,), verbose=False
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        raise DataError(f"the network has no form in ONNX: {str(error).splitlines()[0]}") from error
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        raise DataError(f"the network has no form in ONNX: {(str(root) or repr(root)).splitlines()[0]}") from error
     assert program is not None
     model = program.model_proto
     del model.metadata_props[:]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]
 
 FLOOR = -120.0  # dBFS of what has no energy at all
+_BLOCK = 1 << 22  # samples that are looked at a time: memory stays bounded, however long the audio is
 _FULL_SCALE = 32736  # int16; from here on, 0.1 % below the end of the range, a sample is at full scale
 _RUN = 3  # samples at full scale in a row are clipped: a sound peak touches it with one or two
 
@@ -38,20 +39,35 @@ def measure(samples: Samples, rate: int) -> AudioFacts:
     Zeros at both ends do not count in the hash, nor does the rate: the same audio in another container, padded, or
     under a wrong header has the same. Another gain, codec, rate of sampling or start makes another.
     """
-    pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
-    values = samples.astype(np.float64)
-    dc = float(values.mean())
-    sounding = np.flatnonzero(pcm)
+    pcm = np.empty(len(samples), np.int16)
+    for start in range(0, len(samples), _BLOCK):
+        block = samples[start : start + _BLOCK]
+        pcm[start : start + _BLOCK] = np.clip(np.rint(block * np.float32(32768)), -32768, 32767)
+    dc, deviation = _moments(samples)
+    sounding = pcm != 0
+    first, last = int(sounding.argmax()), len(pcm) - int(sounding[::-1].argmax())
+    num_sounding = int(np.count_nonzero(sounding))
     return AudioFacts(
         rate=rate,
         seconds=len(samples) / rate,
-        peak=_decibels(float(np.abs(values).max())),
-        level=_decibels(float(values.std())),
+        peak=_decibels(max(float(samples.max()), -float(samples.min()))),
+        level=_decibels(deviation),
         clipped=_num_clipped(pcm) / len(pcm),
-        zeros=1 - len(sounding) / len(pcm),
+        zeros=1 - num_sounding / len(pcm),
         dc=dc,
-        content=_hash(pcm[sounding[0] : sounding[-1] + 1]) if len(sounding) else 0,
+        content=_hash(pcm[first:last]) if num_sounding else 0,
     )
+
+
+def _moments(samples: Samples) -> tuple[float, float]:
+    """Mean and standard deviation, in double precision; some samples at a time if they are many."""
+    blocks = [samples[start : start + _BLOCK] for start in range(0, len(samples), _BLOCK)]
+    if len(blocks) == 1:
+        values = samples.astype(np.float64)
+        return float(values.mean()), float(values.std())
+    mean = sum(float(block.sum(dtype=np.float64)) for block in blocks) / len(samples)
+    squares = sum(float(np.square(block.astype(np.float64) - mean).sum()) for block in blocks)
+    return mean, (squares / len(samples)) ** 0.5
 
 
 def _num_clipped(pcm: NDArray[np.int16]) -> int:
@@ -71,5 +87,5 @@ def _decibels(amplitude: float) -> float:
 
 
 def _hash(pcm: NDArray[np.int16]) -> int:
-    data = np.ascontiguousarray(pcm, "<i2").tobytes()
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
+    data = np.ascontiguousarray(pcm, "<i2")
+    return int.from_bytes(hashlib.blake2b(data.data, digest_size=8).digest(), "little") or 1

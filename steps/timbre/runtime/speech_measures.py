@@ -12,6 +12,7 @@ _FEW = 10  # frames: a noise level is not measured on less
 _LOWEST = 0.1  # share of all frames that stands for the noise then
 _RANGE = (-20.0, 80.0)  # dB
 _BAND_RANGE = (-90.0, 30.0)  # dB
+_BLOCK = 20000  # frames that are looked at a time: memory stays bounded, however long the audio is
 
 
 def signal_to_noise(log_energy: NDArray[np.float32], voiced: NDArray[np.bool_]) -> float:
@@ -52,7 +53,10 @@ def high_band(feats: NDArray[np.float32], voiced: NDArray[np.bool_], bins: Bins)
         voiced: (num_frames,) VAD decision, some of it True
         bins: the columns
     """
-    power = np.exp((1 if bins.power else 2) * feats[voiced].astype(np.float64)).mean(axis=0)
+    factor, rows = (1 if bins.power else 2), np.flatnonzero(voiced)
+    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    means = [np.exp(factor * feats[block].astype(np.float64)).mean(axis=0) for block in blocks]
+    power = means[0] if len(means) == 1 else np.average(means, axis=0, weights=[len(block) for block in blocks])
     tiny = np.finfo(np.float64).tiny
     ratio = 10 * np.log10(max(float(power[bins.high].mean()), tiny) / max(float(power[bins.voice].mean()), tiny))
     return float(np.clip(ratio, *_BAND_RANGE))

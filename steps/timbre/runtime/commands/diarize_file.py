@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
         elif args.format == "json":
             written.append(as_json(name, turns) + "\n")
         else:
-            head = f"{source}: {len({turn.name for turn in turns})} speakers\n" if len(args.recordings) > 1 else ""
+            count = len({turn.name for turn in turns})
+            head = f"{source}: {count} speaker{'s' * (count != 1)}\n" if len(args.recordings) > 1 else ""
             written.append(head + "".join(f"{turn}\n" for turn in turns))
     text = "".join(written)
     if args.output is None:

@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         h11_max_incomplete_event_size=16384,
     )
     socket = config.bind_socket()
+    socket.listen()  # whoever is quick waits
     host = f"[{args.host}]" if ":" in args.host else args.host
     address = f"http://{host}:{socket.getsockname()[1]}/" + (f"?token={token}" if token else "")
     print(f"open {address}  (Ctrl-C ends it)", flush=True)

@@ -1,0 +1,127 @@
+"""Every network of conf/network, exported: embeddings of audio by onnxruntime beside those of the recipe.
+
+    python -m tests.export_parity                      # all but the largest: about a minute each, one thread
+    python -m tests.export_parity ecapa512 campplus    # some
+    python -m tests.export_parity --seconds 600 ecapa512
+
+Weights are drawn, not trained. A line for each network: the relative error of recordings of each length (the first is
+the shortest that the network takes), then of three in a batch of model.onnx.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from tests.network_checks import CONF, trained
+from tests.runtime.tiny_pack import tiny_members, write_tiny
+from timbre.corpora.small_trees import hum
+from timbre.embedding.embedder import Front
+from timbre.embedding.extract import ExtractOptions, extract_embeddings
+from timbre.export.front_settings import front_settings
+from timbre.export.network_graph import network_model
+from timbre.export.whole_graph import whole_model
+from timbre.feats.extractor import FeatureExtractor
+from timbre.feats.options import FbankOptions
+from timbre.feats.vad import VadOptions, energy_vad
+from timbre.nnet.network import SpeakerNetwork, build_network
+from timbre.runtime.encoder import Encoder
+from timbre.runtime.normalize import NormalizeOptions, normalize
+from timbre.runtime.pack_file import PackFile
+from timbre.runtime.sound import Sound
+from timbre.utils.errors import DataError
+
+LARGE = ("_b4", "_b5", "_b6", "101", "1024", "large")
+MOST = 1e-4
+NORM = NormalizeOptions()
+
+
+def made(name: str) -> tuple[SpeakerNetwork, FbankOptions]:
+    """The network NAME with drawn weights, and features that it takes."""
+    torch.manual_seed(0)
+    for bins in (80, 72, 64):
+        feats = FbankOptions(num_mel_bins=bins, high_freq=7600, snip_edges=False)
+        try:
+            network = trained(build_network(CONF[name], bins))
+            network.trunk.fuse()
+            network.eval()(torch.zeros(1, network.min_frames + 20, bins))
+            return network, feats
+        except (DataError, RuntimeError, ValueError):
+            continue
+    raise DataError(f"no features for {name}")
+
+
+def wave(seconds: float, seed: int) -> np.ndarray:
+    """Somebody who hums, with noise."""
+    samples = hum(seed, seed, min(seconds, 10.0), 16000)
+    samples = np.resize(samples, round(16000 * seconds)) + 1e-3 * np.random.default_rng(seed).standard_normal(
+        round(16000 * seconds)
+    )
+    return samples.astype(np.float32)
+
+
+def expected(network: SpeakerNetwork, feats: FbankOptions, samples: np.ndarray) -> np.ndarray:
+    """As the recipe embeds it."""
+    found, energies = FeatureExtractor(feats).with_energy([samples])
+    rows = normalize(found[0].numpy(), energy_vad(energies[0].numpy(), VadOptions()), NORM)
+    return extract_embeddings(network, [("it", rows)], ExtractOptions()).vectors["it"]
+
+
+def error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Relative."""
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def compare(name: str, seconds: list[float]) -> list[float]:
+    """Relative errors of the network NAME for lengths of SECONDS, of the shortest before and of a batch after them."""
+    network, feats = made(name)
+    model = network_model(network)
+    most = ExtractOptions().max_frames
+    settings, members = tiny_members(feats, NORM)
+    settings |= {"dim": network.embedding_dim, "min_speech": 0.0}
+    settings["front"] = front_settings(Front(feats, VadOptions()), NORM, network.min_frames, most)[0]
+    members["model_feats.onnx"] = model.SerializeToString()
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = Encoder(PackFile.open(write_tiny(Path(folder) / "a.timbre", settings, members)))
+    errors = []
+    for length in (0.02, *seconds):
+        samples = wave(length, 3)
+        errors.append(error(encoder(Sound(samples, 16000, "it"), 0.0).vector, expected(network, feats, samples)))
+    whole = whole_model(model, feats, VadOptions(), NORM, network.min_frames, most, network.embedding_dim)
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level, quiet.intra_op_num_threads = 3, 1
+    session = onnxruntime.InferenceSession(whole.SerializeToString(), quiet)
+    batch = np.stack([wave(2.0, seed) for seed in range(3)])
+    found = session.run(None, {"samples": batch})[0]
+    errors.append(max(error(row, expected(network, feats, one)) for row, one in zip(found, batch, strict=True)))
+    return errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", help="names of files of conf/network")
+    parser.add_argument("--seconds", type=float, nargs="*", default=[1.0, 3.0, 30.0], help="lengths of recordings")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    bad = 0
+    for name in args.networks or [name for name in CONF if not any(word in name for word in LARGE)]:
+        begun = time.monotonic()
+        try:
+            errors = compare(name, args.seconds)
+        except DataError as problem:
+            errors, bad = [], bad + 1
+            print(f"{name:24} {problem}", flush=True)
+        if errors:
+            bad += max(errors) > MOST
+            text = " ".join(f"{one:.1e}" for one in errors)
+            print(f"{name:24} {text} {time.monotonic() - begun:6.0f} s", flush=True)
+    sys.exit(bad > 0)
+
+
+if __name__ == "__main__":
+    main()
