@@ -155,3 +155,8 @@ def test_packs_that_do_not_fit_together(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "c.timbre", settings, {**members, "front.onnx": b"\x08\x0a"})
     with pytest.raises(PackError, match=r"does not fit together.*cannot be run"):
         Encoder(PackFile.open(path))
+    path = write_tiny(tmp_path / "d.timbre", settings, {**members, "front.onnx": members["model_feats.onnx"]})
+    with pytest.raises(PackError, match="a graph from feats to embedding"):
+        Encoder(PackFile.open(path))
+    with pytest.raises(PackError, match="have not 13 dimensions"):
+        Encoder(PackFile.open(write_tiny(tmp_path / "e.timbre", {**settings, "dim": 13}, members)))

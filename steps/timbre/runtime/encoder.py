@@ -88,6 +88,10 @@ class Encoder:
             self.min_speech = float(settings.get("min_speech", 0.0))
             self._front = _session(pack.bytes(files["front"]), threads)
             self._network = _session(pack.bytes(files["network"]), threads)
+            _check_ends(self._front, {"signal", "plain"}, ["feats", "energy"])
+            _check_ends(self._network, {"feats"}, ["embedding"])
+            if self._network.get_outputs()[0].shape[-1] != self.dim:
+                raise ValueError(f"a network whose embeddings have not {self.dim} dimensions")
             self._silero = None
             if settings["vad"] == "silero":
                 self._silero = SileroVad(pack.bytes(front["silero"]))
@@ -228,6 +232,13 @@ class Encoder:
     def _run(self, feats: NDArray[np.float32]) -> NDArray[np.float32]:
         embeddings: NDArray[np.float32] = self._network.run(["embedding"], {"feats": feats})[0]
         return embeddings
+
+
+def _check_ends(session: Any, inputs: set[str], outputs: list[str]) -> None:
+    """Refuses a graph that takes or gives something else."""
+    taken, given = {one.name for one in session.get_inputs()}, [one.name for one in session.get_outputs()]
+    if not taken <= inputs or given != outputs:
+        raise ValueError(f"a graph from {', '.join(sorted(taken))} to {', '.join(given)}")
 
 
 def _session(content: bytes, threads: int) -> Any:
