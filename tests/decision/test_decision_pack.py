@@ -273,6 +273,7 @@ def test_which_length_is_the_least() -> None:
     assert least(0.1, 0.3, 0.1) == 3.0  # that the shortest does well is chance
     assert least(0.3, 0.3, 0.3) == 3.0 and least() == UNMEASURED
     assert CutError(1.0, 100, 0.01, 0.0).kept and not CutError(1.0, 100, 0.02, 0.0).kept
+    assert CutError(1.0, 100, 0.14, 0.05, promised=0.1).kept and not CutError(1.0, 100, 0.16, 0.05, promised=0.1).kept
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,13 @@ def speech_paragraphs(min_speech: float, errors: Sequence[CutError] | None) -> l
             "## Least speech",
             f"{rule} Nothing could be measured (no features of the list): it is the usual number.",
         ]
+    knows = any(one.promised for one in errors)
     chosen = (
         "Measured on the list that the calibration was trained on: its test recordings, cut to so much speech from "
         "their middle, against whole enrolments, at even odds. The least is where, from there on, the mean of the "
-        f"rates of misses and false alarms is at most {WORSE:g} times that of the same trials with whole recordings, "
-        "or 0.01 more."
+        f"rates of misses and false alarms is at most {WORSE:g} times that of the same trials with whole recordings"
+        + (", or that which their own log-likelihood ratios promise, as these know of the length" if knows else "")
+        + ", or 0.01 more."
     )
     rows = [
         [
@@ -139,11 +141,13 @@ def speech_paragraphs(min_speech: float, errors: Sequence[CutError] | None) -> l
             f"{one.trials:,}",
             f"{100 * one.error:.2f}",
             f"{100 * one.whole:.2f}",
+            *([f"{100 * one.promised:.2f}"] if knows else []),
             "yes" if one.kept else "no",
         ]
         for one in errors
     ]
-    columns = ["speech", "trials", "error %", "error % of whole recordings", "kept?"]
+    promised = ["error % promised"] if knows else []
+    columns = ["speech", "trials", "error %", "error % of whole recordings", *promised, "kept?"]
     return ["## Least speech", rule, chosen, table(columns, rows)]
 
 

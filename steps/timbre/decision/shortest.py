@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from timbre.backend.vectors import Ints, Side
 from timbre.datadir.datadir import DataDir
@@ -69,7 +70,8 @@ def cut_errors(
         cut = Side.single(test.ids, vectors, test.path)
         llrs = _llrs(pack, enroll, cut, trials, rows[part], measures, changed)
         target = trials.target[rows[part]]
-        result.append(CutError(seconds, len(part), _error(llrs, target), _error(whole[part], target)))
+        promised = _promised(llrs, target) if "logdur" in pack.measures else 0.0
+        result.append(CutError(seconds, len(part), _error(llrs, target), _error(whole[part], target), promised))
         log.info(
             "%g s of speech: balanced error %.2f %%, whole %.2f %%",
             seconds,
@@ -112,6 +114,12 @@ def _llrs(
         for utt in trials.test_ids
     ]
     return pack.llr(scores, [left[row] for row in ones.tolist()], [right[row] for row in twos.tolist()])
+
+
+def _promised(llrs: Floats, target: np.ndarray) -> float:
+    """The error to expect of LLRS if they are what they say: the posterior of the less probable answer."""
+    wrong = expit(-np.abs(llrs))
+    return float((wrong[target].mean() + wrong[~target].mean()) / 2)
 
 
 def _error(llrs: Floats, target: np.ndarray) -> float:

@@ -10,7 +10,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from timbre.export.lstm_graph import lstm_frames
 from timbre.export.onnx_graph import FLOAT, OPSET, Graph, value
+from timbre.nnet.models.lstm import Lstm
 from timbre.nnet.network import SpeakerNetwork
 from timbre.utils.errors import DataError
 
@@ -27,6 +29,18 @@ class _Plain(nn.Module):
         return self.network.embed(self.network.frames(feats, None))
 
 
+class _Pooled(nn.Module):
+    """What a network makes of the frames of its trunk."""
+
+    def __init__(self, network: SpeakerNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, C, T) -> (B, embedding_dim)."""
+        return self.network.embed([(frames, None)])
+
+
 def network_model(network: SpeakerNetwork) -> onnx.ModelProto:
     """NETWORK, in evaluation mode on a CPU, as a model: `feats` (B, T, dim) -> `embedding` (B, embedding_dim).
 
@@ -36,7 +50,7 @@ def network_model(network: SpeakerNetwork) -> onnx.ModelProto:
     segments = network.segments
     if segments is not None and segments.at_test == "aggregate" and segments.kind == "maps":
         raise DataError("segments whose maps are joined (train.segments.kind: maps) cannot be exported")
-    inner = _traced(network)
+    inner = _piece_model(network)
     g = Graph()
     if network.windows is None and (segments is None or segments.at_test == "whole"):
         embedding = g.inline(inner, ["feats"])[0]
@@ -47,19 +61,35 @@ def network_model(network: SpeakerNetwork) -> onnx.ModelProto:
     return g.model("network", inputs, [value("embedding", FLOAT, ("batch", network.embedding_dim))])
 
 
-def _traced(network: SpeakerNetwork) -> onnx.ModelProto:
-    """What torch's exporter makes of NETWORK."""
+def _piece_model(network: SpeakerNetwork) -> onnx.ModelProto:
+    """NETWORK as it sees one window, or an utterance that is not cut up."""
     longest = network.windows.length if network.windows is not None else 0
+    frames = max(200, network.min_frames + 50, longest)
+    if not isinstance(network.trunk, Lstm):
+        return _traced(_Plain(network), (frames, network.feat_dim))
+    if network.instance_norm or len(network.poolings) > 1:
+        raise DataError("an LSTM with instance_norm or pooled_stages has no form in ONNX")
+    g = Graph()
+    pooled = _traced(_Pooled(network), (network.trunk.output_dim, frames))
+    embedding = g.inline(pooled, [lstm_frames(g, network.trunk.layers, "feats")])[0]
+    g.nodes.append(onnx.helper.make_node("Identity", [embedding], ["embedding"]))
+    inputs = [value("feats", FLOAT, ("batch", "frames", network.feat_dim))]
+    return g.model("network", inputs, [value("embedding", FLOAT, ("batch", network.embedding_dim))])
+
+
+def _traced(module: nn.Module, shape: tuple[int, int]) -> onnx.ModelProto:
+    """What torch's exporter makes of MODULE, which takes (B, *SHAPE); B and the number of frames may vary."""
     # two utterances: of one, the exporter takes for granted that there is never more
-    example = torch.zeros(2, max(200, network.min_frames + 50, longest), network.feat_dim)
-    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    example = torch.zeros(2, *shape)
+    varying = (0, 2) if isinstance(module, _Pooled) else (0, 1)
+    sizes = dict.fromkeys(varying, torch.export.Dim.DYNAMIC)
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with torch.no_grad(), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _Plain(network), (example,), dynamo=True, opset_version=OPSET, dynamic_shapes=(sizes,), verbose=False
+                module, (example,), dynamo=True, opset_version=OPSET, dynamic_shapes=(sizes,), verbose=False
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         root: BaseException = error
