@@ -163,7 +163,7 @@ def test_enrol_identify_rename_remove(page: Any, folder: Path) -> None:
     page.wait_for_selector("#list .who:has-text('Robert')")
     with page.expect_download() as download:
         page.get_by_role("link", name="Export the gallery").click()
-    assert download.value.suggested_filename == "people.db"
+    assert download.value.suggested_filename == "people.zip"
     for name in ("Ann <b>", "Robert"):
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name=f"Remove {name}").click()

@@ -197,7 +197,7 @@ class Server:
     async def _export(self, _: Request) -> Any:
         gallery = self._need_gallery()
         data = await self._run(self._people, partial(_exported, gallery))
-        headers = {"Content-Disposition": 'attachment; filename="people.db"'}
+        headers = {"Content-Disposition": 'attachment; filename="people.zip"'}
         return Response(data, media_type="application/octet-stream", headers=headers)
 
     async def _listen(self, request: Request) -> Any:
@@ -232,7 +232,7 @@ def _vad_model(voice: Any) -> bytes | None:
 
 def _exported(gallery: Any) -> bytes:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "people.db"
+        path = Path(folder) / "people.zip"
         gallery.export(path)
         return path.read_bytes()
 
