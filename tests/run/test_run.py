@@ -14,6 +14,7 @@ import soundfile
 import yaml
 from stages_ran import ran
 
+from timbre.runtime.pack_file import PackFile
 from timbre.utils.documents import read_yaml
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -376,6 +377,7 @@ def test_failing_step_names_its_log_and_leaves_nothing_half_done(run: Run, place
         (["--corpus", "voxcelb"], "there is no local/prepare_voxcelb.py; did you mean voxceleb?"),
         (["--corpus", "folder", "--corpus-dir", "absent"], "--corpus-dir absent: no such directory"),
         (["--corpus", "folder", "--corpus-dir", "absent", "--plan"], "--corpus-dir absent: no such directory"),
+        (["--export", "--calibrate", "false"], "--export takes the decision pack of a run"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_runs(run: Run, place: Path, args: list[str], message: str) -> None:
@@ -397,6 +399,16 @@ def test_relative_paths_are_those_of_the_caller(place: Path, tmp_path: Path) -> 
     assert done.returncode == 0, "what only the clone has of conf/"
     done = subprocess.run([*command, "--corpus-dir", "steps"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr.endswith(f"--corpus-dir {tmp_path}/steps: no such directory\n")
+
+
+def test_a_pack_is_exported(finished: Path, run: Run) -> None:
+    """Beside its run, whose error rates its card has; asked for again nothing is done."""
+    run()
+    assert "stage 12 export: would run" in run("--plan", "--export").stdout
+    assert ran(run("--export", "--licence", "CC0-1.0")) == ["export"]
+    card = PackFile.open(finished / "smoke.timbre").settings["card"]
+    assert card["licence"] == "CC0-1.0" and {one["trials"] for one in card["results"]} == {"eval", "eval_all"}
+    assert ran(run("--export", "--licence", "CC0-1.0")) == []
 
 
 def test_worst_trials_are_explained(finished: Path, run: Run) -> None:
