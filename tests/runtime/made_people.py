@@ -55,6 +55,9 @@ class HumEncoder:
         frames = samples[: len(samples) // 160 * 160].reshape(-1, 160)
         return np.sqrt(np.mean(frames.astype(np.float64) ** 2, axis=1)) > 0.01
 
+    def band(self, samples: Samples) -> float | None:
+        return -3.0
+
     def windows(self, samples: Samples, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
         self.calls += 1
         return np.stack([self._vector(samples[start:end]) for start, end in spans])
@@ -81,7 +84,7 @@ class HumScorer:
         self, scores: NDArray[np.float64], enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]
     ) -> NDArray[np.float64]:
         assert len(scores) == len(enroll) == len(test)
-        assert all({"logdur", "magnitude", "snr"} <= one.keys() for one in (*enroll, *test))
+        assert all({"logdur", "magnitude", "snr", "band"} <= one.keys() for one in (*enroll, *test))
         return 400 * (np.asarray(scores, np.float64) - 0.98)
 
     def supported(self, llr: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,5 +102,5 @@ class HumGallery:
     ) -> tuple[list[str], NDArray[np.float32], NDArray[np.int64], list[Mapping[str, float]]]:
         encoder = HumEncoder()
         vectors = [encoder.windows(hum(person, 4.0, 99), [(0, 4 * RATE)])[0] for person in self.people.values()]
-        measures: list[Mapping[str, float]] = [{"logdur": 1.4, "snr": 30.0, "magnitude": 0.0} for _ in vectors]
-        return list(self.people), np.stack(vectors), np.ones(len(vectors), np.int64), measures
+        one: Mapping[str, float] = {"logdur": 1.4, "snr": 30.0, "band": -3.0, "magnitude": 0.0}
+        return list(self.people), np.stack(vectors), np.ones(len(vectors), np.int64), [one] * len(vectors)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timbre.runtime.ahc import AhcOptions, cluster
-from timbre.runtime.people_heard import Entries, Floats, Scores, Vectors, llr_matrix, measures_of
+from timbre.runtime.people_heard import Entries, Floats, Measures, Scores, Vectors, llr_matrix, measures_of
 from timbre.runtime.silero import RATE, SileroVad, speech_stretches
 from timbre.runtime.spans import WindowOptions, cut, joined, smooth, speech_of_vad
 from timbre.runtime.speech_stream import FRAME, as_float, resampled, snr_of
@@ -19,6 +19,7 @@ from timbre.runtime.turns import Turn
 from timbre.utils.errors import DataError
 
 _BATCH = 64  # windows that are embedded at a time
+_BANDS = 40  # windows whose band is measured, evenly over a recording
 _PART = 3000  # windows that are clustered at a time: half an hour of speech, 36 MB of scores
 
 Ints = NDArray[np.int64]
@@ -85,7 +86,10 @@ def diarize(
     voiced = np.zeros(int(len(heard) / encoder.rate / FRAME), bool)
     for start, end in speech:
         voiced[round(start / FRAME) : round(end / FRAME)] = True
-    windows = _Windows(vectors, seconds, snr_of(heard, encoder.rate, voiced))
+    common = {"snr": snr_of(heard, encoder.rate, voiced)}
+    bands = [encoder.band(heard[slice(*edge)]) for edge in edges[:: -(-len(edges) // _BANDS)]]
+    common |= {"band": float(np.mean(found))} if (found := [one for one in bands if one is not None]) else {}
+    windows = _Windows(vectors, seconds, common)
     labels = _labels(windows, scorer, options)
     names = _names(windows, labels, scorer, gallery)
     turns = joined(spans, [names[label] for label in labels.tolist()])
@@ -109,23 +113,23 @@ def _speech(
 
 @dataclass(frozen=True)
 class _Windows:
-    """Embeddings (N, D), seconds of speech of each (N,), and the signal-to-noise ratio of their recording in dB."""
+    """Embeddings (N, D), seconds of speech of each (N,), and measures of their recording: noise and band in dB."""
 
     vectors: Vectors
     seconds: Floats
-    snr: float
+    common: Measures
 
     def of(self, labels: Ints) -> "_Windows":
         """The means of those with each label, from 0, and their seconds together."""
         chosen = [labels == label for label in range(labels.max() + 1)]
         means = np.stack([self.vectors[rows].mean(axis=0) for rows in chosen])
-        return _Windows(means, np.array([self.seconds[rows].sum() for rows in chosen]), self.snr)
+        return _Windows(means, np.array([self.seconds[rows].sum() for rows in chosen]), self.common)
 
     def part(self, rows: slice) -> "_Windows":
-        return _Windows(self.vectors[rows], self.seconds[rows], self.snr)
+        return _Windows(self.vectors[rows], self.seconds[rows], self.common)
 
     def measures(self) -> list[dict[str, float]]:
-        return measures_of(self.vectors, self.seconds, self.snr)
+        return measures_of(self.vectors, self.seconds, self.common)
 
 
 def _labels(windows: _Windows, scorer: Scores, options: DiarizeOptions) -> Ints:

@@ -17,7 +17,7 @@ from timbre.runtime.normalize import Normalized, NormalizeOptions
 from timbre.runtime.pack_file import PackError, PackFile
 from timbre.runtime.silero import RATE, SileroVad, StretchOptions, speech_stretches
 from timbre.runtime.sound import Samples, Sound, Unusable, resample
-from timbre.runtime.speech_measures import Bins
+from timbre.runtime.speech_measures import Bins, high_band
 from timbre.runtime.usable import check_samples, check_speech, measures_of
 from timbre.utils.errors import DataError
 
@@ -156,6 +156,13 @@ class Encoder:
                 part = members[begin : begin + size]
                 vectors[[row for row, _ in part]] = self._run(np.stack([rows for _, rows in part]))
         return vectors
+
+    def band(self, samples: Samples) -> float | None:
+        """The measure `band` of SAMPLES (N,) at `rate`, all of which is taken as speech; None where there is none."""
+        feats, _ = self._features(samples)
+        if self._bins is None or not len(feats):
+            return None
+        return high_band(feats, np.ones(len(feats), bool), self._bins)
 
     def voiced(self, samples: Samples) -> NDArray[np.bool_]:
         """Which frames of 10 ms of SAMPLES (N,) at `rate` are speech, by the pack's VAD."""

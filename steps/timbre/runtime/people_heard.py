@@ -37,11 +37,11 @@ class Entries(Protocol):
         """Names, means of embeddings (N, D), numbers of recordings (N,), measures."""
 
 
-def measures_of(vectors: Vectors, seconds: Floats, snr: float) -> list[dict[str, float]]:
-    """The measures of embeddings (M, D) of so many SECONDS of speech, with noise SNR dB below it."""
+def measures_of(vectors: Vectors, seconds: Floats, common: Measures) -> list[dict[str, float]]:
+    """The measures of embeddings (M, D) of so many SECONDS of speech; COMMON: those of all, noise and band in dB."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     return [
-        {"logdur": float(np.log(max(time, 0.01))), "magnitude": float(np.log(norm + 1e-30)), "snr": snr}
+        {"logdur": float(np.log(max(time, 0.01))), "magnitude": float(np.log(norm + 1e-30)), **common}
         for time, norm in zip(seconds, norms, strict=True)
     ]
 
@@ -66,14 +66,14 @@ def llr_matrix(
 @dataclass
 class Stranger:
     """Somebody who is not in the gallery: sum of embeddings and of their log norms, how many, seconds of speech, noise
-    in dB, when heard last."""
+    and band in dB, when heard last."""
 
     number: int
     total: Floats
     norms: float
     count: int
     seconds: float
-    snr: float
+    common: Measures
     last: float
 
     @property
@@ -83,8 +83,8 @@ class Stranger:
     @property
     def model(self) -> "Model":
         """As it is now."""
-        measures = {"logdur": float(np.log(self.seconds)), "magnitude": self.norms / self.count, "snr": self.snr}
-        return self.mean, measures
+        measures = {"logdur": float(np.log(self.seconds)), "magnitude": self.norms / self.count}
+        return self.mean, {**measures, **self.common}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Heard:
     strangers: dict[int, Stranger] = field(default_factory=dict)
     present: dict[int, float] = field(default_factory=dict)  # person -> when heard last
     num_strangers: int = 0
-    snr: float = 20.0  # dB, of what is heard now
+    common: Measures = field(default_factory=lambda: {"snr": 20.0})  # noise and band in dB, of what is heard now
 
     def __post_init__(self) -> None:
         names: Sequence[str] = ()
@@ -131,11 +131,11 @@ class Heard:
     def known_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """Log-likelihood ratios (N, M) of embeddings (M, D) of so many SECONDS for each person of the gallery."""
         enroll = self._means, self._num_utts, self._measures
-        return llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds, self.snr)))
+        return llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds, self.common)))
 
     def stranger_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """The same (U, M) for each stranger."""
-        return llr_matrix(self.scorer, self._models(), (vectors, measures_of(vectors, seconds, self.snr)))
+        return llr_matrix(self.scorer, self._models(), (vectors, measures_of(vectors, seconds, self.common)))
 
     def llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """The same for all `people`."""
@@ -144,7 +144,7 @@ class Heard:
     def llr_of(self, model: Model, vectors: Vectors, seconds: Floats) -> Floats:
         """Those (M,) of embeddings (M, D) for one MODEL."""
         enroll = model[0][None], np.ones(1, np.int64), [model[1]]
-        row: Floats = llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds, self.snr)))[0]
+        row: Floats = llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds, self.common)))[0]
         return row
 
     def log_prior(self) -> Floats:
@@ -166,7 +166,7 @@ class Heard:
         self.num_strangers += 1
         person = -1 - self.num_strangers
         total = vector.astype(np.float64)
-        self.strangers[person] = Stranger(self.num_strangers, total, _log_norm(vector), 1, seconds, self.snr, now)
+        self.strangers[person] = Stranger(self.num_strangers, total, _log_norm(vector), 1, seconds, self.common, now)
         self.see(person, now)
         while len(self.strangers) > self.most:
             oldest = min(self.strangers.values(), key=lambda one: (one.last, one.number))

@@ -21,6 +21,7 @@ from timbre.runtime.turns import Turn
 from timbre.utils.errors import DataError
 
 _LATE = 0.25  # seconds that the VAD, and blocks of 0.1 s, may be late
+_BANDS = 20  # last windows whose mean band counts
 _LONGEST = 10.0  # seconds of a turn that are embedded as one
 _AGAIN = 3.0  # seconds after which this is done again
 _SURER = 1.0  # how much more likely another person must be, as a log odds ratio, for a turn to be corrected
@@ -34,6 +35,9 @@ class Embeds(Hears, Protocol):
 
     def windows(self, samples: NDArray[np.float32], spans: Sequence[tuple[int, int]]) -> Vectors:
         """Embeddings (n, D) of spans of samples."""
+
+    def band(self, samples: NDArray[np.float32]) -> float | None:
+        """Power above 4 kHz in dB; None where the features do not go so high."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ class Stream:
     _open: _Said | None = field(default=None, init=False)
     _tail: list[_Window] = field(default_factory=list, init=False)  # the last that were decided on
     _before: dict[int | None, float] = field(default_factory=dict, init=False)  # log probabilities before these
+    _bands: list[float | None] = field(default_factory=list, init=False)  # of the last windows
     _number: int = field(default=0, init=False)
     _next: int = field(default=0, init=False)  # window, by its place on the grid
 
@@ -188,7 +193,9 @@ class Stream:
         start = max(stretch[0], end - window)
         samples = self._speech.audio(start, end)
         vector = self.encoder.windows(samples, [(0, len(samples))])[0]
-        self.heard.snr = self._speech.snr
+        self._bands = [*self._bands[1 - _BANDS :], self.encoder.band(samples)]
+        bands = [band for band in self._bands if band is not None]
+        self.heard.common = {"snr": self._speech.snr, **({"band": float(np.mean(bands))} if bands else {})}
         known = self.heard.known_llr(vector[None], np.array([end - start]))[:, 0]
         return _Window(centre, stretch, (start, end), vector, known)
 
@@ -224,7 +231,7 @@ class Stream:
         """The end of RUN, windows of nobody who is known, that is of one person; two may speak in those before it."""
         vectors = np.stack([one.vector for one in (windows[place] for place in run) if one.vector is not None])
         seconds = np.array([windows[place].seconds for place in run])
-        last = vectors[-1], measures_of(vectors[-1:], seconds[-1:], self.heard.snr)[0]
+        last = vectors[-1], measures_of(vectors[-1:], seconds[-1:], self.heard.common)[0]
         llr = self.heard.llr_of(last, vectors, seconds)
         others = np.flatnonzero(llr[:-1] <= 0)
         return list(run[others[-1] + 1 if len(others) else 0 :])
