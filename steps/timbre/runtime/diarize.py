@@ -39,7 +39,7 @@ class DiarizeOptions:
     """
 
     speakers: int | None = None
-    threshold: float = 0.0
+    threshold: float = 1.0
     min_windows: int = 3
     window: float = 1.5
     period: float = 0.75

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gallery", help="people who may speak by name, what `timbre enroll` writes")
     parser.add_argument("--speakers", type=int, help="how many speak, where that is known")
     parser.add_argument(
-        "--threshold", type=float, default=0.0, help="log-likelihood ratio above which two are one (default 0)"
+        "--threshold", type=float, default=1.0, help="log-likelihood ratio above which two are one (default 1)"
     )
     parser.add_argument("--format", choices=("text", "json", "rttm"), default="text", help="of what is written")
     parser.add_argument("--output", type=Path, help="a file instead of standard output")
