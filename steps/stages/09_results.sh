@@ -56,7 +56,7 @@ stage_results() {
     by=(--measures "[$(IFS=, && echo "${by[*]}")]" --condition-measures "[$(IFS=, && echo "${measures_of[*]}")]" --scaled true)
   fi
   if [ "$calibrate" = true ] && [ "$given" = false ] && unit decision "$exp/decision" in "$model/final.pt" \
-    "$backend/backend.yaml" "${learnt[@]}" "$vad_conf" "${conditions[@]/%//trials}" "${vectors_of[@]}" \
+    "$backend/backend.yaml" "${learnt[0]}" "$vad_conf" "${conditions[@]/%//trials}" "${vectors_of[@]}" \
     out "$exp/decision/pack.yaml" with "top-n $top_n" ${by[0]:+"quality"}; then
     steps/make_decision_pack.py "$model" "$feats/train" "$backend" "${learnt[@]}" "$exp/decision" "${by[@]}" \
       --vad "$vad_conf" ${audio_conf:+--audio-conf "$audio_conf"} --cohort-scp "$cohort" \

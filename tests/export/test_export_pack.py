@@ -132,7 +132,7 @@ def test_nothing_half_written_and_nothing_overwritten(
 ) -> None:
     monkeypatch.setattr("timbre.export.pack_writer.network_model", lambda _: _network(run))
     monkeypatch.setattr("zipfile.ZipFile.writestr", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(DataError, match=r"a\.timbre: cannot write: No space left"):
+    with pytest.raises(DataError, match=r"a\.timbre: cannot be written: No space left"):
         export_pack(run / "decision", tmp_path / "a.timbre")
     assert not list(tmp_path.iterdir())
     (tmp_path / "mine").mkdir()

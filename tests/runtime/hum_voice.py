@@ -19,7 +19,7 @@ from timbre.runtime.serve.server import Server
 from timbre.runtime.sound import Sound
 from timbre.utils.errors import DataError
 
-MEASURES = {"logdur": 1.0, "snr": 30.0, "magnitude": 0.0}
+MEASURES = {"logdur": 1.0, "snr": 30.0, "band": -3.0, "magnitude": 0.0}
 
 
 def _rate(errors: int, trials: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def test_every_line_of_the_api_runs(
     lines = [
         line for line in code.splitlines() if ".stream(" not in line and "turn" not in line and "diarize" not in line
     ]
-    assert len(lines) > 18  # turns are of the encoder's windows, which the made voice has not: test_commands.py
+    assert len(lines) > 18  # turns are of the encoder's windows, which the made voice has not: test_timbre_command.py
     for name, speaker, take in (("ann1", 0, 1), ("ann2", 0, 2), ("ann3", 0, 3), ("bo1", 1, 1)):
         soundfile.write(tmp_path / f"{name}.wav", samples_of(speaker, take), RATE)
     monkeypatch.chdir(tmp_path)
