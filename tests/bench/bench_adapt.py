@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=10)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("options", nargs="*", help="of ./run.sh, after --")
-    given = parser.parse_args()
+    mine, _, options = "\0".join(sys.argv[1:]).partition("\0--\0")  # what follows -- is not for argparse
+    given = parser.parse_args(mine.split("\0"), argparse.Namespace(options=[one for one in options.split("\0") if one]))
     work = ROOT / "exp" / "bench_adapt"
     name = given.set
     split(given.corpora, name, given.speakers, given.sizes, given.seed, work)
