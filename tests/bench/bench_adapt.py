@@ -35,8 +35,9 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=10)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    mine, _, options = "\0".join(sys.argv[1:]).partition("\0--\0")  # what follows -- is not for argparse
-    given = parser.parse_args(mine.split("\0"), argparse.Namespace(options=[one for one in options.split("\0") if one]))
+    args = sys.argv[1:]
+    cut = args.index("--") if "--" in args else len(args)
+    given, options = parser.parse_args(args[:cut]), args[cut + 1 :]
     work = ROOT / "exp" / "bench_adapt"
     name = given.set
     split(given.corpora, name, given.speakers, given.sizes, given.seed, work)
@@ -44,7 +45,7 @@ def main() -> None:
         run = f"bench_adapt_{size}"
         command = ["./run.sh", "--name", run, "--corpus", "kaldi", "--corpus-dir", work / "corpus"]
         command += ["--corpus-conf", "", "--model", given.model.resolve(), "--adapt-dir", work / f"adapt{size}"]
-        subprocess.run([*map(str, command), *given.options], cwd=ROOT, check=True, stdout=sys.stderr)
+        subprocess.run([*map(str, command), *options], cwd=ROOT, check=True, stdout=sys.stderr)
         records = json.loads((ROOT / "exp" / run / "results.json").read_text())
         found = {one["backend"]: one for one in records if one["trials"] == name}
         table = {
@@ -57,7 +58,7 @@ def main() -> None:
             for system in SYSTEMS
             if system in found
         }
-        print(json.dumps({"set": name, "utterances": size, "options": given.options, "systems": table}), flush=True)
+        print(json.dumps({"set": name, "utterances": size, "options": options, "systems": table}), flush=True)
 
 
 def split(corpora: Path, name: str, speakers: int, sizes: list[int], seed: int, work: Path) -> None:
