@@ -265,7 +265,8 @@ def test_files_and_options_by_name_exist(page: str) -> None:
     }
     known = options_of_run() | {name for path in STEPS for name in options_of(f"steps/{path.name}")}
     known |= SAID_OF_ALL | {name for path in (ROOT / "local").glob("*.py") for name in options_of(f"local/{path.name}")}
-    commands = (ROOT / "steps" / "timbre" / "runtime" / "commands").glob("*.py")  # of `timbre`
+    library = ROOT / "steps" / "timbre"
+    commands = [*(library / "people" / "commands").glob("*.py"), library / "serve" / "serve_page.py"]  # of `timbre`
     known |= {option for path in commands for option in re.findall(r'"(--\w[\w-]*)"', path.read_text(encoding="utf-8"))}
     for number, span in spans(text):
         first = span.split()[0]

@@ -2,8 +2,8 @@
 
 The rooms of this package, lowest first; a room may import those before it, never those after it (tests/test_house.py):
 
-    utils runtime datadir audio corpora feats egs nnet evaluation training embedding backend decision diarization audit
-    export explain report recipe
+    utils runtime people serve datadir audio corpora feats egs nnet evaluation training embedding backend decision
+    diarization audit export explain report recipe
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from timbre.utils.outset import begin
 
 if TYPE_CHECKING:
-    from timbre.runtime.voice import load as load
+    from timbre.people.voice import load as load
 
 begin()
 
@@ -20,6 +20,6 @@ def __getattr__(name: str) -> Any:
     """`timbre.load`, with what it needs, once it is asked for."""
     if name != "load":
         raise AttributeError(f"module 'timbre' has no attribute '{name}'")
-    from timbre.runtime.voice import load
+    from timbre.people.voice import load
 
     return load

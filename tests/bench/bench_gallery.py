@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.runtime.made_voices import Encoding, made_voice
 from tests.runtime.tables import DIM
-from timbre.runtime.gallery_store import Store
+from timbre.people.gallery_store import Store
 
 
 def fill(path: Path, people: int, recordings: int, network: str, dim: int) -> float:

@@ -56,7 +56,7 @@ def start(pack: str | None, folder: str) -> tuple[subprocess.Popen[str], str]:
         hums += "if __name__ == '__main__':\n with serving(Limits(rate=1e6, burst=10**6)) as at:\n"
         command += [hums + "  print('open', at, flush=True)\n  time.sleep(1e6)"]
     else:
-        run = "import sys; from timbre.runtime.main import main; sys.exit(main(sys.argv[1:]))"
+        run = "import sys; from timbre.people.main import main; sys.exit(main(sys.argv[1:]))"
         command += [run, "serve", pack, "--gallery", f"{folder}/people.db", "--port", "0", "--rate", "1000000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None

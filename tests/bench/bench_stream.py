@@ -35,9 +35,9 @@ from timbre.datadir.rttm import read_rttm
 from timbre.diarization.conversations import ConversationOptions, simulate
 from timbre.diarization.der import DerOptions, measure, pool
 from timbre.feats.vad import VadOptions
-from timbre.runtime.diarize import diarize
+from timbre.people.diarize import diarize
+from timbre.people.stream import Stream, StreamOptions, last_said
 from timbre.runtime.silero import SileroVad, package_model
-from timbre.runtime.stream import Stream, StreamOptions, last_said
 from timbre.runtime.turns import Turn
 
 BLOCK = 0.1  # seconds
@@ -150,7 +150,7 @@ def quality(args: argparse.Namespace) -> dict[str, Any]:
         gallery: Any = HumGallery({"p0": 0, "p1": 1})
         people, made = {"p0", "p1"}, list(hum_conversations(args.conversations, args.seconds))
     else:
-        from timbre.runtime.voice import load
+        from timbre.people.voice import load
 
         voice = load(args.pack)
         encoder, scorer = voice.encoder, voice.scorer

@@ -19,7 +19,7 @@ import numpy as np
 import timbre
 from timbre.datadir.tables import read_table
 from timbre.datadir.trials import read_trials
-from timbre.runtime.commands.command_line import progress
+from timbre.people.commands.command_line import progress
 from timbre.runtime.logistic import expit
 from timbre.runtime.thresholds import error_rates, interval, speaker_counts
 from timbre.utils.errors import DataError

@@ -12,11 +12,11 @@ import numpy as np
 import uvicorn
 
 from tests.runtime.made_people import HumEncoder, HumScorer
+from timbre.people.people_heard import llr_matrix
 from timbre.runtime.answers import Identified, Verdict
-from timbre.runtime.people_heard import llr_matrix
-from timbre.runtime.serve.limits import Limits
-from timbre.runtime.serve.server import Server
 from timbre.runtime.sound import Sound
+from timbre.serve.limits import Limits
+from timbre.serve.server import Server
 from timbre.utils.errors import DataError
 
 MEASURES = {"logdur": 1.0, "snr": 30.0, "band": -3.0, "magnitude": 0.0}

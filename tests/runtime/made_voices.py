@@ -1,8 +1,6 @@
 """A voice without a network: sounds are read, embeddings are drawn from their pitch; and people for its galleries."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +9,12 @@ import soundfile
 from numpy.typing import NDArray
 
 from tests.runtime.tables import DIM, TablePack, decision_pack
+from timbre.people.voice import Voice
+from timbre.runtime.encoder import Encoding
 from timbre.runtime.scorer import Scorer
 from timbre.runtime.sound import Sound, Unusable, read_sound
-from timbre.runtime.voice import Voice
 
 RATE = 8000
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """As encoder.py's."""
-
-    vector: NDArray[np.float32]
-    seconds: float
-    speech: float
-    measures: Mapping[str, float]
-    warnings: tuple[str, ...]
-    content: int
-    name: str
 
 
 class PitchEncoder:

@@ -8,10 +8,10 @@ import pytest
 import soundfile
 
 from tests.runtime.made_voices import RATE, made_voice, samples_of
-from timbre.runtime.gallery_store import _SCHEMA
-from timbre.runtime.main import COMMANDS, _parser
+from timbre.people.gallery_store import _SCHEMA
+from timbre.people.main import COMMANDS, _parser
 
-PAGE = (Path(__file__).resolve().parents[2] / "steps" / "timbre" / "runtime" / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "steps" / "timbre" / "people" / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_line_of_the_api_runs(
@@ -25,7 +25,7 @@ def test_every_line_of_the_api_runs(
     for name, speaker, take in (("ann1", 0, 1), ("ann2", 0, 2), ("ann3", 0, 3), ("bo1", 1, 1)):
         soundfile.write(tmp_path / f"{name}.wav", samples_of(speaker, take), RATE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("timbre.runtime.voice.load", lambda path: made_voice())
+    monkeypatch.setattr("timbre.people.voice.load", lambda path: made_voice())
     exec(compile("\n".join(lines), "README.md", "exec"), {"soundfile": soundfile})
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("True ") and said[2].startswith("ann ") and said[3] == "['ann', 'Bo']"

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tests.runtime.made_voices import made_voice, samples_of, write_takes
-from timbre.runtime.calibration_report import fitted_pack, report_content, report_text
-from timbre.runtime.commands.command_line import folders_of
+from timbre.people.calibration_report import fitted_pack, report_content, report_text
+from timbre.people.commands.command_line import folders_of
+from timbre.people.own_calibration import cllr, fit_own
+from timbre.people.own_recordings import Heard, Recordings, listen
+from timbre.people.voice import Voice
 from timbre.runtime.logistic import expit, fit_logistic
-from timbre.runtime.own_calibration import cllr, fit_own
-from timbre.runtime.own_recordings import Heard, Recordings, listen
 from timbre.runtime.pack_file import PackFile
 from timbre.runtime.pack_zip import write_zip
 from timbre.runtime.scorer import Scorer
-from timbre.runtime.voice import Voice
 from timbre.utils.errors import DataError
 
 

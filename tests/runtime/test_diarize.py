@@ -7,8 +7,8 @@ import pytest
 
 from tests.runtime.made_people import RATE, HumEncoder, HumGallery, HumScorer, conversation
 from timbre.datadir.rttm import read_rttm
-from timbre.runtime import diarize as module
-from timbre.runtime.diarize import DiarizeOptions, diarize
+from timbre.people import diarize as module
+from timbre.people.diarize import DiarizeOptions, diarize
 from timbre.runtime.turns import Turn, as_json, as_rttm, clock
 from timbre.utils.errors import DataError
 

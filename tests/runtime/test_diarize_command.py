@@ -13,9 +13,9 @@ import soundfile
 
 from tests.runtime.made_people import RATE, HumEncoder, HumGallery, HumScorer, conversation
 from timbre.datadir.rttm import read_rttm
-from timbre.runtime import voice as voices
-from timbre.runtime.diarize import diarize
-from timbre.runtime.main import main
+from timbre.people import voice as voices
+from timbre.people.diarize import diarize
+from timbre.people.main import main
 
 
 @pytest.fixture
@@ -66,10 +66,10 @@ def test_what_is_wrong_is_one_line(
 
 HUMS = """
 import sys
-from timbre.runtime import voice
+from timbre.people import voice
 from tests.runtime.hum_voice import HumVoice
 if __name__ == "__main__":
-    from timbre.runtime.main import main
+    from timbre.people.main import main
     voice.load = lambda path: HumVoice()
     sys.exit(main(sys.argv[1:]))
 """

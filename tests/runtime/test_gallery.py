@@ -16,10 +16,10 @@ from tests.runtime.tables import decision_pack
 from timbre.backend.vectors import Side
 from timbre.decision.audio_gallery import AudioGallery, identify_recording
 from timbre.embedding.embedder import Embedded
-from timbre.runtime.gallery import Gallery
-from timbre.runtime.person_names import clean, fold
+from timbre.people.gallery import Gallery
+from timbre.people.person_names import clean, fold
+from timbre.people.voice import Voice
 from timbre.runtime.sound import Unusable
-from timbre.runtime.voice import Voice
 from timbre.utils.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,9 +17,9 @@ import soundfile
 
 from tests.runtime.hum_voice import HumVoice, serving
 from tests.runtime.made_people import RATE, conversation, hum
-from timbre.runtime.serve.decoding import Decoders
-from timbre.runtime.serve.guard import Refused
-from timbre.runtime.serve.limits import Buckets, Limits
+from timbre.serve.decoding import Decoders
+from timbre.serve.guard import Refused
+from timbre.serve.limits import Buckets, Limits
 
 
 def sound(wave: np.ndarray, rate: int = RATE, kind: str = "WAV", subtype: str = "PCM_16") -> bytes:  # type: ignore[type-arg]

@@ -15,7 +15,7 @@ import soundfile
 
 from tests.runtime.hum_voice import serving
 from tests.runtime.made_people import RATE, conversation, hum
-from timbre.runtime.serve.limits import Limits
+from timbre.serve.limits import Limits
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

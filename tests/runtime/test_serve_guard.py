@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.runtime.hum_voice import serving
-from timbre.runtime.serve import guard
-from timbre.runtime.serve.guard import host_of, hosts_for, is_loopback
-from timbre.runtime.serve.limits import Limits
+from timbre.serve import guard
+from timbre.serve.guard import host_of, hosts_for, is_loopback
+from timbre.serve.limits import Limits
 
 TOKEN = "a-token-that-nobody-guesses"
 

@@ -10,8 +10,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from tests.runtime.made_people import RATE, HumEncoder, HumGallery, HumScorer, conversation, hum
+from timbre.people.stream import Stream, StreamOptions, follow, last_said
 from timbre.runtime.silero import SileroVad, package_model
-from timbre.runtime.stream import Stream, StreamOptions, follow, last_said
 from timbre.runtime.turns import Turn
 from timbre.utils.errors import DataError
 

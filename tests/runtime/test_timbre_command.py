@@ -19,7 +19,7 @@ from steps.make_decision_pack import make_decision_pack
 from steps.make_trials import make_trials
 from steps.train_backend import train_backend
 from steps.verify import verify
-from timbre.runtime.main import COMMANDS, main
+from timbre.people.main import COMMANDS, main
 from voices import FBANK, embed, write_data, write_model
 
 
@@ -174,7 +174,7 @@ def test_help_tells_the_exit_status(say: Any) -> None:
 def test_standard_input_and_the_api(run: Path, tmp_path: Path) -> None:
     """As a process of its own: a recording through a pipe; what `timbre.load` gives answers alike."""
     wav = run / "dev" / "wav"
-    command = [sys.executable, "-m", "timbre.runtime.main", "verify", run / "small.timbre", wav / "s10-0.wav", "-"]
+    command = [sys.executable, "-m", "timbre.people.main", "verify", run / "small.timbre", wav / "s10-0.wav", "-"]
     done = subprocess.run([*command, "--json"], input=(wav / "s10-3.wav").read_bytes(), capture_output=True)
     voice = timbre.load(run / "small.timbre")
     verdict = voice.verify(wav / "s10-0.wav", io.BytesIO((wav / "s10-3.wav").read_bytes()))

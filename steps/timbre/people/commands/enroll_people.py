@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from timbre.runtime.commands.command_line import add_voice, expanded, folders_of, open_voice, progress, warn
+from timbre.people.commands.command_line import add_voice, expanded, folders_of, open_voice, progress, warn
 from timbre.utils.errors import DataError
 
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from timbre.runtime.commands.command_line import add_voice, expanded, open_voice, progress, warn
+from timbre.people.commands.command_line import add_voice, expanded, open_voice, progress, warn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from timbre.runtime.commands.command_line import add_voice, expanded, open_voice, progress, warn
+from timbre.people.commands.command_line import add_voice, expanded, open_voice, progress, warn
 from timbre.utils.errors import DataError
 
 

@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the turns of each recording; exit status 0, also where nobody speaks."""
-    from timbre.runtime.diarize import DiarizeOptions
+    from timbre.people.diarize import DiarizeOptions
+    from timbre.people.voice import load
     from timbre.runtime.turns import as_json, as_rttm
-    from timbre.runtime.voice import load
 
     options = DiarizeOptions(args.speakers, args.threshold)
     if args.gallery is not None and not Path(args.gallery).is_file():

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from timbre.runtime.serve.guard import Refused
-from timbre.runtime.serve.limits import Limits
-from timbre.runtime.stream import Stream
+from timbre.people.stream import Stream
+from timbre.serve.guard import Refused
+from timbre.serve.limits import Limits
 
 _MOST = 10.0  # seconds of audio in one request
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from timbre.runtime.commands.command_line import open_voice
+from timbre.people.commands.command_line import open_voice
 from timbre.utils.errors import DataError
 
 _VERBS = {
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 0: done."""
-    from timbre.runtime.gallery import Gallery
+    from timbre.people.gallery import Gallery
 
     wanted = _VERBS[args.verb][0]
     if len(args.words) != len(wanted):

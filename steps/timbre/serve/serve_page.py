@@ -23,12 +23,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         import uvicorn
 
-        from timbre.runtime.serve.server import Server
+        from timbre.serve.server import Server
     except ImportError as error:
         raise DataError(f"the page needs more packages (pip install 'timbre[serve]'): {error}") from error
-    from timbre.runtime.serve.guard import is_loopback
-    from timbre.runtime.serve.limits import Limits
-    from timbre.runtime.voice import load
+    from timbre.people.voice import load
+    from timbre.serve.guard import is_loopback
+    from timbre.serve.limits import Limits
 
     if not 0 <= args.port < 65536 or args.workers < 1 or not args.rate > 0:
         raise DataError("0 <= port < 65536, workers >= 1 and rate > 0 are wanted")

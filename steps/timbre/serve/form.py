@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from timbre.runtime.serve.guard import Refused
+from timbre.serve.guard import Refused
 
 _MOST_PARTS = 40
 _LONGEST_NAME = 200  # characters of a field or of the name of a file

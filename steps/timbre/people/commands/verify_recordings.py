@@ -2,7 +2,7 @@
 
 import argparse
 
-from timbre.runtime.commands.command_line import add_voice, expanded, open_voice, warn
+from timbre.people.commands.command_line import add_voice, expanded, open_voice, warn
 from timbre.utils.errors import DataError
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from timbre.people.gallery import Gallery, as_list
 from timbre.runtime.answers import SAME_SAMPLES, Verdict
 from timbre.runtime.encoder import Encoder
-from timbre.runtime.gallery import Gallery, as_list
 from timbre.runtime.logistic import expit, logit
 from timbre.runtime.pack_file import PackFile
 from timbre.runtime.scorer import Scorer
@@ -121,7 +121,7 @@ class Voice:
 
     def diarize(self, source: Any, gallery: Gallery | None = None, options: Any = None) -> Sequence[Any]:
         """Who speaks when in SOURCE: turns by time, with the names of GALLERY; OPTIONS: DiarizeOptions."""
-        from timbre.runtime.diarize import DiarizeOptions, diarize
+        from timbre.people.diarize import DiarizeOptions, diarize
 
         sound = source if hasattr(source, "samples") else self.read(source)
         chosen = DiarizeOptions() if options is None else options

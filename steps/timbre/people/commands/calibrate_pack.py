@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from timbre.runtime.commands.command_line import add_voice, folders_of, open_voice, progress
+from timbre.people.commands.command_line import add_voice, folders_of, open_voice, progress
 from timbre.utils.errors import DataError
 
 
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 0: done; 2: too few recordings, or they tell nothing."""
-    from timbre.runtime.calibration_report import fitted_pack, report_content, report_text
-    from timbre.runtime.own_calibration import fit_own
-    from timbre.runtime.own_recordings import listen
+    from timbre.people.calibration_report import fitted_pack, report_content, report_text
+    from timbre.people.own_calibration import fit_own
+    from timbre.people.own_recordings import listen
     from timbre.runtime.pack_file import SUFFIX
     from timbre.runtime.pack_zip import write_zip
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from timbre.people.own_recordings import Recordings, find_strangers
 from timbre.runtime.factors import Floats, Ints
 from timbre.runtime.llr import LinearLlr
 from timbre.runtime.logistic import fit_logistic
-from timbre.runtime.own_recordings import Recordings, find_strangers
 from timbre.runtime.scorer import Scorer
 from timbre.runtime.thresholds import (
     FALSE_ALARM_RATES,

@@ -11,8 +11,8 @@ from multiprocessing.process import BaseProcess
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.runtime.serve.decoder_process import run
-from timbre.runtime.serve.guard import Refused
+from timbre.serve.decoder_process import run
+from timbre.serve.guard import Refused
 
 _START = 60.0  # seconds in which a process must be ready
 _MOST_JOBS = 1000  # of a process, before another takes its place: what a library leaks is given back

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from timbre.people.people_heard import Entries, Floats, Measures, Scores, Vectors, llr_matrix, measures_of
+from timbre.people.speech_stream import FRAME, as_float, resampled, snr_of
+from timbre.people.stream import Embeds
 from timbre.runtime.ahc import AhcOptions, cluster
-from timbre.runtime.people_heard import Entries, Floats, Measures, Scores, Vectors, llr_matrix, measures_of
 from timbre.runtime.silero import RATE, SileroVad, speech_stretches
 from timbre.runtime.spans import WindowOptions, cut, joined, smooth, speech_of_vad
-from timbre.runtime.speech_stream import FRAME, as_float, resampled, snr_of
-from timbre.runtime.stream import Embeds
 from timbre.runtime.turns import Turn
 from timbre.utils.errors import DataError
 

@@ -26,7 +26,7 @@ def add_voice(parser: argparse.ArgumentParser) -> None:
 
 def open_voice(args: argparse.Namespace) -> Any:
     """The voice that `add_voice` asks for."""
-    from timbre.runtime.voice import load
+    from timbre.people.voice import load
 
     if args.threads < 1:
         raise DataError(f"--threads is {args.threads}; it must be at least 1")

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.runtime.likely_path import advance, likely_path, tempered
-from timbre.runtime.people_heard import Entries, Heard, Model, Scores, Vectors, measures_of
+from timbre.people.likely_path import advance, likely_path, tempered
+from timbre.people.people_heard import Entries, Heard, Model, Scores, Vectors, measures_of
+from timbre.people.speech_stream import Hears, SpeechStream
 from timbre.runtime.silero import SileroVad
 from timbre.runtime.spans import WindowOptions
-from timbre.runtime.speech_stream import Hears, SpeechStream
 from timbre.runtime.turns import Turn
 from timbre.utils.errors import DataError
 

@@ -1,4 +1,4 @@
-"""The command `timbre`: subcommands, each a module of commands/ that is imported when it is called.
+"""The command `timbre`: subcommands, each a module that is imported when it is called.
 
 A bad input is one line on stderr. Exit status 0 is yes or done; see EPILOG.
 """
@@ -13,16 +13,25 @@ from typing import NoReturn
 
 from timbre.utils.errors import DataError
 
-COMMANDS = {  # name -> module of commands/, what it does
+COMMANDS = {  # name -> module, of commands/ if no more is said; what it does
     "verify": ("verify_recordings", "say whether recordings are of the same speaker"),
     "enroll": ("enroll_people", "put people into a gallery, by their recordings"),
-    "identify": ("identify_recordings", "say who of a gallery speaks in recordings, or that it is nobody of it"),
+    "identify": (
+        "identify_recordings",
+        "say who of a gallery speaks in recordings, or that it is nobody of it",
+    ),
     "embed": ("embed_recordings", "write embeddings of recordings"),
     "diarize": ("diarize_file", "say who speaks when in a recording"),
-    "calibrate": ("calibrate_pack", "fit a pack to your own recordings, and say what errors to expect"),
+    "calibrate": (
+        "calibrate_pack",
+        "fit a pack to your own recordings, and say what errors to expect",
+    ),
     "info": ("show_info", "say what a pack or a gallery is"),
-    "gallery": ("manage_gallery", "list, rename, remove, export, import or check the people of a gallery"),
-    "serve": ("serve_page", "show a page to try a pack on"),
+    "gallery": (
+        "manage_gallery",
+        "list, rename, remove, export, import or check the people of a gallery",
+    ),
+    "serve": ("timbre.serve.serve_page", "show a page to try a pack on"),
 }
 EPILOG = """exit status: 0 done; verify: the same speaker; identify: somebody of the gallery
              1 verify: different speakers; identify: nobody of the gallery
@@ -75,7 +84,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         if name != asked:
             subparsers.add_parser(name, help=text)
             continue
-        command = import_module(f"timbre.runtime.commands.{module}")
+        command = import_module(module if "." in module else f"timbre.people.commands.{module}")
         sub = subparsers.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,

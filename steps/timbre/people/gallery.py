@@ -14,13 +14,14 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from timbre.people.enrolled_people import People
+from timbre.people.gallery_store import COLUMNS, Store, insert
+from timbre.people.person_names import clean, fold
+from timbre.people.ranking import SAME_SAMPLES, Ranked, rank
 from timbre.runtime.answers import Identified
-from timbre.runtime.enrolled_people import People
+from timbre.runtime.encoder import Encoding
 from timbre.runtime.factors import Ints, Vectors
-from timbre.runtime.gallery_store import COLUMNS, Store, insert
 from timbre.runtime.llr import MEASURES
-from timbre.runtime.person_names import clean, fold
-from timbre.runtime.ranking import SAME_SAMPLES, Ranked, rank
 from timbre.runtime.scorer import Scorer
 from timbre.runtime.tested_ranges import outside
 from timbre.utils.errors import DataError
@@ -28,18 +29,6 @@ from timbre.utils.errors import DataError
 Keep = Literal["none", "path", "audio"]
 KEEPS: tuple[Keep, ...] = ("none", "path", "audio")
 Entries = tuple[Sequence[str], Vectors, Ints, Sequence[Mapping[str, float]]]
-
-
-class Encoded(Protocol):
-    """What is kept of a recording: an Encoding."""
-
-    vector: Vectors
-    seconds: float
-    speech: float
-    measures: Mapping[str, float]
-    warnings: tuple[str, ...]
-    content: int
-    name: str
 
 
 class Listener(Protocol):
@@ -55,7 +44,7 @@ class Listener(Protocol):
         """The checksum of what makes its embeddings."""
         ...
 
-    def hear(self, source: Any) -> tuple[Any, Encoded]:
+    def hear(self, source: Any) -> tuple[Any, Encoding]:
         """The sound SOURCE, and its encoding."""
         ...
 
@@ -177,7 +166,7 @@ class Gallery:
             return Identified(None, reason=str(error), prior=prior)
         return self.identify_encoding(encoded, prior, top)
 
-    def identify_encoding(self, encoding: Encoded, prior: float = 0.5, top: int = 5) -> Identified:
+    def identify_encoding(self, encoding: Encoding, prior: float = 0.5, top: int = 5) -> Identified:
         """The same of a recording that was encoded before."""
         if not 0 < prior <= 1:
             raise DataError(f"a prior of {prior:g}; it must be above 0 and at most 1")
@@ -200,7 +189,7 @@ class Gallery:
             key = (f"{content:016x}",)
             return database.execute("SELECT 1 FROM recordings WHERE content = ?", key).fetchone() is not None
 
-    def _outside(self, encoded: Encoded) -> list[str]:
+    def _outside(self, encoded: Encoding) -> list[str]:
         return outside({"seconds": encoded.speech, **encoded.measures}, self._voice.scorer.tested)
 
     def entries(self) -> Entries:
@@ -252,7 +241,7 @@ class Gallery:
 
     def export(self, path: str | Path) -> None:
         """Writes all people to PATH, one file, which `import_` reads; raises DataError where it cannot be written."""
-        from timbre.runtime.gallery_archive import write_archive
+        from timbre.people.gallery_archive import write_archive
 
         with self._store.reading() as database:
             write_archive(Path(path), database)
@@ -263,7 +252,7 @@ class Gallery:
         Raises:
             DataError: it is no such file, damaged, or of another network
         """
-        from timbre.runtime.gallery_archive import read_archive
+        from timbre.people.gallery_archive import read_archive
 
         added = 0
         about = {"network": self._voice.network, "dim": self._voice.scorer.dim}
@@ -316,7 +305,7 @@ class Gallery:
 
     def stream(self, blocks: Iterable[npt.NDArray[Any]], rate: int, **options: Any) -> Iterator[Any]:
         """Turns with names, of sound that comes in BLOCKS (n,) at RATE Hz; OPTIONS: of StreamOptions."""
-        from timbre.runtime.stream import Stream, StreamOptions, follow
+        from timbre.people.stream import Stream, StreamOptions, follow
 
         voice: Any = self._voice
         return follow(Stream(voice.encoder, voice.scorer, rate, self, voice.vad(), StreamOptions(**options)), blocks)
@@ -349,7 +338,7 @@ def as_list(sources: Any) -> list[Any]:
     return [sources] if single else list(sources)
 
 
-def _row(encoded: Encoded, sound: Any, source: Any, keep: Keep) -> tuple[Any, ...]:
+def _row(encoded: Encoding, sound: Any, source: Any, keep: Keep) -> tuple[Any, ...]:
     """Values of COLUMNS."""
     path = None
     if keep == "path":

@@ -19,16 +19,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from timbre.runtime.people_heard import Measures
-from timbre.runtime.serve.decoding import Decoders
-from timbre.runtime.serve.form import Form, parse_form
-from timbre.runtime.serve.guard import Guard, Refused, hosts_for
-from timbre.runtime.serve.limits import Limits
-from timbre.runtime.serve.listening import Sessions
-from timbre.runtime.serve.whole_page import page, recorder
+from timbre.people.people_heard import Measures
+from timbre.people.stream import Stream, StreamOptions
 from timbre.runtime.silero import SileroVad
 from timbre.runtime.sound import Sound
-from timbre.runtime.stream import Stream, StreamOptions
+from timbre.serve.decoding import Decoders
+from timbre.serve.form import Form, parse_form
+from timbre.serve.guard import Guard, Refused, hosts_for
+from timbre.serve.limits import Limits
+from timbre.serve.listening import Sessions
+from timbre.serve.whole_page import page, recorder
 from timbre.utils.errors import DataError
 
 T = TypeVar("T")
@@ -216,7 +216,7 @@ class Server:
 
 
 def _turns(voice: Any, sound: Sound, people: Any, vad_model: bytes | None, speakers: int | None) -> Any:
-    from timbre.runtime.diarize import DiarizeOptions, diarize
+    from timbre.people.diarize import DiarizeOptions, diarize
 
     vad = None if vad_model is None else SileroVad(vad_model)
     return diarize(sound.samples, sound.rate, voice.encoder, voice.scorer, people, vad, DiarizeOptions(speakers))

@@ -38,7 +38,7 @@ def _is_database(path: Path) -> bool:
 
 
 def _gallery(path: Path) -> dict[str, Any]:
-    from timbre.runtime.gallery import Gallery
+    from timbre.people.gallery import Gallery
 
     with Gallery(path, None, create=False) as gallery:
         gallery.check()

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from timbre.runtime.gallery_store import COLUMNS
-from timbre.runtime.person_names import clean
+from timbre.people.gallery_store import COLUMNS
+from timbre.people.person_names import clean
 from timbre.runtime.whole_file import whole_file
 from timbre.utils.errors import DataError
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from timbre.runtime.own_calibration import Group, OwnCalibration
-from timbre.runtime.own_recordings import Recordings
+from timbre.people.own_calibration import Group, OwnCalibration
+from timbre.people.own_recordings import Recordings
 from timbre.runtime.pack_zip import seal
 from timbre.runtime.thresholds import ErrorRate, OperatingPoint, entries
 
