@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -156,7 +156,7 @@ class EgsReader:
             share = 100 * self.left_out / total
             log.warning("%s: %.1f %% of the examples (%d) are in no batch of an epoch", egs_dir, share, self.left_out)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         coming: deque[tuple[_Planned, Future[tuple[Tensor, list[DeviceChanges]]]]] = deque()
         jobs = self._augment_jobs if self._augmenter else 0
         with ExitStack() as stack:

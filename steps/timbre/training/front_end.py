@@ -1,9 +1,14 @@
 """What stands between a batch of egs and the network, on the device: what augmentation left to do, features of
 waveforms, their CMN, SpecAugment.
 
-loop.py sends every batch through FrontEnd. Without gradients, and in float32 whatever the network computes in.
+loop.py sends every batch through FrontEnd, and takes them from ReadyBatches. Without gradients, and in float32 whatever
+the network computes in.
 """
 
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import torch
@@ -11,7 +16,7 @@ from torch import Tensor
 
 from timbre.egs.batch_effects import make_changes
 from timbre.egs.egs_format import Manifest
-from timbre.egs.egs_reader import Batch
+from timbre.egs.egs_reader import Batch, EgsReader, Position
 from timbre.feats.extractor import FeatureExtractor
 from timbre.feats.spec_augment import SpecAugmentOptions
 from timbre.nnet.layers import whole_float32
@@ -44,6 +49,45 @@ class FrontEnd:
         if self._spec_augment is not None and batch.masks is not None:
             feats = mask(feats, batch.masks, self._spec_augment)
         return replace(batch, feats=feats, changes=())
+
+
+class ReadyBatches:
+    """Batches of READER that went through FRONT_END, endless.
+
+    On the CPU the next one is made ready by a thread while the network learns from the one before, which is no other
+    batch for it; on a GPU the front end is queued before the network.
+
+    Attributes:
+        position: of the batch that comes next
+        waited: seconds so far in which a batch was wanted and not there
+    """
+
+    def __init__(self, reader: EgsReader, front_end: FrontEnd, device: torch.device) -> None:
+        self._reader, self._front_end, self._ahead = reader, front_end, device.type == "cpu"
+        self.position, self.waited = reader.position, 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._one_ahead() if self._ahead else self._in_turn()
+
+    def _in_turn(self) -> Iterator[Batch]:
+        for batch in self._reader:
+            self.position, self.waited = self._reader.position, self._reader.waited
+            yield self._front_end(batch)
+
+    def _one_ahead(self) -> Iterator[Batch]:
+        with closing(iter(self._reader)) as batches, ThreadPoolExecutor(1, "front-end") as pool:
+            batch, self.position = self._next(batches)
+            self.waited = self._reader.waited
+            while True:
+                coming = pool.submit(self._next, batches)
+                yield batch
+                start = time.perf_counter()
+                batch, self.position = coming.result()
+                self.waited += time.perf_counter() - start
+
+    def _next(self, batches: Iterator[Batch]) -> tuple[Batch, Position]:
+        batch = next(batches)
+        return self._front_end(batch), self._reader.position
 
 
 def normalize_batch(feats: Tensor, options: NormalizeOptions) -> Tensor:

@@ -26,7 +26,7 @@ from timbre.training.best import BestNetwork
 from timbre.training.distributed import World, join_world, ranks_here
 from timbre.training.egs_check import check_together
 from timbre.training.freezing import is_trained
-from timbre.training.front_end import FrontEnd
+from timbre.training.front_end import FrontEnd, ReadyBatches
 from timbre.training.interrupt import Interrupt
 from timbre.training.numerics import autocast_dtype, set_up_torch
 from timbre.training.options import StartOptions, TrainOptions
@@ -196,24 +196,25 @@ class Trainer:
             validation = Validation(self.egs_dir, self.manifest, size, self.network.min_frames)
         module = self._wrapped()
         module.train()
-        train_log.start_clock(self.step, self.reader.waited)
-        for batch in self.reader:
-            self._update(module, self.front_end(batch))
+        ready = ReadyBatches(self.reader, self.front_end, world.device)
+        train_log.start_clock(self.step, ready.waited)
+        for batch in ready:
+            self._update(module, batch)
             self.step += 1
-            self.position = self.reader.position
+            self.position = ready.position
             train_log.advance()
             last = self.step == self.num_steps
             ends = self.position.batch == 0  # an epoch
             validates = last or (ends if options.valid_interval == 0 else self.step % options.valid_interval == 0)
             if validates or self.step % options.log_interval == 0:
-                record = self._take_figures() | train_log.read_clock(self.step, self.reader.waited, options.batch_size)
+                record = self._take_figures() | train_log.read_clock(self.step, ready.waited, options.batch_size)
                 if validates and validation is not None:
                     valid = validation(self.network, self.objective, world.device, self.dtype)
                     self.figures.look(self.step, valid)
                     record |= valid
                     self.best.look(self.step, record, self.network, self.objective)
                 train_log.write(record)
-                train_log.start_clock(self.step, self.reader.waited)
+                train_log.start_clock(self.step, ready.waited)
             if ends:
                 record = {"step": self.step, "epoch": self.position.epoch} | self.figures.end_epoch(self.step)
                 train_log.end_epoch(record | peak_memory(world))
