@@ -10,6 +10,7 @@ from timbre.backend.list_parts import normalize_list
 from timbre.backend.score_norm import Method, read_cohort
 from timbre.backend.vectors import MultiEnroll, read_sides
 from timbre.datadir.pair_tables import read_pairs
+from timbre.datadir.tables import read_ids
 from timbre.datadir.trials import read_scores
 from timbre.evaluation.speakers import trial_speakers
 from timbre.utils.cli import run_step
@@ -25,6 +26,7 @@ def normalize_scores(
     method: Method = "as-norm",
     top_n: int = 300,
     cohort_utt2spk: Path | None = None,
+    cohort_like: Path | None = None,
     backend_dir: Path | None = None,
     plda: PldaOverrides = PldaOverrides(),
     mean: Path | None = None,
@@ -51,10 +53,9 @@ def normalize_scores(
             against the top_n of the other
         top_n: how many; at most the whole cohort
         cohort_utt2spk: average the cohort's embeddings by speaker; without it each utterance is a member
+        cohort_like: instead as many of its utterances as this file lists, of drawn speakers, like a cohort without them
         backend_dir: as given to score_trials.py; without it SCORES are cosines
-        plda: as given to it
-        mean: as given to it
-        transform: as given to it
+        plda, mean, transform: as given to it
         enroll_spk2utt: as given to it
         multi_enroll: as given to it
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
@@ -67,7 +68,8 @@ def normalize_scores(
     paths = enroll_scp, test_scp, enroll_spk2utt
     sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, *paths, multi_enroll, crops=True)
     speakers = trial_speakers(trials, trial_list, utt2spk)
-    cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, {*sides[0].ids, *sides[1].ids})
+    tried, single = {*sides[0].ids, *sides[1].ids}, len(read_ids(cohort_like)) if cohort_like else None
+    cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, tried, single)
     backend = CropBackend.around(backend, sides)
     normalize_list(out, trials, trial_list, raw, backend, sides, cohort, method, top_n, nj, num_parts)
     size = min(top_n, len(cohort.ids)) if method.startswith("as-norm") else len(cohort.ids)

@@ -24,7 +24,7 @@ stage_score() {
     log "stage 8 score: the evaluation sets have no trial lists with labels"
   elif unit score "$exp/scores" in "{vectors}" "{trials}" "${inputs[@]}" \
     out "$exp/scores" with "top-n $top_n" ${protocols:+"protocols $protocols"} "calibrate $calibrate" "${more[@]}"; then
-    rm -rf "$exp/scores" "$calibration"/{,pooled/}scores "$exp/quality"
+    rm -rf "$exp/scores" "$calibration"/{,pooled/,adapted/}scores "$exp/quality"
     mkdir "$exp/scores"
     score_rows score
   fi
@@ -61,6 +61,10 @@ score_rows() { # UNIT
       normalize-adapted)
         steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$adapted_cohort" "$output" --backend-dir "$with" \
           ${adapted_cohort_utt2spk:+--cohort-utt2spk "$adapted_cohort_utt2spk"} --top-n "$top_n" --nj "$nj" "${models_of[@]}"
+        ;;
+      normalize-like-adapted)
+        steps/normalize_scores.py "$trials" "$from" "$vectors" "$vectors" "$cohort" "$output" --backend-dir "$with" \
+          --cohort-utt2spk "$cohort_utt2spk" --cohort-like "$adapted_cohort" --top-n "$top_n" --nj "$nj"
         ;;
       measure)
         steps/subset_data_dir.py "$data_dir" "$output" --utt-list "$from"

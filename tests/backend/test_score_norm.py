@@ -181,6 +181,18 @@ def test_cohort_of_speakers_leaves_out_those_of_the_trials(
         read_cohort(scp, utt2spk, {"a", "b"}, set())
 
 
+def test_cohort_like_one_without_speakers_has_utterances_of_few(cohort_files: Path) -> None:
+    scp, utt2spk = cohort_files / "cohort.scp", cohort_files / "utt2spk"
+    whole = read_cohort(scp, None, set(), set())
+    for number in (2, 3, 4):
+        cohort = read_cohort(scp, utt2spk, {"b"}, set(), number)
+        assert len(cohort.ids) == number and "b-1" not in cohort.ids
+        assert len({utt[0] for utt in cohort.ids}) == (1 if number == 2 else 2), "all those of one speaker first"
+        for utt, vector in zip(cohort.ids, cohort.vectors, strict=True):
+            assert np.array_equal(vector, whole.vectors[list(whole.ids).index(utt)])
+    assert sorted(read_cohort(scp, utt2spk, {"b"}, set(), 99).ids) == ["a-1", "a-2", "c-1", "c-2"]
+
+
 def test_a_cohort_member_twice_is_refused(cohort_files: Path) -> None:
     lines = (cohort_files / "cohort.scp").read_text().splitlines()
     (cohort_files / "cohort.scp").write_text("\n".join([*lines, lines[0]]) + "\n")

@@ -71,17 +71,26 @@ def test_systems_that_are_adapted_stand_beside(make_set: MakeSet, calls: Path) -
         "cosine_adapted": ("adapt-mean", f"{EXP}/backend/cosine", f"{EXP}/backend_adapted/cosine"),
     }
     plain = plan(protocols="len2s")
-    new = [row for row in rows(made, "score") if row not in rows(plain, "score")]
+    beside = [row for row in rows(made, "score") if row not in rows(plain, "score")]
+    new = [row for row in beside if "/calibration/" not in row.output]
     stem = f"{EXP}/scores/eval"
     kinds = [f"{name}_adapted{kind}" for name in ("cosine", "plda") for kind in ("", "_asnorm")]
     llrs = ["cosine_adapted_llr", "plda_adapted_llr"]
     assert [row.output for row in new] == [f"{stem}.{kind}" for kind in (*kinds, *llrs, *(f"{k}@len2s" for k in kinds))]
     learnt = {row.kind: (row.source, row.using) for row in new if row.task == "calibrate-adapted"}
-    assert learnt["plda_adapted_llr"] == (f"{stem}.plda_adapted_asnorm", f"{EXP}/calibration/plda_asnorm")
+    calibration = f"{EXP}/calibration/adapted"
+    assert learnt["plda_adapted_llr"] == (f"{stem}.plda_adapted_asnorm", f"{calibration}/plda_asnorm")
     assert {"plda_adapted", *llrs} <= set(variables(made)["llr"].split(","))
     assert variables(made)["adapted_cohort"] == f"{EXP}/embeddings/adapt/xvector.scp"
     assert variables(made)["adapted_cohort_utt2spk"] == ""
+    alike = {row.task: (row.source, row.using, row.output) for row in beside if "plda" in row.kind and row not in new}
+    dev, raw = f"{calibration}/scores/dev.plda_asnorm", f"{EXP}/calibration/scores/dev.plda"
+    assert alike == {
+        "normalize-like-adapted": (raw, f"{EXP}/backend", dev),
+        "learn": (dev, "-", f"{calibration}/plda_asnorm"),
+    }
     few = plan(**{"adapt-dir": "calls"})
+    assert not any("calibration/adapted" in row.output for row in few.rows()), "the cohort of training"
     assert variables(few)["adapted_cohort"] == variables(few)["cohort"]
     assert [line.partition(":")[2] for line in said(few)] == [
         " 3 utterances, fewer than 100: means are adapted, and covariances are not (--adapt-covar-utts)",

@@ -150,6 +150,7 @@ def test_back_ends_hear_noisy_copies_and_are_adapted_to_another_domain(finished:
     assert held and not held & set(used.values()) and 40 < len(copies) <= 72
     adapted = {f"{name}_adapted{kind}" for name in ("cosine", "plda") for kind in ("", "_asnorm", "_llr")}
     assert adapted | {"plda_llr", "cosine_asnorm", "fusion"} <= {path.suffix[1:] for path in (exp / "scores").iterdir()}
+    assert (exp / "calibration" / "adapted" / "plda_asnorm" / "calibration.yaml").is_file()
     log = (exp / "log" / "8-score.log").read_text()
     assert "eval.plda_adapted_asnorm: as-norm, 20 of a cohort of 36" in log
     assert "eval.plda_asnorm: as-norm, 20 of a cohort of 33" in log

@@ -42,8 +42,16 @@ class CohortStats:
         return CohortStats(self.mean[rows], self.std[rows])
 
 
-def read_cohort(path: Path, utt2spk: Path | None, trial_speakers: Collection[str], trial_utts: Collection[str]) -> Side:
+def read_cohort(
+    path: Path,
+    utt2spk: Path | None,
+    trial_speakers: Collection[str],
+    trial_utts: Collection[str],
+    single: int | None = None,
+) -> Side:
     """The cohort in PATH: with UTT2SPK the mean vector of each speaker, otherwise every vector; nobody of the trials.
+
+    With SINGLE that many vectors as they are, all those of one speaker after the other, who are drawn.
 
     Raises:
         DataError: an id comes twice, UTT2SPK does not name an utterance, or fewer than two members are left
@@ -58,6 +66,10 @@ def read_cohort(path: Path, utt2spk: Path | None, trial_speakers: Collection[str
     members = {speaker: utts for speaker, utts in members.items() if speaker not in excluded}
     if len(members) < 2:
         raise DataError(f"a cohort of {len(members)} cannot normalise scores", path)
+    if single:
+        order = np.random.default_rng(0).permutation(sorted(members))
+        drawn = [utt for speaker in order for utt in sorted(members[speaker])][:single]
+        members = {utt: [utt] for utt in drawn}
     side = embeddings.average(members, str(utt2spk))
     if (side.vectors == side.vectors[0]).all():
         raise DataError(f"all {len(members)} vectors of the cohort are the same: it cannot normalise scores", path)

@@ -159,6 +159,12 @@ def _calibration_rows(systems: Systems, trials: Path) -> Iterator[Row]:
     row = Row(8, "score", "learn", "train", trials=str(trials))
     for name, scores in dev.items():
         yield replace(row, kind=f"{name}_llr", source=scores, output=f"{systems.calibration}/{name}_asnorm")
+    for name in systems.adapted if systems.cohort_is_adapted else ():
+        folder, vectors = systems.calibration / "adapted", _vectors(systems, "train")
+        scores, raw = f"{folder}/scores/dev.{name}_asnorm", f"{systems.calibration}/scores/dev.{name}"
+        like = replace(row, task="normalize-like-adapted", kind=f"{name}_adapted_asnorm", vectors=vectors, source=raw)
+        yield replace(like, using=str(systems.folders[name]), output=scores)
+        yield replace(row, kind=f"{name}_adapted_llr", source=scores, output=f"{folder}/{name}_asnorm")
     if len(dev) > 1:
         both = f"[{','.join(dev.values())}]"
         yield replace(row, kind="fusion", source=both, output=f"{systems.calibration}/fusion")
@@ -192,8 +198,9 @@ def _list_rows(layout: Layout, systems: Systems, test: TestSet, trials: Path) ->
             scores, learnt = f"{stem}.{name}_asnorm", f"{systems.calibration}/{name}_asnorm"
             kind = f"{name}_llr"
             yield replace(calibrated, kind=kind, source=scores, using=learnt, output=f"{stem}.{kind}")
+        folder = systems.calibration / "adapted" if systems.cohort_is_adapted else systems.calibration
         for name in systems.adapted:  # as what is not adapted: no speakers of the new domain are known
-            scores, learnt = f"{stem}.{name}_adapted_asnorm", f"{systems.calibration}/{name}_asnorm"
+            scores, learnt = f"{stem}.{name}_adapted_asnorm", f"{folder}/{name}_asnorm"
             kind = f"{name}_adapted_llr"
             row_of = replace(calibrated, task="calibrate-adapted", kind=kind)
             yield replace(row_of, source=scores, using=learnt, output=f"{stem}.{kind}")

@@ -54,6 +54,11 @@ class Systems:
         return None not in self.folders.values()
 
     @property
+    def cohort_is_adapted(self) -> bool:
+        """Scores of adapted back-ends are normalised by the adaptation set, whose speakers nobody knows."""
+        return bool(self.adapted) and self.adapted_cohort.utt2spk is None
+
+    @property
     def names(self) -> list[str]:
         """Of the back-ends, cosine first."""
         return list(self.folders)
