@@ -1,5 +1,6 @@
 """A decision pack of the recipe, exported: what is in the file decides and embeds as the recipe does."""
 
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import soundfile
 import yaml
 
 from steps.export_pack import export_pack
@@ -16,6 +18,7 @@ from timbre.decision.verdict import open_embedder
 from timbre.embedding.embedder import AudioOptions, Front
 from timbre.export.front_settings import front_settings
 from timbre.feats.vad import VadOptions
+from timbre.runtime.band_pass import BandPass
 from timbre.runtime.encoder import Encoder
 from timbre.runtime.normalize import NormalizeOptions
 from timbre.runtime.pack_file import PackFile
@@ -124,21 +127,48 @@ def test_nothing_half_written_and_nothing_overwritten(
 
 
 def test_what_stage_1_does_is_not_forgotten() -> None:
-    effects = ({"class_path": "BandPass", "init_args": {"low": 300, "high": 2000}},)
-    for audio, told in ((AudioOptions(8000, effects), "BandPass"), (AudioOptions(8000), "")):
-        front = Front(FBANK, VadOptions(), audio)
-        if told:
-            with pytest.raises(DataError, match=told):
-                front_settings(front, NormalizeOptions(), 1, 12000)
-        else:
-            assert front_settings(front, NormalizeOptions(), 1, 12000)[0]["audio"] == {"rate": 8000}
+    for name, options, told in (
+        ("TrimSilence", {}, "by TrimSilence; a pack file only knows a rate and a BandPass"),
+        ("BandPass", {"zero_phase": True}, "by BandPass with zero_phase; a pack"),
+        ("BandPass", {"low": 300, "high": 200}, "0 < low < high is wanted"),
+    ):
+        audio = AudioOptions(8000, ({"class_path": name, "init_args": options},))
+        with pytest.raises(DataError, match=told):
+            front_settings(Front(FBANK, VadOptions(), audio), NormalizeOptions(), 1, 12000)
+
+
+def test_a_band_pass_of_stage_1_goes_along(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a sample rate, and on whole recordings as on windows."""
+    monkeypatch.setattr("timbre.export.pack_writer.network_model", lambda _: _network(run))
+    shutil.copytree(run / "decision", tmp_path / "decision")
+    effects = ({"class_path": "BandPass", "init_args": {"low": 300, "high": 2000, "order": 4}},)
+    Front(FBANK, VadOptions(), AudioOptions(8000, effects)).write(tmp_path / "decision" / "front.yaml")
+    export_pack(tmp_path / "decision", tmp_path / "band.timbre")
+    recipe = open_embedder(DecisionPack.read(tmp_path / "decision"))
+    without = Encoder(PackFile.open(run / "small.timbre"))
+    pack = PackFile.open(tmp_path / "band.timbre")
+    encoder = Encoder(pack)
+    assert pack.settings["version"] == 2 and PackFile.open(run / "small.timbre").settings["version"] == 1
+    for number, path in enumerate(list(read_table(run / "dev" / "wav.scp").values())[::9]):
+        sound = read_sound(path)
+        if number == 0:
+            sound = Sound(np.repeat(sound.samples, 2), 16000, path)
+            soundfile.write(path := str(tmp_path / "a.wav"), sound.samples, 16000)
+        expected, found = recipe(path), encoder(sound)
+        size = np.linalg.norm(expected.vector)
+        assert np.linalg.norm(found.vector - expected.vector) <= 1e-4 * size
+        assert found.speech == pytest.approx(expected.speech)
+        assert np.linalg.norm(without(sound).vector - expected.vector) > 1e-3 * size
+    samples = encoder.at_rate(sound)
+    heard = BandPass(300, 2000, 4)(samples[800:4800], 8000)
+    assert np.array_equal(encoder.windows(samples, [(800, 4800)]), without.windows(heard, [(0, 4000)]))
+    assert encoder.band(samples[800:4800]) == without.band(heard)
+    assert b"Butterworth band-pass of 300 to 2000 Hz" in pack.bytes("README.md")
 
 
 def test_imported_weights_bring_their_terms(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timbre.export.pack_writer.network_model", lambda _: _network(run))
     decision = tmp_path / "decision"
-    import shutil
-
     shutil.copytree(run / "decision", decision)
     config = yaml.safe_load((decision / "model" / "config.yaml").read_text())
     origin = {

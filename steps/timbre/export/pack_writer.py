@@ -70,7 +70,7 @@ def export_pack(
     model = network_model(network)
     settings: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if front.audio is not None and front.audio.effects else 1,
         "name": name or out.name.removesuffix(SUFFIX),
         "rate": int(front.feats.sample_frequency),
         "dim": network.embedding_dim,
