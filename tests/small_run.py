@@ -35,5 +35,5 @@ def write_run(folder: Path) -> Path:
     content = {"trials": "dev", "backend": "plda", "groups": [group, {**group, "condition": "gender"}]}
     (folder / "analysis" / "dev.plda.json").write_text(json.dumps(content))
     pack = folder / "small.timbre"
-    export_pack(folder / "decision", pack, ["fp32", "int8", "fp16"], licence="CC-BY-4.0", measure_on=dev)
+    export_pack(folder / "decision", pack, ["int8", "int8_weights", "fp16"], licence="CC-BY-4.0", measure_on=dev)
     return folder

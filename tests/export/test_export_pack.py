@@ -62,13 +62,16 @@ def test_the_whole_graph_takes_samples(run: Path, pack: PackFile) -> None:
 
 def test_smaller_weights_lose_what_the_card_says(run: Path, pack: PackFile) -> None:
     path = next(iter(read_table(run / "dev" / "wav.scp").values()))
-    vectors = {one: Encoder(pack, 1, one)(read_sound(path)).vector for one in ("fp32", "int8", "fp16")}
+    vectors = {one: Encoder(pack, 1, one)(read_sound(path)).vector for one in ("fp32", "int8", "int8_weights", "fp16")}
     card = pack.settings["card"]["variants"]
-    for one, most in (("fp16", 2e-3), ("int8", 0.05)):
+    for one, most in (("fp16", 2e-3), ("int8_weights", 0.05), ("int8", 0.1)):
         error = np.linalg.norm(vectors[one] - vectors["fp32"]) / np.linalg.norm(vectors["fp32"])
         assert 0 < error < most and 0.2 * error < card[one]["embedding_error"] < 5 * error
-        assert card[one]["bytes"] == len(pack.bytes(f"model_feats_{one}.onnx")) < card["fp32"]["bytes"]
-        assert card[one]["score_difference"] > 0 and abs(card[one]["eer"] - card["fp32"]["eer"]) < 0.1
+        assert card[one]["bytes"] == len(pack.bytes(f"model_feats_{one}.onnx"))
+        assert one == "int8" or card[one]["bytes"] < card["fp32"]["bytes"]  # it has more nodes, which a small one sees
+        assert card[one]["score_difference"] > 0
+        # of weights that were drawn: embeddings hardly differ, and what int8 moves is much of that
+        assert one == "int8" or abs(card[one]["eer"] - card["fp32"]["eer"]) < 0.1
     assert card["fp32"]["embedding_error"] == card["fp32"]["score_difference"] == 0
 
 
@@ -123,6 +126,8 @@ def test_nothing_half_written_and_nothing_overwritten(
         export_pack(run / "decision", tmp_path / "c.timbre")
     with pytest.raises(DataError, match="sherpa-onnx computes its own features"):
         export_pack(run / "decision", tmp_path / "d.timbre", sherpa=tmp_path / "d.onnx")
+    with pytest.raises(DataError, match="int8 needs recordings to find its ranges on: --fit-on"):
+        export_pack(run / "decision", tmp_path / "e.timbre", ["int8"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.timbre", "mine"]
 
 

@@ -59,7 +59,7 @@ def test_weights_of_projections_are_stored_small() -> None:
     """In a byte each, with a scale a row; the embedding hardly moves."""
     network = lstm(32)
     exact = network_model(network)
-    smaller = with_smaller_weights(exact, "int8").SerializeToString()
+    smaller = with_smaller_weights(exact, "int8_weights").SerializeToString()
     numbers = sum(one.numel() for one in network.parameters())
     assert len(smaller) < 1.5 * numbers < len(exact.SerializeToString())
     feats = {"feats": utterances(2, 80, DIM).numpy()}

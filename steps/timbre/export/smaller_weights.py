@@ -1,7 +1,7 @@
 """Networks with weights in 8 or 16 bits: what is computed stays float32. Called by pack_writer.py.
 
-Activations in float16 overflow in some networks, and those in 8 bits need data to be fitted to; weights alone need
-neither, and lose least.
+Activations in float16 overflow in some networks, and those in 8 bits need data to be fitted to (integer_network.py);
+weights alone need neither, and lose least.
 """
 
 from typing import Literal
@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-Kind = Literal["int8", "fp16"]
+Kind = Literal["int8_weights", "fp16"]
 
 _LEAST = 1024  # numbers; smaller arrays stay as they are
 # kind of node -> places of its weights, and the axis of each along which rows are scaled apart

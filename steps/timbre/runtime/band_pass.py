@@ -57,7 +57,8 @@ class BandPass:
 
     def _prototype(self) -> NDArray[np.complex128]:
         """Poles of the analogue low-pass with its edge at 1."""
-        return -np.exp(1j * np.pi * np.arange(1 - self.order, self.order, 2) / (2 * self.order))
+        poles: NDArray[np.complex128] = -np.exp(1j * np.pi * np.arange(1 - self.order, self.order, 2) / 2 / self.order)
+        return poles
 
     def _edges(self, rate: int) -> tuple[float, float | None]:
         """The edges as the bilinear transform, s = (z - 1) / (z + 1), wants them."""
@@ -73,7 +74,8 @@ class BandPass:
         for pole in self._prototype():
             response /= s - pole
         ends = [0.0, 1.0 if high is None else 0.0]  # at frequency 0 and at half the rate
-        return np.concatenate([ends[:1], response, ends[1:]])
+        whole: NDArray[np.complex128] = np.concatenate([ends[:1], response, ends[1:]])
+        return whole
 
     def _settling(self, rate: int) -> int:
         """Samples until nothing is left of an impulse.

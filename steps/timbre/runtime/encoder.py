@@ -53,7 +53,7 @@ class Encoder:
     Args:
         pack: where it is from
         threads: of onnxruntime
-        variant: fp32, or another that the pack has: int8, fp16
+        variant: fp32, or another that the pack has: int8, int8_weights, fp16
 
     Attributes:
         rate: of the samples that `windows` and `voiced` take, in Hz
@@ -118,11 +118,7 @@ class Encoder:
         if not len(sound.samples):
             raise DataError("no samples in it", name)
         facts, warnings = check_samples(sound.samples, sound.rate, name)
-        heard = self.at_rate(sound)
-        feats, energy = self._features(heard)
-        if not len(feats):
-            raise Unusable(f"{len(sound.samples)} samples at {sound.rate} Hz are less than one frame", name)
-        voiced = self._decide(heard, energy)
+        feats, energy, voiced = self._heard(sound)
         shift = self._framing.shift / self.rate
         speech = float(np.count_nonzero(voiced)) * shift
         check_speech(speech, self.min_speech if min_speech is None else min_speech, name)
@@ -131,6 +127,24 @@ class Encoder:
             raise DataError("its embedding is not finite: NaN or huge features?", name)
         measures = measures_of(feats, energy, voiced, shift, vector, self._bins)
         return Encoding(vector, facts.seconds, speech, measures, warnings, facts.content, name)
+
+    def rows(self, sound: Sound) -> NDArray[np.float32]:
+        """What the network is given of SOUND, of any rate: (T, C) normalised features of its speech.
+
+        Raises:
+            Unusable: there is none
+        """
+        feats, _, voiced = self._heard(sound)
+        check_speech(float(np.count_nonzero(voiced)), 0.0, sound.name)
+        return self._repeated(Normalized(feats, voiced, self._normalize).rows())
+
+    def _heard(self, sound: Sound) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Features (T, C) of SOUND, not normalised, log energies (T,), and which frames are speech (T,)."""
+        heard = self.at_rate(sound)
+        feats, energy = self._features(heard)
+        if not len(feats):
+            raise Unusable(f"{len(sound.samples)} samples at {sound.rate} Hz are less than one frame", sound.name)
+        return feats, energy, self._decide(heard, energy)
 
     def windows(self, samples: Samples, spans: Sequence[tuple[int, int]]) -> Vectors:
         """Embeddings (len(SPANS), dim) of parts [start, end) of SAMPLES (N,) at `rate`, all of each taken as speech.
