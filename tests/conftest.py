@@ -53,6 +53,14 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run with decision/ and small.timbre, to be read only: see small_run.py."""
+    from small_run import write_run  # torch takes seconds: not for tests without it
+
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
 def kaldi() -> Path:
     """Outputs of the real Kaldi programs, the part kept in the clone."""
     return ROOT / "tests" / "data" / "kaldi"

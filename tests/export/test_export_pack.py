@@ -1,6 +1,6 @@
 """A decision pack of the recipe, exported: what is in the file decides and embeds as the recipe does."""
 
-import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,51 +8,28 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import soundfile
 import yaml
 
 from steps.export_pack import export_pack
-from steps.make_decision_pack import make_decision_pack
-from steps.make_trials import make_trials
-from steps.train_backend import train_backend
 from timbre.datadir.tables import read_table
 from timbre.decision.pack import DecisionPack
 from timbre.decision.verdict import open_embedder
 from timbre.embedding.embedder import AudioOptions, Front
 from timbre.export.front_settings import front_settings
 from timbre.feats.vad import VadOptions
+from timbre.runtime.band_pass import BandPass
 from timbre.runtime.encoder import Encoder
 from timbre.runtime.normalize import NormalizeOptions
 from timbre.runtime.pack_file import PackFile
 from timbre.runtime.sound import Sound, read_sound
 from timbre.utils.errors import DataError
-from voices import FBANK, embed, write_data, write_model
+from voices import FBANK
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run with decision/, and small.timbre exported from it with all variants, measured on its trials."""
-    folder = tmp_path_factory.mktemp("run")
-    model = write_model(folder / "model", 20)
-    for name, speakers in (("train", range(10)), ("dev", range(10, 16))):
-        embed(write_data(folder / name, speakers, 4), FBANK, model)
-    dev, train = folder / "dev", folder / "train"
-    make_trials(dev)
-    (folder / "plda.yaml").write_text("transforms: [Mean, LengthNorm]\nmodel: Cosine\n")
-    train_backend(train / "xvector.scp", train / "utt2spk", folder / "backend", folder / "plda.yaml")
-    make_decision_pack(
-        model, train, folder / "backend", dev / "trials", dev / "xvector.scp", folder / "decision",
-        cohort_scp=train / "xvector.scp", cohort_utt2spk=train / "utt2spk", top_n=8, draws=20, nj=1, min_speech=0.4,
-    )  # fmt: skip
-    results = [{"trials": "dev", "backend": "plda", "eer": 0.1, "eer_ci": [0.05, 0.2], "num_speakers": 6}]
-    (folder / "results.json").write_text(json.dumps(results))
-    (folder / "analysis").mkdir()
-    group = {"condition": "dur", "group": "1 to 2 s", "eer": 0.2, "eer_ci": None, "num_target": 3, "num_nontarget": 4}
-    content = {"trials": "dev", "backend": "plda", "groups": [group, {**group, "condition": "gender"}]}
-    (folder / "analysis" / "dev.plda.json").write_text(json.dumps(content))
-    export_pack(
-        folder / "decision", folder / "small.timbre", ["fp32", "int8", "fp16"], licence="CC-BY-4.0", measure_on=dev
-    )
-    return folder
+def run(small_run: Path) -> Path:
+    return small_run
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +62,16 @@ def test_the_whole_graph_takes_samples(run: Path, pack: PackFile) -> None:
 
 def test_smaller_weights_lose_what_the_card_says(run: Path, pack: PackFile) -> None:
     path = next(iter(read_table(run / "dev" / "wav.scp").values()))
-    vectors = {one: Encoder(pack, 1, one)(read_sound(path)).vector for one in ("fp32", "int8", "fp16")}
+    vectors = {one: Encoder(pack, 1, one)(read_sound(path)).vector for one in ("fp32", "int8", "int8_weights", "fp16")}
     card = pack.settings["card"]["variants"]
-    for one, most in (("fp16", 2e-3), ("int8", 0.05)):
+    for one, most in (("fp16", 2e-3), ("int8_weights", 0.05), ("int8", 0.1)):
         error = np.linalg.norm(vectors[one] - vectors["fp32"]) / np.linalg.norm(vectors["fp32"])
         assert 0 < error < most and 0.2 * error < card[one]["embedding_error"] < 5 * error
-        assert card[one]["bytes"] == len(pack.bytes(f"model_feats_{one}.onnx")) < card["fp32"]["bytes"]
-        assert card[one]["score_difference"] > 0 and abs(card[one]["eer"] - card["fp32"]["eer"]) < 0.1
+        assert card[one]["bytes"] == len(pack.bytes(f"model_feats_{one}.onnx"))
+        assert one == "int8" or card[one]["bytes"] < card["fp32"]["bytes"]  # it has more nodes, which a small one sees
+        assert card[one]["score_difference"] > 0
+        # of weights that were drawn: embeddings hardly differ, and what int8 moves is much of that
+        assert one == "int8" or abs(card[one]["eer"] - card["fp32"]["eer"]) < 0.1
     assert card["fp32"]["embedding_error"] == card["fp32"]["score_difference"] == 0
 
 
@@ -100,7 +80,7 @@ def test_the_card_says_what_is_known(run: Path, pack: PackFile) -> None:
     assert card["licence"] == "CC-BY-4.0" and not card["non_commercial"] and pack.settings["name"] == "small"
     assert [one["eer_ci"] for one in card["results"]] == [[0.05, 0.2]]
     assert [one["seconds"] for one in card["by_duration"]] == ["1 to 2 s"]
-    assert card["calibrated_on"]["speakers"] == 6 and card["network"]["trunk"] == "XvectorTdnn"
+    assert card["calibrated_on"]["speakers"] == 7 and card["network"]["trunk"] == "XvectorTdnn"
     page = pack.bytes("README.md").decode()
     for text in ("# small", "10.00 [5.00, 20.00]", "CC-BY-4.0", "| int8 |", "1 to 2 s", "0.4 s of speech"):
         assert text in page
@@ -146,25 +126,54 @@ def test_nothing_half_written_and_nothing_overwritten(
         export_pack(run / "decision", tmp_path / "c.timbre")
     with pytest.raises(DataError, match="sherpa-onnx computes its own features"):
         export_pack(run / "decision", tmp_path / "d.timbre", sherpa=tmp_path / "d.onnx")
+    with pytest.raises(DataError, match="int8 needs recordings to find its ranges on: --fit-on"):
+        export_pack(run / "decision", tmp_path / "e.timbre", ["int8"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.timbre", "mine"]
 
 
 def test_what_stage_1_does_is_not_forgotten() -> None:
-    effects = ({"class_path": "BandPass", "init_args": {"low": 300, "high": 2000}},)
-    for audio, told in ((AudioOptions(8000, effects), "BandPass"), (AudioOptions(8000), "")):
-        front = Front(FBANK, VadOptions(), audio)
-        if told:
-            with pytest.raises(DataError, match=told):
-                front_settings(front, NormalizeOptions(), 1, 12000)
-        else:
-            assert front_settings(front, NormalizeOptions(), 1, 12000)[0]["audio"] == {"rate": 8000}
+    for name, options, told in (
+        ("TrimSilence", {}, "by TrimSilence; a pack file only knows a rate and a BandPass"),
+        ("BandPass", {"zero_phase": True}, "by BandPass with zero_phase; a pack"),
+        ("BandPass", {"low": 300, "high": 200}, "0 < low < high is wanted"),
+    ):
+        audio = AudioOptions(8000, ({"class_path": name, "init_args": options},))
+        with pytest.raises(DataError, match=told):
+            front_settings(Front(FBANK, VadOptions(), audio), NormalizeOptions(), 1, 12000)
+
+
+def test_a_band_pass_of_stage_1_goes_along(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a sample rate, and on whole recordings as on windows."""
+    monkeypatch.setattr("timbre.export.pack_writer.network_model", lambda _: _network(run))
+    shutil.copytree(run / "decision", tmp_path / "decision")
+    effects = ({"class_path": "BandPass", "init_args": {"low": 300, "high": 2000, "order": 4}},)
+    Front(FBANK, VadOptions(), AudioOptions(8000, effects)).write(tmp_path / "decision" / "front.yaml")
+    export_pack(tmp_path / "decision", tmp_path / "band.timbre")
+    recipe = open_embedder(DecisionPack.read(tmp_path / "decision"))
+    without = Encoder(PackFile.open(run / "small.timbre"))
+    pack = PackFile.open(tmp_path / "band.timbre")
+    encoder = Encoder(pack)
+    assert pack.settings["version"] == 2 and PackFile.open(run / "small.timbre").settings["version"] == 1
+    for number, path in enumerate(list(read_table(run / "dev" / "wav.scp").values())[::9]):
+        sound = read_sound(path)
+        if number == 0:
+            sound = Sound(np.repeat(sound.samples, 2), 16000, path)
+            soundfile.write(path := str(tmp_path / "a.wav"), sound.samples, 16000)
+        expected, found = recipe(path), encoder(sound)
+        size = np.linalg.norm(expected.vector)
+        assert np.linalg.norm(found.vector - expected.vector) <= 1e-4 * size
+        assert found.speech == pytest.approx(expected.speech)
+        assert np.linalg.norm(without(sound).vector - expected.vector) > 1e-3 * size
+    samples = encoder.at_rate(sound)
+    heard = BandPass(300, 2000, 4)(samples[800:4800], 8000)
+    assert np.array_equal(encoder.windows(samples, [(800, 4800)]), without.windows(heard, [(0, 4000)]))
+    assert encoder.band(samples[800:4800]) == without.band(heard)
+    assert b"Butterworth band-pass of 300 to 2000 Hz" in pack.bytes("README.md")
 
 
 def test_imported_weights_bring_their_terms(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timbre.export.pack_writer.network_model", lambda _: _network(run))
     decision = tmp_path / "decision"
-    import shutil
-
     shutil.copytree(run / "decision", decision)
     config = yaml.safe_load((decision / "model" / "config.yaml").read_text())
     origin = {

@@ -101,7 +101,7 @@ def test_altered_missing_and_smuggled_members(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("version", 2, "made by a newer timbre: its version is 2"),
+        ("version", 3, "made by a newer timbre: its version is 3"),
         ("version", "1", "version '1' is none"),
         ("format", "other", "is not that of a timbre-pack"),
         ("rate", None, "'rate' is missing, or not what it should be"),

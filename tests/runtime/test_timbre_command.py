@@ -13,35 +13,14 @@ import soundfile
 
 import timbre
 from steps.enroll_gallery import enroll_gallery
-from steps.export_pack import export_pack
 from steps.identify import identify
-from steps.make_decision_pack import make_decision_pack
-from steps.make_trials import make_trials
-from steps.train_backend import train_backend
 from steps.verify import verify
 from timbre.people.main import COMMANDS, main
-from voices import FBANK, embed, write_data, write_model
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """decision/, and small.timbre exported from it; recordings of speakers s10 to s16 in dev/wav/."""
-    folder = tmp_path_factory.mktemp("run")
-    model = write_model(folder / "model", 20)
-    for name, speakers in (("train", range(10)), ("dev", range(10, 17))):
-        embed(write_data(folder / name, speakers, 4), FBANK, model)
-    dev, train = folder / "dev", folder / "train"
-    make_trials(dev)
-    (folder / "plda.yaml").write_text(
-        "transforms: [Mean, {class_path: Lda, init_args: {dim: 6}}, LengthNorm]\nmodel: TwoCovariancePlda\n"
-    )
-    train_backend(train / "xvector.scp", train / "utt2spk", folder / "backend", folder / "plda.yaml")
-    make_decision_pack(
-        model, train, folder / "backend", dev / "trials", dev / "xvector.scp", folder / "decision",
-        cohort_scp=train / "xvector.scp", cohort_utt2spk=train / "utt2spk", top_n=8, draws=20, nj=1, min_speech=0.4,
-    )  # fmt: skip
-    export_pack(folder / "decision", folder / "small.timbre", ["fp32"])
-    return folder
+def run(small_run: Path) -> Path:
+    return small_run
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def card_page(card: Card, settings: Mapping[str, Any]) -> str:
         "- `front.onnx`: samples, laid in frames -> features and log energies of the frames\n"
         "- `model_feats.onnx`: normalised features (B, T, dim) of speech -> `embedding`\n"
         "- `arrays.npz`, `pack.json`: mean, transforms, PLDA, cohort, calibration, thresholds, this card",
-        f"The graphs are of ONNX opset {OPSET}, without external data.",
+        f"The graphs are of ONNX opset {OPSET}, without external data." + _bands(front["audio"]),
     ]  # fmt: skip
     if card["results"]:
         lines += ["## Errors by list", _table(card["results"], ("trials", "backend"))]
@@ -156,6 +156,13 @@ def card_page(card: Card, settings: Mapping[str, Any]) -> str:
         "(`timbre calibrate`). A voice can be imitated, recorded and synthesised; this pack does not notice.",
     ]  # fmt: skip
     return "\n\n".join(lines) + "\n"
+
+
+def _bands(audio: Mapping[str, Any] | None) -> str:
+    """What has to be done to sound before it is given to the graphs, as `timbre` does it."""
+    bands = [f"of {one['low']:g} to {one['high']:g} Hz, order {one['order']}" for one in (audio or {}).get("bands", [])]
+    text = ", then one ".join(bands)
+    return f" They take sound that has gone through a causal Butterworth band-pass {text}." if text else ""
 
 
 def _trained(trained: Mapping[str, Any]) -> str:

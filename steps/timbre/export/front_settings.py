@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from timbre.audio.filters import BandpassOptions
 from timbre.embedding.embedder import AudioOptions, Front
 from timbre.feats.extractor import STANDARD_FLOOR
 from timbre.feats.mel import cepstral_transform
@@ -57,9 +58,6 @@ def front_settings(
         DataError: stage 1 changes the audio in ways that only the recipe knows
     """
     options, audio = front.feats, front.audio
-    if audio is not None and audio.effects:
-        names = ", ".join(str(effect.get("class_path", effect)).rpartition(".")[2] for effect in audio.effects)
-        raise DataError(f"stage 1 changes the audio ({names}), which a pack file cannot: only a rate")
     bins = high_bins(options)
     transform = None
     if isinstance(options, MelspecOptions) and options.num_ceps:
@@ -75,7 +73,7 @@ def front_settings(
         "energy_first": options.energy_first,
         "kaldi_down": options.allow_downsample,
         "kaldi_up": options.allow_upsample,
-        "audio": None if audio is None else {"rate": audio.rate},
+        "audio": None if audio is None else {"rate": audio.rate, "bands": _bands(audio)},
         "channel": (audio or AudioOptions(channel=options.channel)).channel,
         "transform": None if transform is None else TRANSFORM,
         "bins": None
@@ -87,6 +85,23 @@ def front_settings(
         },
     }
     return settings, {} if transform is None else {TRANSFORM: transform}
+
+
+def _bands(audio: AudioOptions) -> list[dict[str, Any]]:
+    """The band-passes of stage 1, which are all that a pack knows of its effects."""
+    bands = []
+    for effect in audio.effects:
+        name = str(effect.get("class_path", effect)).rpartition(".")[2]
+        options = effect.get("init_args") or {}
+        if name != "BandPass" or options.get("zero_phase"):
+            told = f"{name} with zero_phase" if name == "BandPass" else name
+            raise DataError(
+                f"stage 1 (--audio-conf) changes the audio by {told}; a pack file only knows a rate and a BandPass "
+                "forwards: train without it, or stay with the decision pack and steps/verify.py"
+            )
+        band = BandpassOptions(**options)
+        bands.append({"low": band.low, "high": band.high, "order": band.order})
+    return bands
 
 
 def _bins(bins: Bins) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from timbre.embedding.extract import ExtractOptions
 from timbre.export.card import card_page, make_card
 from timbre.export.decision_tables import decision_tables
 from timbre.export.front_settings import SILERO, front_settings
+from timbre.export.integer_network import features_to_fit, with_integer_products
 from timbre.export.network_graph import network_model
 from timbre.export.sherpa_graph import sherpa_model
 from timbre.export.smaller_weights import with_smaller_weights
 from timbre.export.variant_loss import measure_variants
 from timbre.export.whole_graph import front_model, whole_model
 from timbre.nnet.model import load_model
+from timbre.runtime.encoder import Encoder
 from timbre.runtime.pack_file import ARRAYS, FORMAT, SETTINGS, SUFFIX, VERSION, PackFile
 from timbre.runtime.pack_zip import seal, settings_text, write_zip
 from timbre.runtime.silero import package_model
@@ -34,8 +36,7 @@ from timbre.utils.files import atomic_folder, atomic_write, check_folder
 
 log = logging.getLogger(__name__)
 
-Variant = Literal["fp32", "int8", "fp16"]
-VARIANTS: tuple[Variant, ...] = ("fp32", "int8", "fp16")
+Variant = Literal["fp32", "int8", "int8_weights", "fp16"]
 _KIND = "pack file"
 _WHOLE, _FRONT, _NETWORK = "model.onnx", "front.onnx", "model_feats.onnx"
 
@@ -43,13 +44,14 @@ _WHOLE, _FRONT, _NETWORK = "model.onnx", "front.onnx", "model_feats.onnx"
 def export_pack(
     decision: Path,
     out: Path,
-    variants: Sequence[Variant] = VARIANTS,
+    variants: Sequence[Variant] = ("fp32",),
     name: str = "",
     run: Path | None = None,
     licence: str = "",
     measure_on: Path | None = None,
     num_utts: int = 200,
     sherpa: Path | None = None,
+    fit_on: Path | None = None,
 ) -> None:
     """Writes OUT, whole or not at all; see export_pack.py.
 
@@ -61,6 +63,9 @@ def export_pack(
         raise DataError("is a folder; a .timbre file is wanted", out)
     if not is_file:
         check_folder(out, _KIND, [decision], SETTINGS)
+    fit_on = fit_on or measure_on
+    if "int8" in variants and fit_on is None:
+        raise DataError("int8 needs recordings to find its ranges on: --fit-on (int8_weights and fp16 do not)")
     pack, front = DecisionPack.read(decision), Front.read(decision / "front.yaml")
     network, normalize = load_model(decision / "model")
     tables, arrays = decision_tables(pack)
@@ -70,7 +75,7 @@ def export_pack(
     model = network_model(network)
     settings: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if front.audio is not None and front.audio.effects else 1,
         "name": name or out.name.removesuffix(SUFFIX),
         "rate": int(front.feats.sample_frequency),
         "dim": network.embedding_dim,
@@ -85,18 +90,26 @@ def export_pack(
             sherpa_file.write(for_sherpa.SerializeToString())
     whole = whole_model(model, front.feats, front.vad, normalize, network.min_frames, longest, network.embedding_dim)
     members = {_FRONT: front_model(front.feats).SerializeToString(), _WHOLE: whole.SerializeToString()}
-    for variant in dict.fromkeys(("fp32", *variants)):
-        file = _NETWORK if variant == "fp32" else f"model_feats_{variant}.onnx"
-        smaller = model if variant == "fp32" else with_smaller_weights(model, variant)
-        members[file] = smaller.SerializeToString()
-        settings["models"][variant] = {"front": _FRONT, "network": file}
-    settings["models"]["fp32"]["whole"] = _WHOLE
-    members[ARRAYS] = _packed(arrays | more)
+    members |= {_NETWORK: model.SerializeToString(), ARRAYS: _packed(arrays | more)}
     for term in TERMS:
         if (path := decision / "model" / term).is_file():
             members[term] = path.read_bytes()
     if front.vad.needs_audio:
         members |= {SILERO: package_model().read_bytes(), "LICENSE.silero-vad": _silero_licence()}
+    models = settings["models"]
+    models["fp32"] = {"front": _FRONT, "network": _NETWORK, "whole": _WHOLE}
+    for variant in dict.fromkeys(variants):
+        if variant == "fp32":
+            continue
+        if variant == "int8":
+            assert fit_on is not None
+            seal(settings, members)
+            feats = features_to_fit(Encoder(PackFile(out, settings, members)), fit_on)
+            smaller = with_integer_products(model, feats)
+        else:
+            smaller = with_smaller_weights(model, variant)
+        models[variant] = {"front": _FRONT, "network": f"model_feats_{variant}.onnx"}
+        members[models[variant]["network"]] = smaller.SerializeToString()
     settings["card"] = card = make_card(settings["name"], decision, run, tables, licence or "not told")
     sizes = {one: len(members[files["network"]]) for one, files in settings["models"].items()}
     card["variants"] = {one: {"bytes": size} for one, size in sizes.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from timbre.runtime.band_pass import BandPass
 from timbre.runtime.energy_vad import energy_frames
 from timbre.runtime.framing import Framing, in_stretches
 from timbre.runtime.kaldi_resampling import kaldi_resample
@@ -52,7 +53,7 @@ class Encoder:
     Args:
         pack: where it is from
         threads: of onnxruntime
-        variant: fp32, or another that the pack has: int8, fp16
+        variant: fp32, or another that the pack has: int8, int8_weights, fp16
 
     Attributes:
         rate: of the samples that `windows` and `voiced` take, in Hz
@@ -79,6 +80,7 @@ class Encoder:
             self.channel = int(front["channel"])
             self._kaldi_down, self._kaldi_up = bool(front["kaldi_down"]), bool(front["kaldi_up"])
             self._audio = None if front["audio"] is None else {"rate": front["audio"]["rate"]}
+            self._bands = [BandPass(**band) for band in (front["audio"] or {}).get("bands", [])]
             self._transform = pack.arrays[front["transform"]] if front["transform"] else None
             bins = front["bins"]
             self._bins = (
@@ -116,11 +118,7 @@ class Encoder:
         if not len(sound.samples):
             raise DataError("no samples in it", name)
         facts, warnings = check_samples(sound.samples, sound.rate, name)
-        heard = self.at_rate(sound)
-        feats, energy = self._features(heard)
-        if not len(feats):
-            raise Unusable(f"{len(sound.samples)} samples at {sound.rate} Hz are less than one frame", name)
-        voiced = self._decide(heard, energy)
+        feats, energy, voiced = self._heard(sound)
         shift = self._framing.shift / self.rate
         speech = float(np.count_nonzero(voiced)) * shift
         check_speech(speech, self.min_speech if min_speech is None else min_speech, name)
@@ -129,6 +127,24 @@ class Encoder:
             raise DataError("its embedding is not finite: NaN or huge features?", name)
         measures = measures_of(feats, energy, voiced, shift, vector, self._bins)
         return Encoding(vector, facts.seconds, speech, measures, warnings, facts.content, name)
+
+    def rows(self, sound: Sound) -> NDArray[np.float32]:
+        """What the network is given of SOUND, of any rate: (T, C) normalised features of its speech.
+
+        Raises:
+            Unusable: there is none
+        """
+        feats, _, voiced = self._heard(sound)
+        check_speech(float(np.count_nonzero(voiced)), 0.0, sound.name)
+        return self._repeated(Normalized(feats, voiced, self._normalize).rows())
+
+    def _heard(self, sound: Sound) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Features (T, C) of SOUND, not normalised, log energies (T,), and which frames are speech (T,)."""
+        heard = self.at_rate(sound)
+        feats, energy = self._features(heard)
+        if not len(feats):
+            raise Unusable(f"{len(sound.samples)} samples at {sound.rate} Hz are less than one frame", sound.name)
+        return feats, energy, self._decide(heard, energy)
 
     def windows(self, samples: Samples, spans: Sequence[tuple[int, int]]) -> Vectors:
         """Embeddings (len(SPANS), dim) of parts [start, end) of SAMPLES (N,) at `rate`, all of each taken as speech.
@@ -141,7 +157,7 @@ class Encoder:
         for row, (start, end) in enumerate(spans):
             if not 0 <= start < end <= len(samples):
                 raise DataError(f"samples {start} to {end} of {len(samples)}")
-            feats, _ = self._features(samples[start:end])
+            feats, _ = self._features(self._in_band(samples[start:end], self.rate))
             if not len(feats):
                 raise DataError(f"{end - start} samples are less than one frame")
             rows = Normalized(feats, np.ones(len(feats), bool), self._normalize).rows()
@@ -159,7 +175,7 @@ class Encoder:
 
     def band(self, samples: Samples) -> float | None:
         """The measure `band` of SAMPLES (N,) at `rate`, all of which is taken as speech; None where there is none."""
-        feats, _ = self._features(samples)
+        feats, _ = self._features(self._in_band(samples, self.rate))
         if self._bins is None or not len(feats):
             return None
         return high_band(feats, np.ones(len(feats), bool), self._bins)
@@ -167,6 +183,7 @@ class Encoder:
     def voiced(self, samples: Samples) -> NDArray[np.bool_]:
         """Which frames of 10 ms of SAMPLES (N,) at `rate` are speech, by the pack's VAD."""
         number = int(len(samples) / self.rate / _FRAME)
+        samples = self._in_band(samples, self.rate)
         decided = self._decide(samples, self._features(samples)[1])
         shift = self._framing.shift / self.rate
         if not len(decided) or not number:
@@ -181,6 +198,7 @@ class Encoder:
         if self._audio is not None:  # stage 1 of the recipe, which goes through 16-bit files
             if (wanted := self._audio["rate"] or rate) != rate:
                 samples, rate = resample(samples, rate, wanted), wanted
+            samples = self._in_band(samples, rate)
             peak = float(np.abs(samples).max()) * INT16_SCALE
             scaled = samples * np.float32(INT16_SCALE)
             if peak >= 32768.5:
@@ -190,6 +208,12 @@ class Encoder:
             return samples
         by_kaldi = self._kaldi_down if rate > self.rate else self._kaldi_up
         return kaldi_resample(samples, rate, self.rate) if by_kaldi else resample(samples, rate, self.rate)
+
+    def _in_band(self, samples: Samples, rate: int) -> Samples:
+        """SAMPLES (N,) at RATE through the band-passes of stage 1."""
+        for band in self._bands:
+            samples = band(samples, rate)
+        return samples
 
     def _features(self, samples: Samples) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features (T, C), not normalised, and log energies (T,) of SAMPLES (N,), some frames at a time."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from timbre.runtime.onnx_bytes import external_location
 from timbre.utils.errors import DataError
 
-FORMAT, VERSION = "timbre-pack", 1
+FORMAT, VERSION = "timbre-pack", 2  # 1: a pack without band-passes of its sound, which is written as that still
 SETTINGS, ARRAYS = "pack.json", "arrays.npz"
 SUFFIX = ".timbre"
 _MEMBERS = 64  # in a pack at most
