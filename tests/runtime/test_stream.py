@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from tests.runtime.made_people import RATE, HumEncoder, HumGallery, HumScorer, conversation, hum
 from timbre.people.people_heard import Heard
+from timbre.people.regrouping import Past
 from timbre.people.stream import Stream, follow, last_said
 from timbre.people.stream_options import StreamOptions
 from timbre.runtime.silero import SileroVad, package_model
@@ -117,6 +119,27 @@ def test_two_strangers_who_are_one_are_merged_and_this_is_said(monkeypatch: pyte
     assert next(turn.name for turn in said if turn.number == 3) == "unknown 2"
     assert [turn.name for turn in said if turn.corrects] == ["unknown 1"]
     assert list(listening.heard.strangers) == [-2]
+
+
+def test_someone_may_turn_out_to_be_another_as_he_begins_to_speak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of one turn shows that the stranger of the next, who is known by now, is somebody else."""
+    listening, ann = stream(), 0
+
+    def regroup(said: Any, _: float, is_over: bool) -> list[Turn]:
+        return listening._merge(-2, ann) if is_over and said.turn.number == 2 else []
+
+    monkeypatch.setattr(listening, "_regroup", regroup)
+    said = list(follow(listening, blocks_of(conversation([(5, 4.0), (0, 3.0), (5, 3.0)])[0])))
+    assert [next(turn.name for turn in said if turn.number == number) for number in (1, 3)] == ["unknown 1", "ann"]
+
+
+def test_two_who_were_taken_for_one_are_told_apart() -> None:
+    heard, past = Heard(HumScorer(), common={"snr": 30.0, "band": -3.0}), Past(100)
+    for turn, person in ((1, 5), (2, 6), (3, 5)):
+        past.add(turn, HumEncoder().windows(hum(person, 4.0, turn), [(0, 3 * RATE), (RATE, 4 * RATE)]), [3.0, 3.0])
+    one = heard.meet(past.vectors[0], 3.0, 1.0)
+    found = past.regroup(heard, {1: one, 2: one, 3: one}, 9.0)
+    assert [heard.name(found[turn]) for turn in (1, 2, 3)] == ["unknown 1", "unknown 2", "unknown 1"]
 
 
 def test_someone_taken_for_another_is_corrected() -> None:

@@ -88,6 +88,7 @@ class Stream:
     _tail: list[_Window] = field(default_factory=list, init=False)  # the last that were decided on
     _before: dict[int | None, float] = field(default_factory=dict, init=False)  # log probabilities before these
     _bands: list[float | None] = field(default_factory=list, init=False)  # of the last windows
+    _became: dict[int, int] = field(default_factory=dict, init=False)  # who turned out to be whom at the last end
     _number: int = field(default=0, init=False)
     _next: int = field(default=0, init=False)  # window, by its place on the grid
 
@@ -213,7 +214,10 @@ class Stream:
         elif stranger := self.heard.strangers.get(person):
             model = stranger.model
         if open_:
+            self._became.clear()
             said = self._end(person if start - open_.turn.end < hop else None)
+            while person in self._became:  # by what was heard of the turn before
+                person = self._became[person]
         self.heard.see(person, window.centre)
         self._number += 1
         turn = Turn(
@@ -342,6 +346,7 @@ class Stream:
     def _merge(self, person: int, into: int) -> list[Turn]:
         """All turns of the stranger PERSON are of INTO."""
         self.heard.merge(person, into)
+        self._became[person] = into
         if person in self._before:
             self._before[into] = max(self._before.pop(person), self._before.get(into, -np.inf))
         listed = [*self._said.values(), *([self._open] if self._open else [])]
