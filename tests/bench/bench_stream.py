@@ -8,7 +8,9 @@ are enrolled in a gallery with recordings that are not in the conversations; wit
 said last; `named`: share of the speech of enrolled people that has their name; `late`: seconds from the beginning of a
 turn of the truth until the name that stays was said (median, 95 %), where there was a pause or somebody
 else before; `corrected`: share of the turns whose name was another at first; `rtf`: seconds of CPU for one of audio.
---hours adds a stream of so many hours: resident memory at its quarters.
+`interval`: 95 % of the DER, over conversations. --speakers: only these talk; --enroll 0: nobody is enrolled; --folder
+keeps the conversations, a data directory for the recipe's own diarization. --hours adds a stream of so many hours:
+resident memory at its quarters.
 """
 
 import argparse
@@ -32,11 +34,13 @@ from tests.runtime.made_people import RATE, HumEncoder, HumGallery, HumScorer, c
 from timbre.datadir.datadir import DataDir
 from timbre.datadir.rttm import Turn as Spoken
 from timbre.datadir.rttm import read_rttm
+from timbre.datadir.tables import read_ids
 from timbre.diarization.conversations import ConversationOptions, simulate
 from timbre.diarization.der import DerOptions, measure, pool
 from timbre.feats.vad import VadOptions
 from timbre.people.diarize import diarize
-from timbre.people.stream import Stream, StreamOptions, last_said
+from timbre.people.stream import Stream, last_said
+from timbre.people.stream_options import StreamOptions
 from timbre.runtime.silero import SileroVad, package_model
 from timbre.runtime.turns import Turn
 
@@ -80,7 +84,7 @@ class Enrolled:
     """People by their recordings."""
 
     def __init__(self, voice: Any, recordings: dict[str, list[str]]) -> None:
-        items = [[voice.encoder(voice.read(path), 0.5) for path in paths] for paths in recordings.values()]
+        items = [[voice.encoder(voice.read(path), 0.25) for path in paths] for paths in recordings.values()]
         means = np.stack([np.mean([one.vector for one in some], axis=0) for some in items]).astype(np.float32)
         measures = [
             {name: np.mean([one.measures[name] for one in some]) for name in some[0].measures} for some in items
@@ -116,16 +120,16 @@ def hum_conversations(number: int, seconds: float) -> Iterator[tuple[str, Any, i
 
 
 def speech_conversations(
-    data: DataDir, enrolled: dict[str, list[str]], args: argparse.Namespace
+    data: DataDir, enrolled: dict[str, list[str]], speakers: Sequence[str], args: argparse.Namespace
 ) -> Iterator[tuple[str, Any, int, list[Spoken]]]:
-    """Of the utterances of DATA that are not ENROLLED."""
+    """Of the utterances of SPEAKERS of DATA that are not ENROLLED."""
     kept = {utt for utts in enrolled.values() for utt in utts}
-    left = {utt: spk for utt, spk in data.utt2spk.items() if utt not in kept}
+    left = {utt: spk for utt, spk in data.utt2spk.items() if utt not in kept and spk in speakers}
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "conversations"
+        out = args.folder or Path(folder) / "conversations"
         rest = DataDir(data.path, data.wavs, left, data.segments)
         options = ConversationOptions(args.conversations, seconds=args.seconds, min_speakers=2, max_speakers=4)
-        simulate(rest, out, options, VadOptions(), [], [], 0, 1)
+        simulate(rest, out, options, VadOptions(), args.noise_dir, args.rir_dir, 0, 1)
         for name, turns in read_rttm(out / "rttm").items():
             wave, rate = soundfile.read(out / "audio" / f"{name}.flac", dtype="float32")
             yield name, wave, rate, turns
@@ -135,9 +139,10 @@ def evaluate(
     found: dict[str, list[Spoken]], truth: dict[str, list[Spoken]], people: set[str], turns: dict[str, Any]
 ) -> dict[str, Any]:
     """DER, its parts, and the share of enrolled speech that is named."""
-    errors = pool(measure(truth, found, None, DerOptions()), num_draws=200)
+    errors = pool(measure(truth, found, None, DerOptions()))
     right, spoken = np.sum([named(truth[name], turns[name], people) for name in truth], axis=0)
     parts = {name: round(100 * getattr(errors, name), 1) for name in ("der", "miss", "false_alarm", "confusion")}
+    parts["interval"] = [round(100 * rate, 1) for rate in errors.der_interval or ()]
     return {**parts, "named": round(100 * float(right / spoken), 1) if spoken else None}
 
 
@@ -155,10 +160,12 @@ def quality(args: argparse.Namespace) -> dict[str, Any]:
         voice = load(args.pack)
         encoder, scorer = voice.encoder, voice.scorer
         data = DataDir.read(args.data)
-        speakers = sorted(data.spk2utt())
-        enrolled = {spk: data.spk2utt()[spk][: args.enroll] for spk in speakers[::2]}
-        gallery = Enrolled(voice, {spk: [data.wavs[utt] for utt in utts] for spk, utts in enrolled.items()})
-        people, made = set(enrolled), list(speech_conversations(data, enrolled, args))
+        speakers = read_ids(args.speakers) if args.speakers else sorted(data.spk2utt())
+        others = sorted(set(data.spk2utt()) - set(speakers))
+        enrolled = {spk: data.spk2utt()[spk][: args.enroll] for spk in (*speakers[::2], *others[::2]) if args.enroll}
+        recordings = {spk: [data.wavs[utt] for utt in utts] for spk, utts in enrolled.items()}
+        gallery = Enrolled(voice, recordings) if recordings else None
+        people, made = set(enrolled), list(speech_conversations(data, enrolled, speakers, args))
         if args.vad == "silero":
             vad = SileroVad(package_model())
     truth = {name: turns for name, _, _, turns in made}
@@ -234,6 +241,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="data directory of utterances, speakers of whom are enrolled")
     parser.add_argument("--vad", choices=("energy", "silero"), default="energy")
     parser.add_argument("--enroll", type=int, default=3, help="utterances of each enrolled speaker")
+    parser.add_argument("--speakers", type=Path, help="file with those who talk; half of the others are enrolled too")
+    parser.add_argument("--noise-dir", type=Path, nargs="*", default=[])
+    parser.add_argument("--rir-dir", type=Path, nargs="*", default=[], help="rooms")
+    parser.add_argument("--folder", type=Path, help="where to leave the conversations")
     parser.add_argument("--conversations", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=120.0, help="of each conversation")
     parser.add_argument("--latency", type=float, nargs="+", default=[1.0, 2.0, 3.0])

@@ -14,6 +14,10 @@ import soundfile
 import yaml
 from stages_ran import ran
 
+from timbre.datadir.datadir import DataDir
+from timbre.datadir.tables import read_table
+from timbre.people.stream import last_said
+from timbre.people.voice import load
 from timbre.runtime.pack_file import PackFile
 from timbre.utils.documents import read_yaml
 
@@ -409,6 +413,35 @@ def test_a_pack_is_exported(finished: Path, run: Run) -> None:
     card = PackFile.open(finished / "smoke.timbre").settings["card"]
     assert card["licence"] == "CC0-1.0" and {one["trials"] for one in card["results"]} == {"eval", "eval_all"}
     assert ran(run("--export", "--licence", "CC0-1.0")) == []
+
+
+def test_its_pack_tells_two_people_apart_in_a_stream_and_offline(finished: Path, place: Path, tmp_path: Path) -> None:
+    """Voices that training did not hear, enrolled by other utterances, two each time in turns; needs the pack above."""
+    voice = load(finished / "smoke.timbre")
+    data = place / "data" / "synth_smoke" / "eval"
+    wavs, people = read_table(data / "wav.scp"), [*DataDir.read(data).spk2utt().items()][:2]
+    gallery = voice.gallery(tmp_path / "people.db")
+    parts, truth, at = [np.zeros(8000, np.float32)], [], 0.5
+    for name, utts in people:
+        heard = [soundfile.read(place / wavs[utt], dtype="float32")[0] for utt in (*utts[:2], *utts[4:6])]
+        gallery.enroll(name, [(np.concatenate(heard), 16000)])
+    for pair in ((2, 3), (6, 7)):  # of either session
+        for name, utts in people:
+            turn = np.concatenate([soundfile.read(place / wavs[utts[one]], dtype="float32")[0] for one in pair])
+            parts += [turn, np.zeros(9600, np.float32)]
+            truth.append((at, at + len(turn) / 16000, name))
+            at += len(turn) / 16000 + 0.6
+    wave = np.concatenate(parts)
+    wave += 3e-4 * np.random.default_rng(0).standard_normal(len(wave)).astype(np.float32)
+    said = last_said(gallery.stream(np.array_split(wave, 200), 16000))
+    for turns in (said, voice.diarize((wave, 16000), gallery)):
+        for start, end, name in truth:  # nearly all of each turn has its name
+            right = sum(
+                min(one.end, end) - max(one.start, start)
+                for one in turns
+                if one.name == name and one.end > start and one.start < end
+            )
+            assert right > 0.85 * (end - start), turns
 
 
 def test_worst_trials_are_explained(finished: Path, run: Run) -> None:

@@ -74,6 +74,8 @@ class HumEncoder:
 class HumScorer:
     """Cosines, and a line that makes them log-likelihood ratios."""
 
+    centre = np.zeros(BANDS)
+
     def score(
         self, enroll: NDArray[np.float32], num_utts: NDArray[np.int64], test: NDArray[np.float32]
     ) -> NDArray[np.float32]:

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from tests.runtime.made_people import RATE, HumEncoder, HumGallery, HumScorer, conversation
+from tests.runtime.made_people import BANDS, RATE, HumEncoder, HumGallery, HumScorer, conversation
 from timbre.datadir.rttm import read_rttm
-from timbre.people import diarize as module
+from timbre.people import window_clusters as module
 from timbre.people.diarize import DiarizeOptions, diarize
 from timbre.runtime.turns import Turn, as_json, as_rttm, clock
 from timbre.utils.errors import DataError
@@ -31,6 +31,21 @@ def test_who_speaks_when(rate: int) -> None:
 def test_without_gallery_strangers_are_numbered_as_they_speak() -> None:
     turns = diarize(conversation(ORDER)[0], RATE, HumEncoder(), HumScorer())
     assert [turn.name for turn in turns] == [f"unknown {number}" for number in (1, 2, 3, 1, 4, 2, 3)]
+
+
+def test_what_a_room_adds_to_all_windows_makes_nobody_alike() -> None:
+    class InARoom(HumEncoder):
+        def windows(self, samples, spans):  # type: ignore[no-untyped-def]
+            return super().windows(samples, spans) + np.float32(10) * np.sign(np.sin(np.arange(BANDS)))
+
+    wave, _ = conversation(ORDER)
+    numbers = [
+        [turn.name for turn in diarize(wave, RATE, InARoom(), HumScorer(), options=DiarizeOptions(centring=share))]
+        for share in (0.0, 0.3)
+    ]
+    assert numbers[0] != numbers[1] == [f"unknown {number}" for number in (1, 2, 3, 1, 4, 2, 3)]
+    with pytest.raises(DataError, match="between 0 and 1"):
+        DiarizeOptions(centring=2.0)
 
 
 def test_a_known_number_of_speakers() -> None:

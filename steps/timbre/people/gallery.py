@@ -305,7 +305,8 @@ class Gallery:
 
     def stream(self, blocks: Iterable[npt.NDArray[Any]], rate: int, **options: Any) -> Iterator[Any]:
         """Turns with names, of sound that comes in BLOCKS (n,) at RATE Hz; OPTIONS: of StreamOptions."""
-        from timbre.people.stream import Stream, StreamOptions, follow
+        from timbre.people.stream import Stream, follow
+        from timbre.people.stream_options import StreamOptions
 
         voice: Any = self._voice
         return follow(Stream(voice.encoder, voice.scorer, rate, self, voice.vad(), StreamOptions(**options)), blocks)

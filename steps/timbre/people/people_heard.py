@@ -20,6 +20,10 @@ Model = tuple[Vectors, Measures]  # of one person: the mean (D,) of embeddings, 
 class Scores(Protocol):
     """What is needed of the Scorer of a pack."""
 
+    @property
+    def centre(self) -> Floats:
+        """Mean (D,) of the embeddings that the pack was made with."""
+
     def score(self, enroll: Vectors, num_utts: NDArray[np.int64], test: Vectors) -> NDArray[np.floating]:
         """Scores (N, M)."""
 
@@ -198,17 +202,21 @@ class Heard:
         if self.num_strangers == -1 - person:
             self.num_strangers -= 1
 
-    def same_as(self, person: int, threshold: float) -> int | None:
-        """Who else the stranger PERSON is, with a log-likelihood ratio above THRESHOLD and the prior of the others."""
+    def remodel(self, person: int, vectors: Vectors, magnitudes: Floats, seconds: float) -> None:
+        """The stranger PERSON is known by embeddings (N, D) with log norms (N,), of so many SECONDS, and no others."""
         stranger = self.strangers[person]
-        others = [one for one in self.people() if one != person]
-        if not others:
+        stranger.total, stranger.norms = vectors.sum(axis=0, dtype=np.float64), float(magnitudes.sum())
+        stranger.count, stranger.seconds = len(vectors), float(seconds)
+
+    def known_person(self, vector: Vectors, measures: Measures, before: set[int]) -> int | None:
+        """Who of the gallery an embedding (D,) is of, if one is more likely than anybody else; one of BEFORE is as
+        likely as a stranger from the first, all others together are."""
+        if not self._names:
             return None
-        rows = [place for place, one in enumerate(self.people()) if one != person]
-        llr = self.llr(stranger.mean[None], np.array([stranger.seconds]))[rows, 0]
-        best = int(llr.argmax())
-        penalty = np.log(max(1, len(others)))
-        return others[best] if llr[best] > threshold + penalty else None
+        llr = llr_matrix(self.scorer, (self._means, self._num_utts, self._measures), (vector[None], [measures]))[:, 0]
+        others = [person not in before for person in range(len(llr))]
+        odds = llr - np.where(others, np.log(len(llr)), 0.0)
+        return int(odds.argmax()) if odds.max() > 0 else None
 
     def merge(self, person: int, into: int) -> None:
         """The stranger PERSON is INTO."""

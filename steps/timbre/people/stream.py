@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from timbre.people.likely_path import advance, likely_path, tempered
 from timbre.people.people_heard import Entries, Heard, Model, Scores, Vectors, measures_of
+from timbre.people.regrouping import Past
 from timbre.people.speech_stream import Hears, SpeechStream
+from timbre.people.stream_options import StreamOptions
 from timbre.runtime.silero import SileroVad
 from timbre.runtime.spans import WindowOptions
 from timbre.runtime.turns import Turn
-from timbre.utils.errors import DataError
 
-_LATE = 0.25  # seconds that the VAD, and blocks of 0.1 s, may be late
 _BANDS = 20  # last windows whose mean band counts
 _LONGEST = 10.0  # seconds of a turn that are embedded as one
 _AGAIN = 3.0  # seconds after which this is done again
@@ -38,51 +38,6 @@ class Embeds(Hears, Protocol):
 
     def band(self, samples: NDArray[np.float32]) -> float | None:
         """Power above 4 kHz in dB; None where the features do not go so high."""
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """How a stream is listened to.
-
-    Args:
-        latency: seconds after which it is said who began to speak, and who ended; 1 to 3
-        window: seconds of speech that an embedding is of
-        hop: seconds from one window to the next
-        max_gap: pauses up to this length, in seconds, do not end a turn
-        change: probability that somebody else goes on, from one window to the next
-        merge: log-likelihood ratio above which two strangers are one
-        most_strangers: that are remembered; beyond it who was heard least lately is forgotten
-        history: turns that may still be corrected
-    """
-
-    latency: float = 2.0
-    window: float = 1.5
-    hop: float = 0.25
-    max_gap: float = 0.5
-    change: float = 0.05
-    merge: float = 2.0
-    most_strangers: int = 30
-    history: int = 500
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.latency <= 3:
-            raise DataError(f"a latency of {self.latency:g} s; it must be between 1 and 3")
-        if not 0.05 <= self.hop <= 0.3 or not 0.6 <= self.window <= 3:
-            raise DataError(
-                f"windows of {self.window:g} s every {self.hop:g} s; 0.6 to 3 s, every 0.05 to 0.3 s, is wanted"
-            )
-        if not 0 < self.change < 1 or self.max_gap < 0 or self.most_strangers < 2 or self.history < 1:
-            raise DataError("stream: 0 < change < 1, max_gap >= 0, most_strangers >= 2 and history >= 1 are wanted")
-
-    @property
-    def ahead(self) -> float:
-        """Seconds of speech after the time that a window stands for which are in it: half of it, if there is time."""
-        return min(self.window / 2, self.latency - _LATE - self.hop)
-
-    @property
-    def lag(self) -> int:
-        """Windows that are heard before it is decided on one."""
-        return int((self.latency - self.ahead - _LATE - self.hop) / self.hop + 1e-6)
 
 
 @dataclass
@@ -126,18 +81,20 @@ class Stream:
     rate: int
     gallery: Entries | None = None
     vad: SileroVad | None = None
-    options: StreamOptions = StreamOptions()
+    options: StreamOptions = field(default_factory=StreamOptions)
     _windows: list[_Window] = field(default_factory=list, init=False)
     _said: dict[int, _Said] = field(default_factory=dict, init=False)
     _open: _Said | None = field(default=None, init=False)
     _tail: list[_Window] = field(default_factory=list, init=False)  # the last that were decided on
     _before: dict[int | None, float] = field(default_factory=dict, init=False)  # log probabilities before these
     _bands: list[float | None] = field(default_factory=list, init=False)  # of the last windows
+    _became: dict[int, int] = field(default_factory=dict, init=False)  # who turned out to be whom at the last end
     _number: int = field(default=0, init=False)
     _next: int = field(default=0, init=False)  # window, by its place on the grid
 
     def __post_init__(self) -> None:
         options = self.options
+        self._past = Past(options.past)
         self.heard = Heard(self.scorer, self.gallery, options.most_strangers)
         spans = WindowOptions(max_gap=0.3, min_segment=0.2)
         keep = _LONGEST + options.latency + options.window
@@ -224,7 +181,10 @@ class Stream:
         if person is not None and open_ and open_.person == person:
             open_.turn = replace(open_.turn, end=self._end_of(window))
             self._learn(open_, window)
-            return self._reconsider(open_, self.options.window / 3) if open_.turn.end - open_.checked >= _AGAIN else []
+            at_end = self.options.window / 3
+            if open_.turn.end - open_.checked < _AGAIN:
+                return []
+            return [*self._reconsider(open_, at_end), *self._regroup(open_, at_end, False)]
         return self._begin(person, [windows[one] for one in run], window, first)
 
     def _alike(self, windows: Sequence[_Window], run: Sequence[int]) -> list[int]:
@@ -254,7 +214,10 @@ class Stream:
         elif stranger := self.heard.strangers.get(person):
             model = stranger.model
         if open_:
+            self._became.clear()
             said = self._end(person if start - open_.turn.end < hop else None)
+            while person in self._became:  # by what was heard of the turn before
+                person = self._became[person]
         self.heard.see(person, window.centre)
         self._number += 1
         turn = Turn(
@@ -319,7 +282,8 @@ class Stream:
         ):
             self.heard.dismiss(said.person)  # nobody: the end of one turn and the beginning of another in one window
             return [self._rename(said, follower, None)]
-        changed = self._reconsider(said, 0.0 if follower is None else self.options.window / 3)
+        at_end = 0.0 if follower is None else self.options.window / 3
+        changed = [*self._reconsider(said, at_end), *self._regroup(said, at_end, True)]
         if said.turn not in changed:
             changed.append(said.turn)
         return changed
@@ -352,13 +316,39 @@ class Stream:
             if is_new:
                 return self._merge(said.person, people[best])
             return [self._rename(said, people[best], float(llr[best]))]
-        into = self.heard.same_as(said.person, self.options.merge) if said.person < 0 else None
-        return [] if into is None else self._merge(said.person, into)
+        return []
+
+    def _regroup(self, said: _Said, at_end: float, is_over: bool) -> list[Turn]:
+        """Looks at all of the last turns together, SAID but for so many seconds AT its END; those that get another
+        name by it."""
+        turn = said.turn
+        spans = self._past.spans(turn.number, turn.start, turn.end - at_end, is_over)
+        if not spans:
+            return []
+        samples = self._speech.audio(spans[0][0], spans[-1][1])
+        edges = [tuple(round((time - spans[0][0]) * self.encoder.rate) for time in span) for span in spans]
+        vectors = self.encoder.windows(samples, [(start, min(end, len(samples))) for start, end in edges])
+        self._past.add(turn.number, vectors, [end - start for start, end in spans])
+        listed = {one.turn.number: one for one in (*self._said.values(), *([self._open] if self._open else []), said)}
+        before = {number: one.person for number, one in listed.items()}
+        found = self._past.regroup(self.heard, before, turn.end)
+        changed = [
+            self._rename(listed[number], person, None)
+            for number, person in found.items()
+            if number in listed and before[number] != person
+        ]
+        for person in {before[number] for number in found if number in before} & set(self.heard.strangers):
+            if person not in found.values():  # all that is known to be of this one is somebody else's
+                now = [found[number] for number, one in before.items() if one == person and number in found]
+                changed += self._merge(person, max(now, key=now.count))
+        return changed
 
     def _merge(self, person: int, into: int) -> list[Turn]:
         """All turns of the stranger PERSON are of INTO."""
         self.heard.merge(person, into)
-        self._before.pop(person, None)
+        self._became[person] = into
+        if person in self._before:
+            self._before[into] = max(self._before.pop(person), self._before.get(into, -np.inf))
         listed = [*self._said.values(), *([self._open] if self._open else [])]
         return [self._rename(one, into, one.turn.llr) for one in listed if one.person == person]
 

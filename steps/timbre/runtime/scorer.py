@@ -6,6 +6,7 @@ export/decision_tables.py makes of one. Called by voice.py and gallery.py.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -120,6 +121,12 @@ class Scorer:
             text = f"no '{error.args[0]}'" if isinstance(error, KeyError) else error
             raise DataError(f"its tables are damaged: {text}", pack.path) from error
 
+    @property
+    def centre(self) -> Floats:
+        """Mean (D,) of the embeddings that the back-end was trained with; zeros where it takes none away."""
+        mean = self.steps[0].mean if self.steps else None
+        return np.zeros(self.dim) if mean is None else mean
+
     def factors(self, enroll: Vectors, num_utts: Ints, test: Vectors) -> Factors:
         """All scores of ENROLL (N, D), means of NUM_UTTS (N,) utterances, against TEST (M, D), before AS-norm."""
         left, right = self.latent(enroll, num_utts), self.latent(test, np.ones(len(test), np.int64))
@@ -211,6 +218,11 @@ class Scorer:
         known = ", ".join(f"{point.value:g}" for point in self.points if point.kind == kind) or "none"
         raise DataError(f"no threshold for a false-alarm rate of {rate:g}, only for {known}")
 
+    @cached_property
+    def _cohort_latent(self) -> Vectors:
+        assert self.cohort is not None
+        return self.latent(self.cohort, np.ones(len(self.cohort), np.int64))
+
     def _cohort_spread(self, vectors: Vectors, num_utts: Ints) -> tuple[Floats, Floats]:
         """Mean and deviation (N,) of the highest cohort scores of VECTORS (N, D)."""
         assert self.cohort is not None
@@ -218,7 +230,8 @@ class Scorer:
         mean, std = np.empty(len(vectors)), np.empty(len(vectors))
         for begin in range(0, len(vectors), _ROWS):
             rows = slice(begin, begin + _ROWS)
-            factors = self.factors(vectors[rows], num_utts[rows], self.cohort)
+            left, right = self.latent(vectors[rows], num_utts[rows]), self._cohort_latent
+            factors = Factors.dot(left, right) if self.plda is None else self.plda.factors(left, num_utts[rows], right)
             scores = factors.left @ factors.right.T
             bias = factors.right_bias.astype(np.float32)
             scores += bias[factors.group] if len(bias) > 1 else bias[0]

@@ -20,7 +20,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from timbre.people.people_heard import Measures
-from timbre.people.stream import Stream, StreamOptions
+from timbre.people.stream import Stream
+from timbre.people.stream_options import StreamOptions
 from timbre.runtime.silero import SileroVad
 from timbre.runtime.sound import Sound
 from timbre.serve.decoding import Decoders
