@@ -67,9 +67,9 @@ def test_a_model_of_another_toolkit_goes_from_its_own_features_to_decisions(
     subprocess.run([sys.executable, root / "steps" / "import_model.py", *words], cwd=place, check=True)
     few = ["--baseline", "false", "--backend-conf", "conf/backend/cosine.yaml", "--export"]
     robust = ["--train-augment", "conf/augment/codec.yaml", "--quality-conditions", "true"]  # as conf/run/robust.conf
-    robust += ["--dev-conf", "conf/condition/as_recorded.yaml"]
+    robust += ["--dev-conf", "conf/condition/telephone_wide.yaml"]
     done = run("--model", "exp/lstm", "--name", "lstm_run", *few, *robust)
-    condition = [f"dev_{what}_as_recorded" for what in ("audio", "features")]
+    condition = [f"dev_{what}_telephone_wide" for what in ("audio", "features")]
     made = ["features", "dev_held_out", *condition, "embed", "held-out", "pool", "back-end", "score", "results"]
     assert ran(done) == [*made, "decision", "export"]
     assert "the weights are not for commercial use" in done.stdout
