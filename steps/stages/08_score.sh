@@ -68,6 +68,7 @@ score_rows() { # UNIT
         ;;
       measure)
         steps/subset_data_dir.py "$data_dir" "$output" --utt-list "$from"
+        rm -f "$output/utt2band" # of conditions a label; the measure is made next, but not of every kind of features
         steps/make_quality.py "$output" "$output" --embeddings "$vectors" --cohort-scp "$cohort" \
           --cohort-utt2spk "$cohort_utt2spk" --mean "$with/mean.vec" --top-n "$top_n" --nj "$nj"
         ;;

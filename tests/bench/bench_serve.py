@@ -119,6 +119,7 @@ def main() -> None:
                 with ThreadPoolExecutor(8) as pool:
                     errors += sum(not good for good, _ in pool.map(one, range(tenth * part, (tenth + 1) * part)))
                 found.append(memory(process))
+                print(f"{(tenth + 1) * part} requests, {errors} errors, {found[-1]} MB", file=sys.stderr, flush=True)
             growth = 100 * (found[-1] / found[min(3, len(found) - 1)] - 1)
             report["in_turn"] = {
                 "requests": args.requests,

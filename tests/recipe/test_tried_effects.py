@@ -130,3 +130,17 @@ def test_recipes_that_calibrate_under_conditions_do_without_where_speakers_are_f
     assert {row.set for row in rows(plan(**robust), "pool")} == {"train", "dev_as_recorded"}
     with pytest.raises(DataError, match="--dev-conf names their files"):
         plan(**{"quality-conditions": "true"})
+
+
+def test_a_recipe_that_trains_on_effects_evaluates_a_model_of_elsewhere_too(make_set: MakeSet, place: Path) -> None:
+    """conf/run/robust.conf with --model: what is of training alone is left out, and said."""
+    make_set("synth/train", speakers=60)
+    (place / "exp" / "theirs").mkdir(parents=True)
+    (place / "exp" / "theirs" / "final.pt").touch()
+    (place / "exp" / "theirs" / "config.yaml").write_text("feat_dim: 80\n")
+    robust = {"dev-conf": "conf/condition/as_recorded.yaml", "quality-conditions": "true"}
+    robust |= {"train-augment": "conf/augment/robust.yaml", "model": "exp/theirs"}
+    made = plan(**robust)
+    assert said(made) == ["--train-augment is for training, and with --model nothing is trained"]
+    assert {row.set for row in rows(made, "pool")} == {"train", "dev_as_recorded"}
+    assert variables(made)["rir_dir"] == ""

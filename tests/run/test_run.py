@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from served_pack import check_served
 from stages_ran import ran
 
 from timbre.datadir.datadir import DataDir
@@ -405,14 +406,21 @@ def test_relative_paths_are_those_of_the_caller(place: Path, tmp_path: Path) -> 
     assert done.stderr.endswith(f"--corpus-dir {tmp_path}/steps: no such directory\n")
 
 
-def test_a_pack_is_exported(finished: Path, run: Run) -> None:
-    """Beside its run, whose error rates its card has; asked for again nothing is done."""
+def test_a_pack_is_exported(finished: Path, run: Run, place: Path, tmp_path: Path) -> None:
+    """Beside its run, whose error rates its card has; asked for again nothing is done. And it is served."""
     run()
     assert "stage 12 export: would run" in run("--plan", "--export").stdout
     assert ran(run("--export", "--licence", "CC0-1.0")) == ["export"]
     card = PackFile.open(finished / "smoke.timbre").settings["card"]
     assert card["licence"] == "CC0-1.0" and {one["trials"] for one in card["results"]} == {"eval", "eval_all"}
     assert ran(run("--export", "--licence", "CC0-1.0")) == []
+    table = [line.split() for line in (place / "data" / "synth_smoke" / "eval" / "wav.scp").read_text().splitlines()]
+    names = sorted({utt.split("-")[0] for utt, _ in table})
+    takes = {
+        name: [soundfile.read(place / wav)[0] for utt, wav in table if utt.startswith(f"{name}-")]
+        for name in (names[0], names[-1])
+    }
+    check_served(finished / "smoke.timbre", takes, tmp_path / "people.db")
 
 
 def test_its_pack_tells_two_people_apart_in_a_stream_and_offline(finished: Path, place: Path, tmp_path: Path) -> None:

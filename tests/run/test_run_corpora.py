@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from stages_ran import ran
 
+import timbre
 from timbre.datadir.ark import read_vectors
 from timbre.embedding.embedder import Embedder, Front
 
@@ -64,20 +65,32 @@ def test_a_model_of_another_toolkit_goes_from_its_own_features_to_decisions(
     weights = root / "tests" / "data" / "imports" / "resemblyzer_lstm.pt"
     words = [weights, "exp/lstm", "--from", "resemblyzer", "--licence", "mine", "--non-commercial"]
     subprocess.run([sys.executable, root / "steps" / "import_model.py", *words], cwd=place, check=True)
-    few = ["--baseline", "false", "--backend-conf", "conf/backend/cosine.yaml"]
-    done = run("--model", "exp/lstm", "--name", "lstm_run", *few)
-    assert ran(done) == ["features", "embed", "held-out", "back-end", "score", "results", "decision"]
+    few = ["--baseline", "false", "--backend-conf", "conf/backend/cosine.yaml", "--export"]
+    robust = ["--train-augment", "conf/augment/codec.yaml", "--quality-conditions", "true"]  # as conf/run/robust.conf
+    robust += ["--dev-conf", "conf/condition/telephone_wide.yaml"]
+    done = run("--model", "exp/lstm", "--name", "lstm_run", *few, *robust)
+    condition = [f"dev_{what}_telephone_wide" for what in ("audio", "features")]
+    made = ["features", "dev_held_out", *condition, "embed", "held-out", "pool", "back-end", "score", "results"]
+    assert ran(done) == [*made, "decision", "export"]
     assert "the weights are not for commercial use" in done.stdout
+    assert "--train-augment is for training, and with --model nothing is trained" in done.stdout
     exp = place / "exp" / "lstm_run"
     assert "model exp/lstm, features exp/lstm/melspec40_resemblyzer.yaml" in (exp / "RESULTS.md").read_text()
     assert "Not for commercial use" in (exp / "decision" / "README.md").read_text()
     assert "mine" in (exp / "decision" / "model" / "ORIGIN.md").read_text()
 
-    (utt, wav), *_ = (line.split() for line in (finished.parents[1] / "data/synth_smoke/eval/wav.scp").open())
+    table = place / "data" / "synth_smoke" / "eval" / "wav.scp"
+    utt, wav = table.read_text().splitlines()[0].split()
     front = Front.read(exp / "decision" / "front.yaml")
     embedded = Embedder(exp / "decision" / "model", front, min_speech=0)(str(place / wav))
     vectors = dict(zip(*read_vectors(exp / "embeddings" / "eval" / "xvector.ark"), strict=True))
     assert np.abs(embedded.vector - vectors[utt]).max() < 1e-5, "a pack hears what the run heard"
+    voice = timbre.load(exp / "lstm_run.timbre")
+    assert voice.scorer.measures == ("logdur", "snr", "magnitude") and voice.scorer.calibration.least_slope
+    assert np.abs(voice.encoder(voice.read(place / wav), 0.0).vector - vectors[utt]).max() < 1e-4
+    sounds = [soundfile.read(place / line.split()[1])[0] for line in table.read_text().splitlines()[:6]]
+    verdict = voice.verify(*((np.concatenate(sounds[take : take + 3]), 16000) for take in (0, 3)))
+    assert verdict.llr is not None and np.isfinite(verdict.llr) and verdict.expected_errors is not None
 
 
 def test_a_corpus_without_training_set_is_tested_with_a_model_that_exists(

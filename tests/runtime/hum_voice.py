@@ -15,6 +15,7 @@ from tests.runtime.made_people import HumEncoder, HumScorer
 from timbre.people.people_heard import llr_matrix
 from timbre.runtime.answers import Identified, Verdict
 from timbre.runtime.sound import Sound
+from timbre.serve.connections import configured
 from timbre.serve.limits import Limits
 from timbre.serve.server import Server
 from timbre.utils.errors import DataError
@@ -127,8 +128,9 @@ def serving(
 ) -> Iterator[str]:
     """A server in a thread, started for HOST; its address."""
     server = Server(voice or HumVoice(), gallery, limits)
-    config = uvicorn.Config(server.app(host, token), "127.0.0.1", 0, log_level="warning", ws="none")
+    config = configured(server.app(host, token), "127.0.0.1", 0, limits)
     socket = config.bind_socket()
+    socket.listen()
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [socket]})
     thread.start()

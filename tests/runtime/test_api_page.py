@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from tests.runtime.made_voices import RATE, made_voice, samples_of
-from timbre.people.gallery_store import _SCHEMA
+from timbre.people.gallery_store import _FOLLOWING, _SCHEMA
 from timbre.people.main import COMMANDS, _parser
 
 PAGE = (Path(__file__).resolve().parents[2] / "steps" / "timbre" / "people" / "README.md").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def test_its_commands_are_those_of_timbre() -> None:
 
 
 def test_its_table_is_the_schema() -> None:
-    for table, columns in re.findall(r"^\| (about|people|recordings) \| (.*) \|$", PAGE, re.MULTILINE):
-        [body] = re.findall(rf"CREATE TABLE {table} \((.*?)\)(?: WITHOUT ROWID)?;", _SCHEMA, re.DOTALL)
+    for table, columns in re.findall(r"^\| (about|people|recordings|changes|blocks) \| (.*) \|$", PAGE, re.MULTILINE):
+        [body] = re.findall(rf"CREATE TABLE {table} \((.*?)\)(?: WITHOUT ROWID)?;", _SCHEMA + _FOLLOWING, re.DOTALL)
         for name in re.findall(r"(\w+) (?:INTEGER|TEXT|BLOB|REAL)", body):
             assert re.search(rf"\b{name}\b", columns), (table, name)

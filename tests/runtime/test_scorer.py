@@ -27,9 +27,14 @@ def test_scores_and_llrs_are_the_recipes(kind: str, cohort: bool) -> None:
     wanted = pack.scorer.pairs(side, right, rows, columns)
     scores = scorer.score(side.vectors, side.num_utts, test)
     assert np.abs(scores.ravel() - wanted).max() < 1e-5 * max(1, np.abs(wanted).max())
-    ready = scorer.enrolled(side.vectors, side.num_utts)
+    parts = [scorer.enrolled(side.vectors[part], side.num_utts[part]) for part in (slice(3), slice(3, 8))]
+    order = np.array([3, 1, 4, 2, 5, 0])  # of rows 0 and 2 of the first part, and then the second's
+    woven = parts[0].merged(np.array([0, 2]), parts[1], order)
     for column, one in enumerate(test):
-        assert np.allclose(scorer.score_one(ready, one), scores[:, column], rtol=0, atol=1e-5 * np.abs(scores).max())
+        first, second, third = scorer.score_one([*parts, woven], one)
+        wanted_here = scores[:, column]
+        assert np.allclose(np.append(first, second), wanted_here, rtol=0, atol=1e-5 * np.abs(scores).max())
+        assert np.allclose(third, np.concatenate([first[[0, 2]], second])[order], rtol=1e-6, atol=1e-6)
     random = np.random.default_rng(0)
     measures = [{"logdur": random.normal(), "snr": random.normal(20, 5)} for _ in range(8 + len(test))]
     pairs = [measures[row] for row in rows], [measures[8 + column] for column in columns]

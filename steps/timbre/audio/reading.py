@@ -6,13 +6,11 @@ Called by the feature jobs, by preprocess_audio.py and by everything else that n
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
 from timbre.audio.commands import command_output
-from timbre.audio.containers import container_of, decode
 from timbre.datadir.datadir import Segment
-from timbre.runtime.sound import NotFinite, Samples, check_whole, head, pick, read_samples, resample, why
+from timbre.runtime.sound import Samples, check_whole, container_at, read_container, read_samples, resample, why
 from timbre.utils.errors import DataError
 
 # what audio is looked for by in folders; a file of any other name is read as well
@@ -80,9 +78,9 @@ class AudioReader:
                     return read_samples(audio, span, self._channel, rxfilename), rate
                 samples = read_samples(audio, slice(0, audio.frames), self._channel, rxfilename)
         except soundfile.LibsndfileError as error:
-            if not (container := _container(source)):
+            if not (container := container_at(source)):
                 raise DataError(why(error, source), rxfilename) from error
-            samples, rate = self._decode_container(source, container, rxfilename)
+            samples, rate = read_container(source, container, self._channel, rxfilename)
             if segment is None:
                 return samples, rate
         except OSError as error:
@@ -91,16 +89,6 @@ class AudioReader:
             raise DataError("too long for the memory, or its header is damaged", rxfilename) from error
         self._whole = rxfilename, samples, rate
         return samples[_span(segment, rate, len(samples), rxfilename)], rate
-
-    def _decode_container(self, source: Path | BytesIO, container: str, name: str) -> tuple[Samples, int]:
-        """All samples of what libsndfile does not know."""
-        decoded, rate = decode(source, container, name)
-        if not len(decoded):
-            raise DataError("no samples in it", name)
-        samples = decoded[:, pick(decoded.shape[1], self._channel, name) if decoded.shape[1] > 1 else 0]
-        if not np.isfinite(samples.sum()):
-            raise NotFinite("NaN or infinite samples", name)
-        return np.ascontiguousarray(samples), rate
 
 
 def _span(segment: Segment, rate: int, num_samples: int, name: str) -> slice:
@@ -111,11 +99,3 @@ def _span(segment: Segment, rate: int, num_samples: int, name: str) -> slice:
         where = f"segment {segment.start:g} to {segment.end:g} s"
         raise DataError(f"{where} is not in the recording, which has {num_samples / rate:g} s", name)
     return slice(start, min(end, num_samples))
-
-
-def _container(source: Path | BytesIO) -> str | None:
-    """The container that SOURCE is, of those that FFmpeg's libraries read; None: none, or it cannot be read."""
-    try:
-        return container_of(head(source))
-    except OSError:
-        return None

@@ -1,81 +1,76 @@
-"""Everybody of a gallery at one moment, ready to be searched. Read by gallery.py where the file has changed.
+"""Everybody of a gallery at one moment, ready to be searched: kept by gallery.py, and brought up to date.
 
-A million of dimension 256 are 2 GB: the means, and what scores are made of.
+A million of dimension 192 are 1.6 GB: the means, and what scores are made of.
 """
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
+from timbre.people.packed_people import Enrolled, Part, changed_since, packed_since, revision
 from timbre.runtime.factors import Floats, Ints, Vectors
-from timbre.runtime.llr import MEASURES
-from timbre.runtime.scorer import Prepared, Scorer
-from timbre.utils.errors import DataError
-
-_FETCHED = 1 << 14  # rows at a time
+from timbre.runtime.llr import MEASURES, mean_and_gap
+from timbre.runtime.scorer import Scorer
 
 
 @dataclass(frozen=True)
 class People:
-    """names: in the order of enrolment; means: (N, D); num_utts: (N,); measures: (N, 4), those of MEASURES, means, band
-    NaN where there is none; ready: what the scorer makes of them; sums: of measures, (4,);
-    version: of the file, when it was read."""
+    """parts: by the number of their block, ascending, so that people are in the order of their ids; revision: of the
+    file, when it was read, -1: never. Nothing of it changes: it is replaced, but for parts that stay."""
 
-    version: tuple[int, int]
-    names: list[str]
-    means: Vectors
-    num_utts: Ints
-    measures: Floats
-    ready: Prepared
-    sums: Floats
+    revision: int = -1
+    parts: Mapping[int, Part] = field(default_factory=dict)
 
-    @classmethod
-    def read(cls, database: sqlite3.Connection, scorer: Scorer, version: tuple[int, int], path: Path) -> Self:
-        """All that is in DATABASE; DataError where it is damaged. PATH is for messages."""
-        dim = scorer.dim
-        names = dict(database.execute("SELECT id, name FROM people").fetchall())
-        count = int(database.execute("SELECT count(*) FROM recordings").fetchone()[0])
-        vectors, table = np.empty((count, dim), "<f4"), np.empty((count, len(MEASURES)))
-        persons = np.empty(count, np.int64)
-        found = database.execute(f"SELECT person, vector, {', '.join(MEASURES)} FROM recordings ORDER BY person, id")
-        needed = [column for column, name in enumerate(MEASURES) if name != "band"]
-        begin = 0
-        while rows := found.fetchmany(_FETCHED):
-            part = slice(begin, begin + len(rows))
-            data = b"".join(row[1] for row in rows)
-            if len(data) != 4 * dim * len(rows):
-                raise DataError("is damaged: embeddings of another dimension", path)
-            vectors[part] = np.frombuffer(data, "<f4").reshape(-1, dim)
-            persons[part], table[part] = [row[0] for row in rows], np.array([row[2:] for row in rows], np.float64)
-            if not (np.isfinite(vectors[part]).all() and np.isfinite(table[part][:, needed]).all()):
-                raise DataError("is damaged: embeddings that are no numbers", path)
-            begin += len(rows)
-        starts = np.flatnonzero(np.diff(persons, prepend=-1))
-        counts = np.diff(np.append(starts, count))
-        if len(starts) < count:
-            vectors = _group_means(vectors, starts, counts)
-            table = np.add.reduceat(table, starts, axis=0) / counts[:, None]
-        means = vectors.astype(np.float32, copy=False)
-        return cls(
-            version,
-            [names[row] for row in persons[starts].tolist()],
-            means,
-            counts,
-            table,
-            scorer.enrolled(means, counts),
-            table.sum(axis=0),
+    def refreshed(self, database: sqlite3.Connection, scorer: Scorer, path: Path) -> "People":
+        """As DATABASE is now, by what has changed in it; DataError where it is damaged. PATH is for messages."""
+        now = revision(database)
+        if now == self.revision:
+            return self
+        if now < self.revision:  # another file has taken its place
+            return People().refreshed(database, scorer, path)
+        changes, packed = changed_since(database, self.revision), packed_since(database, self.revision)
+        parts = dict(self.parts)
+        for number in sorted(packed | changes.keys()):
+            ids = changes.get(number, np.zeros(0, np.int64))
+            new = Enrolled.of_rows(database, ids, scorer.dim, path)
+            before = Part.of_block(database, number, scorer, path) if number in packed else parts.get(number)
+            parts[number] = Part.of(new, scorer) if before is None else before.changed(ids, new, scorer)
+        left = {number: part for number, part in sorted(parts.items()) if len(part.enrolled.ids)}
+        return People(now, left)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of all, in the order of enrolment."""
+        return list(chain.from_iterable(part.enrolled.names for part in self.parts.values()))
+
+    @cached_property
+    def sums(self) -> Floats:
+        """Of measures, (4,): NaN where somebody lacks one."""
+        sums: Floats = np.sum([part.sums for part in self.parts.values()], axis=0)
+        return sums
+
+    def arrays(self) -> tuple[Vectors, Ints, Floats]:
+        """Means (N, D), num_utts (N,), measures (N, 4)."""
+        enrolled = [part.enrolled for part in self.parts.values()]
+        return (
+            np.concatenate([one.means for one in enrolled]),
+            np.concatenate([one.num_utts for one in enrolled]),
+            np.concatenate([one.measures for one in enrolled]),
         )
 
-
-def _group_means(vectors: Vectors, starts: Ints, counts: Ints) -> Vectors:
-    """Means of consecutive rows of VECTORS (M, D), COUNTS[i] from STARTS[i] on; in double precision, some at a time."""
-    means = np.empty((len(starts), vectors.shape[1]), np.float32)
-    for first in range(0, len(starts), _FETCHED):
-        part = slice(first, first + _FETCHED)
-        begin, end = int(starts[part][0]), int(starts[part][-1] + counts[part][-1])
-        chosen = vectors[begin:end].astype(np.float64)
-        means[part] = np.add.reduceat(chosen, starts[part] - begin, axis=0) / counts[part, None]
-    return means
+    def compared(self, scorer: Scorer, vector: Vectors, measures: Floats) -> tuple[Floats, Floats]:
+        """Scores (N,) of all against an embedding (D,), and their log-likelihood ratios, however far from 0; MEASURES
+        (4,): of its recording."""
+        columns = [MEASURES.index(name) for name in scorer.measures]
+        scores, llrs = list[Floats](), list[Floats]()
+        parts = self.parts.values()
+        for part, found in zip(parts, scorer.score_one([one.ready for one in parts], vector), strict=True):
+            given = mean_and_gap(part.enrolled.measures[:, columns], measures[None, columns])
+            scores.append(found)
+            llrs.append(scorer.llr_of(found, given))
+        return np.concatenate(scores), np.concatenate(llrs)

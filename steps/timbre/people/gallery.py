@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from timbre.people.enrolled_people import People
 from timbre.people.gallery_store import COLUMNS, Store, insert
+from timbre.people.packed_people import pack, verify
 from timbre.people.person_names import clean, fold
 from timbre.people.ranking import SAME_SAMPLES, Ranked, rank
 from timbre.runtime.answers import Identified
@@ -75,7 +76,7 @@ class Gallery:
     def __init__(self, path: str | Path, voice: Listener | None, create: bool = True, any_voice: bool = False) -> None:
         self._store, self._with = Store(path, create), voice
         self.path = self._store.path
-        self._cache: People | None = None
+        self._cache = People()
         try:
             if voice is not None:
                 self._claim(any_voice)
@@ -145,6 +146,7 @@ class Gallery:
                     continue
                 told += [f"{row[COLUMNS.index('label')]}: also a recording of {other}" for _, other in owners]
                 insert(database, person, row)
+        pack(self._store, self._voice.scorer)
         return told
 
     def identify(self, source: Any, prior: float = 0.5, top: int = 5) -> Identified:
@@ -172,14 +174,14 @@ class Gallery:
             raise DataError(f"a prior of {prior:g}; it must be above 0 and at most 1")
         people, scorer = self._all(), self._voice.scorer
         warnings = [*encoding.warnings, *self._outside(encoding)]
-        if not people.names:
+        if not people.parts:
             return Identified(None, reason="nobody is enrolled", warnings=tuple(warnings), prior=prior)
-        scores = scorer.score_one(people.ready, encoding.vector)
         measures = np.array([float(encoding.measures.get(name, np.nan)) for name in MEASURES])
         columns = [MEASURES.index(name) for name in scorer.measures]
         if np.isnan(measures[columns]).any() or np.isnan(people.sums[columns]).any():
             raise DataError("a recording lacks one of the measures that the pack takes: enroll anew", self.path)
-        ranked: Ranked = rank(scorer, scores, people.measures[:, columns], measures[columns], prior, max(top, 2))
+        scores, llrs = people.compared(scorer, encoding.vector, measures)
+        ranked: Ranked = rank(scorer, scores, llrs, prior, max(top, 2))
         if encoding.content and self._has(encoding.content):
             warnings.append(SAME_SAMPLES)
         return ranked.answer(people.names, top, prior, warnings)
@@ -195,11 +197,13 @@ class Gallery:
     def entries(self) -> Entries:
         """All people: names, mean embeddings (N, D), numbers of recordings (N,), mean measures."""
         people = self._all()
+        if not people.parts:
+            return [], np.zeros((0, self._voice.scorer.dim), np.float32), np.zeros(0, np.int64), []
+        means, num_utts, table = people.arrays()
         measures = [
-            {name: value for name, value in zip(MEASURES, row, strict=True) if value == value}
-            for row in people.measures.tolist()
+            {name: value for name, value in zip(MEASURES, row, strict=True) if value == value} for row in table.tolist()
         ]
-        return people.names, people.means, people.num_utts, measures
+        return people.names, means, num_utts, measures
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -238,6 +242,8 @@ class Gallery:
     def check(self) -> None:
         """Looks the whole file through; DataError where it is damaged."""
         self._store.check()
+        with self._store.reading() as database:
+            verify(database, self.path)
 
     def export(self, path: str | Path) -> None:
         """Writes all people to PATH, one file, which `import_` reads; raises DataError where it cannot be written."""
@@ -264,6 +270,7 @@ class Gallery:
                 if not database.execute("SELECT 1 FROM recordings WHERE person = ? AND content = ?", key).fetchone():
                     insert(database, person, row)
                     added += 1
+        pack(self._store, self._voice.scorer)
         return added
 
     def re_enroll(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
@@ -298,9 +305,12 @@ class Gallery:
             now = {row[0] for row in database.execute("SELECT id FROM recordings")}
             if now - {row[0] for row in rows}:
                 raise DataError("somebody was enrolled in the meantime; nothing was changed: try again", self.path)
+            database.execute("DELETE FROM blocks")  # of the dimension that was
             database.executemany(f"UPDATE recordings SET {names} WHERE id = ?", made)
             for item in (("network", self._voice.network), ("dim", str(self._voice.scorer.dim))):
                 database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", item)
+            self._cache = People()
+        pack(self._store, self._voice.scorer)
         return len(made)
 
     def stream(self, blocks: Iterable[npt.NDArray[Any]], rate: int, **options: Any) -> Iterator[Any]:
@@ -324,12 +334,16 @@ class Gallery:
         self.close()
 
     def _all(self) -> People:
-        """Everybody, read again only where somebody has changed the file."""
-        if self._cache is None or self._cache.version != self._store.version:
-            with self._store.reading() as database:
-                version = self._store.version
-                self._cache = People.read(database, self._voice.scorer, version, self.path)
-        return self._cache
+        """Everybody, by what has changed since they were read last."""
+        with self._store.reading() as database:
+            before = self._cache
+            made_by = database.execute("SELECT value FROM about WHERE key = 'network'").fetchone()
+            if made_by != (self._voice.network,):
+                raise DataError("is enrolled with another network by now than that of this pack", self.path)
+            self._cache = people = before.refreshed(database, self._voice.scorer, self.path)
+        if before.revision < 0:
+            pack(self._store, self._voice.scorer, people.revision, people.parts)
+        return people
 
 
 def as_list(sources: Any) -> list[Any]:

@@ -6,6 +6,12 @@ Tables, user_version 1, application_id "TMBR":
     people      id, name (as it is shown), folded (by which it is found, once)
     recordings  id, person, vector (float32, little end first), seconds, speech, logdur, snr, magnitude, band (or NULL),
                 content (hash of the samples, hexadecimal), label, path or audio (FLAC) where wished, enrolled (UTC)
+
+and two that follow from these, packed_people.py's:
+
+    changes     revision, person: the last change of each since it was packed, which triggers write
+    blocks      id, revision, scorer (a hash of it), and of the people with ids from 4096 id on ids, names, num_utts,
+                measures, means, and ready, what the scorer makes of these
 """
 
 import sqlite3
@@ -33,6 +39,19 @@ CREATE TABLE recordings (
 CREATE INDEX recordings_of ON recordings (person, id);
 CREATE INDEX recordings_by_content ON recordings (content);
 """
+_FOLLOWING = """
+CREATE TABLE changes (revision INTEGER PRIMARY KEY AUTOINCREMENT, person INTEGER NOT NULL UNIQUE);
+CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, scorer TEXT NOT NULL,
+    ids BLOB NOT NULL, names TEXT NOT NULL, num_utts BLOB NOT NULL, measures BLOB NOT NULL, means BLOB NOT NULL,
+    ready BLOB NOT NULL);
+"""
+_NOTED = (  # what changes of whom; a program that knows nothing of blocks writes it too
+    ("recording_added", "INSERT ON recordings", "NEW.person"),
+    ("recording_removed", "DELETE ON recordings", "OLD.person"),
+    ("recording_changed", "UPDATE OF vector, logdur, snr, magnitude, band ON recordings", "NEW.person"),
+    ("person_renamed", "UPDATE OF name ON people", "NEW.id"),
+)
 COLUMNS = (
     "vector", "seconds", "speech", "logdur", "snr", "magnitude", "band", "content", "label", "path", "audio",
     "enrolled",
@@ -47,7 +66,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path, create: bool = True) -> None:
-        self.path, self.changes = Path(path), 0
+        self.path = Path(path)
         self._lock = threading.RLock()
         if not self.path.is_file() and (self.path.exists() or not create):
             raise DataError("is no file" if self.path.exists() else "no such gallery; `timbre enroll` makes one", path)
@@ -76,6 +95,10 @@ class Store:
         self._write_ahead()
         run("PRAGMA synchronous = FULL")  # what was confirmed is on the disk
         run("PRAGMA foreign_keys = ON")
+        if not self._has_changes():  # made before there were any
+            with self.transaction():
+                if not self._has_changes():
+                    self._note_changes()
 
     def _write_ahead(self) -> None:
         """Readers and a writer at once; SQLite does not wait for others by itself here."""
@@ -95,8 +118,23 @@ class Store:
                 return
             for statement in _SCHEMA.split(";"):
                 self._database.execute(statement)
+            self._note_changes()
             self._database.execute(f"PRAGMA user_version = {VERSION}")
             self._database.execute(f"PRAGMA application_id = {APPLICATION}")
+
+    def _has_changes(self) -> bool:
+        return self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone() is not None
+
+    def _note_changes(self) -> None:
+        """Of everybody from now on; all that are there have changed."""
+        for statement in _FOLLOWING.split(";"):
+            self._database.execute(statement)
+        for name, event, person in _NOTED:
+            self._database.execute(
+                f"CREATE TRIGGER {name} AFTER {event} BEGIN DELETE FROM changes WHERE person = {person};"
+                f" INSERT INTO changes (person) VALUES ({person}); END"
+            )
+        self._database.execute("INSERT INTO changes (person) SELECT id FROM people ORDER BY id")
 
     def _pragma(self, name: str) -> int:
         return int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
@@ -108,17 +146,16 @@ class Store:
         if found != "ok":
             raise DataError(f"is damaged: {' '.join(str(found).split())[:200]}", self.path)
 
-    @property
-    def version(self) -> tuple[int, int]:
-        """Another one after every change, whichever process made it."""
-        with self._lock, self._errors("cannot be read"):
-            return self._pragma("data_version"), self.changes
-
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that is written in the block, or nothing: confirmed and on the disk when it ends well."""
+    def transaction(self, wait: float = WAIT) -> Iterator[sqlite3.Connection]:
+        """All that is written in the block, or nothing: confirmed and on the disk when it ends well. WAIT: seconds for
+        another process to finish its own."""
         with self._lock, self._errors("nothing was changed"):
-            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute(f"PRAGMA busy_timeout = {round(1000 * wait)}")
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+            finally:
+                self._database.execute(f"PRAGMA busy_timeout = {round(1000 * WAIT)}")
             try:
                 yield self._database
                 self._database.execute("COMMIT")
@@ -126,7 +163,6 @@ class Store:
                 with suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
-            self.changes += 1
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from timbre.runtime.answers import Identified
 from timbre.runtime.factors import Floats, Ints
-from timbre.runtime.llr import mean_and_gap
 from timbre.runtime.scorer import Scorer
 
 SAME_SAMPLES = "a recording of the gallery, sample by sample: the answer says nothing of the speaker"
@@ -41,19 +40,18 @@ class Ranked:
         return Identified(name, llr, probability, margin, matches[:top], reason, told, self.unknown, prior)
 
 
-def rank(scorer: Scorer, scores: Floats, enroll: Floats, test: Floats, prior: float, count: int) -> Ranked:
+def rank(scorer: Scorer, scores: Floats, found: Floats, prior: float, count: int) -> Ranked:
     """The COUNT most probable of N people, all alike before listening, PRIOR together.
 
     Args:
         scorer: of the pack
         scores: (N,) of a recording
-        enroll: (N, K) measures of theirs, those that the pack takes
-        test: (K,) measures of the recording
+        found: (N,) log-likelihood ratios of the same, however far from 0
         prior: above 0 and at most 1
         count: how many
     """
     number = len(scores)
-    llrs = scorer.supported(scorer.llr_of(scores, mean_and_gap(enroll, test[None])))
+    llrs = scorer.supported(found)
     share = np.log(prior / number)
     nobody = np.log1p(-prior) if prior < 1 else -np.inf
     highest = max(float(llrs.max()) + share, nobody)

@@ -38,6 +38,10 @@ class Plan:
         Raises:
             DataError: they cannot be
         """
+        said = []
+        if settings.model and settings.train_augment:  # robust.conf
+            said = ["--train-augment is for training, and with --model nothing is trained"]
+            settings = replace(settings, train_augment="")
         layout = Layout.of(settings)
         if settings.quality_conditions == "true" and not calibrates(layout, []):  # robust.conf, of a few speakers
             settings = replace(settings, dev_conf="", quality_conditions="false")
@@ -47,6 +51,7 @@ class Plan:
             from timbre.recipe.tried_effects import try_effects  # numpy, soundfile, scipy: a second
 
             try_effects(settings, layout.feats_conf)
+        layout.said.extend(said)
         return cls(layout, Systems.of(layout))
 
     def variables(self) -> Iterator[tuple[str, str]]:

@@ -159,8 +159,6 @@ class Settings:
             raise DataError("--quality is a calibration, and --calibrate is false")
         if self.quality_conditions == "true" and not self.dev_conf:
             raise DataError("--quality-conditions: there are none; --dev-conf names their files")
-        if self.model and self.train_augment:
-            raise DataError("--train-augment is for training, and --model evaluates what has been trained")
         if self.model and self.fine_tune_conf:
             raise DataError(
                 "--model evaluates a model as it is; --init-model is the one that --fine-tune-conf begins with"

@@ -5,7 +5,7 @@ Called by scorer.py for packs, and by the room backend for trial lists of any si
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Integers = npt.NDArray[np.integer]
+T = TypeVar("T", bound=np.generic)
 Length = Literal["unit", "sqrt_dim", "as_is"]
 LENGTHS: tuple[Length, ...] = ("unit", "sqrt_dim", "as_is")
 
@@ -136,6 +137,11 @@ class Latent:
         for rows, block in double_blocks(test):
             right_bias[:, rows] = -0.5 * (1 / variance - 1 / total) @ (block**2).T
         return Factors(left, test, left_bias, right_bias, group)
+
+
+def woven(first: npt.NDArray[T], keep: Ints, second: npt.NDArray[T], order: Ints) -> npt.NDArray[T]:
+    """The rows KEEP of FIRST, and then SECOND, in ORDER."""
+    return np.concatenate([first[keep], second])[order]
 
 
 def spread(scores: Vectors) -> tuple[Floats, Floats]:

@@ -4,7 +4,8 @@ What a decision pack of the recipe does (backend/, decision/pack.py), to float32
 export/decision_tables.py makes of one. Called by voice.py and gallery.py.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from timbre.runtime.factors import (
     double_blocks,
     scaled,
     spread,
+    woven,
 )
 from timbre.runtime.llr import MEASURES, LinearLlr, measure_values, pack_terms
 from timbre.runtime.tested_ranges import Ranges, read_ranges
@@ -89,6 +91,30 @@ class Prepared:
     mean: Floats | None = None
     std: Floats | None = None
 
+    def to_bytes(self) -> bytes:
+        """left (float32), bias, mean and std (float64)."""
+        arrays = [(self.left, "<f4"), *((one, "<f8") for one in (self.bias, self.mean, self.std) if one is not None)]
+        return b"".join(np.ascontiguousarray(array, kind).tobytes() for array, kind in arrays)
+
+    @classmethod
+    def of_bytes(cls, data: bytes, num_utts: Ints, cohort: bool) -> "Prepared":
+        """What `to_bytes` gave; mean and std are there with a COHORT. ValueError where it is something else."""
+        rest = (24 if cohort else 8) * len(num_utts)
+        left = np.frombuffer(data[: max(0, len(data) - rest)], "<f4").reshape(len(num_utts), -1)
+        bias, *spreads = np.frombuffer(data[left.nbytes :], "<f8").reshape(3 if cohort else 1, len(num_utts))
+        counts, group = np.unique(num_utts, return_inverse=True)
+        return cls(left, bias, counts, group, *spreads)
+
+    def merged(self, keep: Ints, new: "Prepared", order: Ints) -> "Prepared":
+        """The rows KEEP of this, and then NEW, in ORDER."""
+        num_utts = woven(self.counts[self.group], keep, new.counts[new.group], order)
+        counts, group = np.unique(num_utts, return_inverse=True)
+        left, bias = woven(self.left, keep, new.left, order), woven(self.bias, keep, new.bias, order)
+        if self.mean is None or self.std is None or new.mean is None or new.std is None:
+            return Prepared(left, bias, counts, group)
+        spreads = woven(self.mean, keep, new.mean, order), woven(self.std, keep, new.std, order)
+        return Prepared(left, bias, counts, group, *spreads)
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -107,6 +133,18 @@ class Scorer:
     normalize: bool = True
     simple: bool = False
     tested: Ranges = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of what `enrolled` depends on: all but calibration."""
+        arrays = [array for step in self.steps for array in (step.mean, step.transform)] + [self.cohort]
+        if self.plda is not None:
+            arrays += [self.plda.mean, self.plda.transform, self.plda.psi]
+        known = hashlib.sha256(repr([self.dim, self.top_n, self.normalize, self.simple]).encode())
+        known.update(repr([(step.length, step.mean is None, step.transform is None) for step in self.steps]).encode())
+        for array in arrays:
+            known.update(b"" if array is None else f"{array.dtype}{array.shape}".encode() + array.tobytes())
+        return known.hexdigest()
 
     @classmethod
     def of(cls, pack: Tables) -> "Scorer":
@@ -165,27 +203,33 @@ class Scorer:
         counts, group = np.unique(np.asarray(num_utts, np.int64), return_inverse=True)
         return Prepared(factors.left, factors.left_bias, counts, group, *spreads)
 
-    def score_one(self, side: Prepared, test: Vectors) -> Floats:
-        """Scores (N,) of all of SIDE against one embedding TEST (D,): a product of a matrix and a vector."""
-        counts = side.counts
-        latent = self.latent(test[None], np.ones(1, np.int64))
+    def score_one(self, sides: Iterable[Prepared], test: Vectors) -> Iterator[Floats]:
+        """Scores (N,) of all of each of SIDES against one embedding TEST (D,): products of a matrix and a vector."""
+        one = np.ones(1, np.int64)
+        latent = self.latent(test[None], one)
+        mean, std = (np.zeros(1), np.ones(1)) if self.cohort is None else self._cohort_spread(test[None], one)
+        known: dict[bytes, tuple[Vectors, Floats]] = {}
+        for side in sides:
+            if (key := side.counts.tobytes()) not in known:
+                known[key] = self._right(side.counts, latent)
+            right, bias = known[key]
+            scores: Floats = (side.left @ right).astype(np.float64)
+            scores += side.bias
+            scores += bias[side.group] if len(bias) > 1 else bias[0]
+            if side.mean is not None and side.std is not None:
+                normalized = (scores - side.mean) / side.std
+                scores -= mean[0]
+                scores /= std[0]
+                scores += normalized
+                scores /= 2
+            yield scores
+
+    def _right(self, counts: Ints, latent: Vectors) -> tuple[Vectors, Floats]:
+        """Of a recording (1, K), `factors` against means of COUNTS (G,) utterances: right (K,) and its biases (G,)."""
         if self.plda is None:
-            right, bias = latent[0], np.zeros(1)
-        else:
-            factors = self.plda.factors(np.zeros((len(counts), self.plda.dim), np.float32), counts, latent)
-            right, bias = factors.right[0], factors.right_bias[:, 0]
-        scores: Floats = (side.left @ right).astype(np.float64)
-        scores += side.bias
-        scores += bias[side.group] if len(bias) > 1 else bias[0]
-        if side.mean is None or side.std is None:
-            return scores
-        mean, std = self._cohort_spread(test[None], np.ones(1, np.int64))
-        normalized = (scores - side.mean) / side.std
-        scores -= mean[0]
-        scores /= std[0]
-        scores += normalized
-        scores /= 2
-        return scores
+            return latent[0], np.zeros(1)
+        factors = self.plda.factors(np.zeros((len(counts), self.plda.dim), np.float32), counts, latent)
+        return factors.right[0], factors.right_bias[:, 0]
 
     def llr(self, scores: Floats, enroll: Sequence[Mapping[str, float]], test: Sequence[Mapping[str, float]]) -> Floats:
         """Log-likelihood ratios (N,) of SCORES (N,) of pairs with the measures ENROLL[i] and TEST[i]."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from timbre.runtime.containers import container_of, decode
 from timbre.utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Source = str | Path | BinaryIO | tuple[NDArray[Any], int]
 _UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe put this or more into the header, or 0
 _SHORTER = re.compile(r"(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)")
 _NO_END = re.compile(r"(?:lacks an|without an) end-of-stream", re.IGNORECASE)
+_LONGEST = 4 * 3600.0  # seconds that are taken of what FFmpeg's libraries decode
 _RATES = (1000, 768000)  # Hz, of sound that is given as an array
 
 
@@ -50,8 +52,9 @@ def read_sound(source: Source, name: str | None = None, channel: int = -1) -> So
     """The sound of SOURCE, whole.
 
     Args:
-        source: a file that libsndfile reads (wav, flac, ogg, opus, mp3, ...), "-" for standard input, an open binary
-            file, or (samples, rate): (num_samples,) of 16-bit integers, or of floats with full scale at 1
+        source: a file that libsndfile reads (wav, flac, ogg, opus, mp3, ...) or, with timbre[formats], FFmpeg's
+            libraries (m4a, webm, amr, ...; up to four hours), "-" for standard input, an open binary file, or
+            (samples, rate): (num_samples,) of 16-bit integers, or of floats with full scale at 1
         name: for messages, where SOURCE has none
         channel: of sound with several, from 0; -1: it must be mono
 
@@ -75,11 +78,22 @@ def read_sound(source: Source, name: str | None = None, channel: int = -1) -> So
     except NotFinite as error:
         raise Unusable(error.message, name) from error
     except LibsndfileError as error:
-        raise DataError(why(error, stream), name) from error
+        if not (container := container_at(stream)):
+            raise DataError(why(error, stream), name) from error
+        return _of_container(stream, container, channel, name)
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror or error}", name) from error
     except MemoryError as error:
         raise DataError("too long for the memory, or its header is damaged", name) from error
+
+
+def _of_container(stream: Path | BytesIO, container: str, channel: int, name: str) -> Sound:
+    try:
+        return Sound(*read_container(stream, container, channel, name, _LONGEST), name)
+    except NotFinite as error:
+        raise Unusable(error.message, name) from error
+    except MemoryError as error:
+        raise DataError("too long for the memory", name) from error
 
 
 def _of_array(samples: NDArray[Any], rate: int, name: str, channel: int) -> Sound:
@@ -136,6 +150,19 @@ def read_samples(audio: "SoundFile", span: slice, channel: int, name: str) -> Sa
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
+def read_container(
+    source: Path | BytesIO, container: str, channel: int, name: str, most: float = float("inf")
+) -> tuple[Samples, int]:
+    """All samples of what libsndfile does not know, (num_samples,) float32, and their rate; raises as `decode`."""
+    decoded, rate = decode(source, container, name, most)
+    if not len(decoded):
+        raise DataError("no samples in it", name)
+    samples = decoded[:, pick(decoded.shape[1], channel, name) if decoded.shape[1] > 1 else 0]
+    if not np.isfinite(samples.sum()):
+        raise NotFinite("NaN or infinite samples", name)
+    return np.ascontiguousarray(samples), rate
+
+
 def pick(channels: int, channel: int, name: str) -> int:
     """Which of several CHANNELS is meant by CHANNEL.
 
@@ -180,6 +207,14 @@ def why(error: "LibsndfileError", source: Path | BytesIO) -> str:
         return "SPHERE compressed with shorten; read it through 'sph2pipe -f wav FILE |' in wav.scp"
     message = error.error_string.strip()
     return f"not audio that libsndfile reads, or damaged{': ' + message if message else ''}"
+
+
+def container_at(source: Path | BytesIO) -> str | None:
+    """The container that SOURCE is, of those that FFmpeg's libraries read; None: none, or it cannot be read."""
+    try:
+        return container_of(head(source))
+    except OSError:
+        return None
 
 
 def head(source: Path | BytesIO) -> bytes:

@@ -6,6 +6,10 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
+from timbre.runtime.containers import container_of
+from timbre.runtime.containers import decode as decode_container
+from timbre.utils.errors import DataError
+
 _MEMORY = 2 << 30  # bytes of addresses, of which libraries take most
 _FILES = 64
 _BLOCK = 1 << 18  # frames that are read at a time
@@ -68,13 +72,27 @@ def decode(data: bytes, seconds: float) -> tuple[Any, int]:
                     raise Unfit(f"more than {seconds:.0f} s long, which is the most that is taken")
             rate = int(file.samplerate)
     except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError, OSError) as error:
-        raise Unfit("not an audio file that can be read (WAV, FLAC, Ogg, MP3, ...)") from error
-    if not got:
+        if (container := container_of(data[:1024])) is None:
+            raise Unfit("not an audio file that can be read (WAV, FLAC, Ogg, MP3, ...)") from error
+        samples, rate = _of_container(data, container, seconds)
+    else:
+        samples = np.concatenate(parts) if got else np.zeros(0, np.float32)
+    if not len(samples):
         raise Unfit("there is no sound in it: 0 samples")
-    samples = np.concatenate(parts)
     if not np.isfinite(samples).all():
         raise Unfit("it has samples that are not finite numbers")
     return samples, rate
+
+
+def _of_container(data: bytes, container: str, seconds: float) -> tuple[Any, int]:
+    """The same of what FFmpeg's libraries read; it may be empty."""
+    try:
+        samples, rate = decode_container(io.BytesIO(data), container, "", seconds)
+    except DataError as error:
+        raise Unfit(error.message) from error
+    if samples.shape[1] != 1:
+        raise Unfit(f"it has {samples.shape[1]} channels; one is wanted")
+    return samples[:, 0], rate
 
 
 def _limit() -> None:

@@ -31,6 +31,7 @@ _HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"cache-control", b"no-store"),
 ]
+_TOO_MUCH = "too much is being uploaded at the moment; try again"
 
 
 class Refused(Exception):
@@ -39,6 +40,13 @@ class Refused(Exception):
     def __init__(self, status: int, message: str, retry: float | None = None) -> None:
         super().__init__(message)
         self.status, self.message, self.retry = status, message, retry
+
+
+@dataclass
+class _Held:
+    """Bytes of a request that are there."""
+
+    size: int = 0
 
 
 @dataclass
@@ -69,7 +77,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
-        size = 0
+        held = _Held()
         try:
             headers = _headers(scope)
             self._check_host(headers)
@@ -79,15 +87,13 @@ class Guard:
                 _check_origin(headers)
             if not self._has_token(headers):
                 return await self._ask_for_token(scope, sending)
-            size = self._size(scope, headers)
-            self._in_flight += size
-            body = await self._body(receive, size)
+            body = await self._body(receive, self._size(scope, headers), held)
             await self.app(scope, _replay(body, receive), sending)
         except Refused as error:
             if not started:
                 await refuse(sending, error)
         finally:
-            self._in_flight -= size
+            self._in_flight -= held.size
         return None
 
     def _check_host(self, headers: dict[str, str]) -> None:
@@ -128,12 +134,12 @@ class Guard:
         if (size := int(text)) > self.limits.body:
             raise Refused(413, f"{size / 2**20:.0f} MB; at most {self.limits.body / 2**20:.0f} MB are taken")
         if self._in_flight + size > self.limits.in_flight:
-            raise Refused(503, "too much is being uploaded at the moment; try again", 1.0)
+            raise Refused(503, _TOO_MUCH, 1.0)
         return size
 
-    async def _body(self, receive: Receive, size: int) -> bytes:
+    async def _body(self, receive: Receive, size: int, held: "_Held") -> bytes:
+        """The body; what has come of it counts, not what is announced, so that who trickles is in nobody's way."""
         parts: list[bytes] = []
-        got = 0
         try:
             async with asyncio.timeout(self.limits.upload_time):
                 while True:
@@ -141,9 +147,12 @@ class Guard:
                     if message["type"] == "http.disconnect":
                         raise Refused(400, "the connection ended before the request")
                     parts.append(message.get("body", b""))
-                    got += len(parts[-1])
-                    if got > size:
+                    held.size += len(parts[-1])
+                    self._in_flight += len(parts[-1])
+                    if held.size > size:
                         raise Refused(413, "more came than Content-Length says")
+                    if self._in_flight > self.limits.in_flight:
+                        raise Refused(503, _TOO_MUCH, 1.0)
                     if not message.get("more_body"):
                         return b"".join(parts)
         except TimeoutError:
@@ -176,7 +185,7 @@ async def refuse(send: Send, error: Refused) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if error.retry is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry))).encode()))
-    if error.status in (408, 411, 413):
+    if error.status in (408, 411, 413, 503):
         headers.append((b"connection", b"close"))  # what is left of the request is not read
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -18,7 +18,10 @@ class Limits:
         long_seconds: of a recording to diarize
         rate: requests a second and client, in the long run
         burst: requests of a client at once
-        upload_time: seconds in which a request must have arrived
+        connections: of an address at the same time
+        head_time: seconds in which a connection must have sent the head of a request
+        upload_time: seconds in which the rest of it must have arrived
+        read_time: seconds in which some of an answer must have been taken
         answer_time: seconds in which an answer must be found
         decode_time: seconds in which a recording must be decoded
         sessions: live captions at the same time
@@ -31,7 +34,10 @@ class Limits:
     long_seconds: float = 3600.0
     rate: float = 30.0
     burst: int = 300
+    connections: int = 200
+    head_time: float = 10.0
     upload_time: float = 60.0
+    read_time: float = 30.0
     answer_time: float = 300.0
     decode_time: float = 20.0
     sessions: int = 16

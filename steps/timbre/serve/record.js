@@ -74,7 +74,7 @@ class Clip {
     const label = place.dataset.label;
     place.innerHTML = `<fieldset><legend></legend><div class="buttons">
       <button type="button" class="record" aria-pressed="false">Record</button>
-      <label class="file">Choose a file<input type="file" accept="audio/*,.flac,.opus,.wav"></label>
+      <label class="file">Choose a file<input type="file" accept="audio/*,.flac,.opus,.wav,.m4a,.webm,.amr"></label>
       <meter min="0" max="1" low="0.02" optimum="0.5" aria-label="Level" hidden></meter></div>
       <p class="what" role="status"></p></fieldset>`;
     place.querySelector("legend").textContent = label;

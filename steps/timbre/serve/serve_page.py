@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         import uvicorn
 
+        from timbre.serve.connections import configured
         from timbre.serve.server import Server
     except ImportError as error:
         raise DataError(f"the page needs more packages (pip install 'timbre[serve]'): {error}") from error
@@ -35,23 +36,9 @@ def run(args: argparse.Namespace) -> int:
     if args.gallery is not None and not Path(args.gallery).resolve().parent.is_dir():
         raise DataError("there is no such folder", Path(args.gallery).parent)
     token = None if is_loopback(args.host) else secrets.token_urlsafe(24)
-    server = Server(
-        load(args.pack), args.gallery, Limits(rate=args.rate, burst=max(300, round(args.rate))), args.workers
-    )
-    config = uvicorn.Config(
-        server.app(args.host, token),
-        args.host,
-        args.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        ws="none",
-        http="h11",
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=5,
-        limit_concurrency=1000,
-        h11_max_incomplete_event_size=16384,
-    )
+    limits = Limits(rate=args.rate, burst=max(300, round(args.rate)))
+    server = Server(load(args.pack), args.gallery, limits, args.workers)
+    config = configured(server.app(args.host, token), args.host, args.port, limits)
     socket = config.bind_socket()
     socket.listen()  # whoever is quick waits
     host = f"[{args.host}]" if ":" in args.host else args.host
