@@ -48,14 +48,15 @@ def normalize_scores(
         test_scp: embeddings of the test side, often the same file
         cohort_scp: embeddings of the cohort, never of the test set; speakers of the trials are left out
         out: the score file to write
-        method: z-norm takes the cohort scores of the enrolment side, t-norm those of the test side, s-norm the average
-            of both; as-norm is s-norm with the top_n highest scores of each side, as-norm2 with the scores of each side
-            against the top_n of the other
+        method: z-norm takes the cohort scores of the enrolment side, t-norm those of the test side, s-norm the mean of
+            both; as-norm s-norm with the top_n highest of each side, as-norm2 with those against the other's top_n
         top_n: how many; at most the whole cohort
         cohort_utt2spk: average the cohort's embeddings by speaker; without it each utterance is a member
         cohort_like: instead as many of its utterances as this file lists, of drawn speakers, like a cohort without them
         backend_dir: as given to score_trials.py; without it SCORES are cosines
-        plda, mean, transform: as given to it
+        plda: as given to it
+        mean: as given to it
+        transform: as given to it
         enroll_spk2utt: as given to it
         multi_enroll: as given to it
         utt2spk: speakers of the trials; by default the utt2spk beside TRIALS
@@ -64,14 +65,15 @@ def normalize_scores(
     """
     backend = backend_of(backend_dir, plda, mean, transform)
     trial_list = read_pairs(trials)
-    raw = read_scores(scores, trial_list)
     paths = enroll_scp, test_scp, enroll_spk2utt
     sides = read_sides(trial_list.enroll_ids, trial_list.test_ids, *paths, multi_enroll, crops=True)
     speakers = trial_speakers(trials, trial_list, utt2spk)
     tried, single = {*sides[0].ids, *sides[1].ids}, len(read_ids(cohort_like)) if cohort_like else None
     cohort = read_cohort(cohort_scp, cohort_utt2spk, speakers.names, tried, single)
     backend = CropBackend.around(backend, sides)
-    normalize_list(out, trials, trial_list, raw, backend, sides, cohort, method, top_n, nj, num_parts)
+    normalize_list(
+        out, trials, trial_list, read_scores(scores, trial_list), backend, sides, cohort, method, top_n, nj, num_parts
+    )
     size = min(top_n, len(cohort.ids)) if method.startswith("as-norm") else len(cohort.ids)
     logging.info("%s: %s, %d of a cohort of %d", out, method, size, len(cohort.ids))
 
