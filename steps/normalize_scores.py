@@ -39,8 +39,6 @@ def normalize_scores(
 ) -> None:
     """Write OUT: each score measured in the mean and deviation of cohort scores.
 
-    The cohort is scored by the back-end that made SCORES: give the same options here.
-
     Args:
         trials: trial list, "enroll test target|nontarget" or "1|0 enroll test" or, without labels, "enroll test"
         scores: what score_trials.py wrote
@@ -53,7 +51,7 @@ def normalize_scores(
         top_n: how many; at most the whole cohort
         cohort_utt2spk: average the cohort's embeddings by speaker; without it each utterance is a member
         cohort_like: instead as many of its utterances as this file lists, of drawn speakers, like a cohort without them
-        backend_dir: as given to score_trials.py; without it SCORES are cosines
+        backend_dir: as given to score_trials.py, so that the cohort is scored alike; without it SCORES are cosines
         plda: as given to it
         mean: as given to it
         transform: as given to it
