@@ -29,7 +29,7 @@ def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     voice = SimpleNamespace(diarize=of_file, gallery=lambda path: HumGallery({"ann lee": 0}))
     monkeypatch.setattr(voices, "load", lambda path: voice)
     path = tmp_path / "a meeting.wav"
-    soundfile.write(path, conversation([(0, 6.0), (1, 6.0), (0, 5.0)])[0], RATE)
+    soundfile.write(path, conversation([(0, 3.0), (1, 3.0), (0, 2.5)])[0], RATE)
     (tmp_path / "people.db").touch()
     return path
 

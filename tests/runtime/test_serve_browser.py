@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, person in (("ann", 0), ("bob", 1)):
         for number in (1, 2):
             soundfile.write(path / f"{name}{number}.wav", hum(person, 3, number), RATE)
-    soundfile.write(path / "meeting.flac", conversation([(0, 6.0), (2, 6.0), (1, 6.0), (0, 5.0)])[0], RATE)
+    soundfile.write(path / "meeting.flac", conversation([(0, 4.0), (2, 4.0), (1, 3.0), (0, 3.0)])[0], RATE)
     heard = conversation([(0, 3.5), (3, 3.5)])[0]
     soundfile.write(path / "microphone.wav", np.clip(heard, -1, 1), RATE, subtype="PCM_16")
     (path / "broken.wav").write_bytes(b"nothing")

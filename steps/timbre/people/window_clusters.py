@@ -24,7 +24,8 @@ class ClusterOptions:
         threshold: log-likelihood ratio, averaged over windows, above which two clusters are one
         centring: share of what all windows have in common, such as a room or noise, that is taken away before they are
             compared with each other: as it is no speaker's, all would look alike by it
-        min_windows: speakers with fewer windows are taken for one of the others
+        min_windows: speakers with fewer windows are taken for one of the others; where there are fewer than eight times
+            as many in all, one window is a speaker too
     """
 
     speakers: int | None = None
@@ -101,8 +102,9 @@ def _cluster(windows: Windows, scorer: Scores, options: ClusterOptions, counts: 
         return cluster(-llr, AhcOptions(), min(options.speakers, len(llr))) - 1
     labels = cluster(-llr, AhcOptions(options.threshold)) - 1
     sizes = np.bincount(labels, counts)
-    large = np.flatnonzero(sizes >= options.min_windows)
-    lost = np.flatnonzero(sizes[labels] < options.min_windows)
+    least = options.min_windows if sizes.sum() >= 8 * options.min_windows else 1
+    large = np.flatnonzero(sizes >= least)
+    lost = np.flatnonzero(sizes[labels] < least)
     if len(large) and len(lost):
         means = np.stack([llr[:, labels == label].mean(axis=1) for label in large])
         labels[lost] = large[means[:, lost].argmax(axis=0)]
