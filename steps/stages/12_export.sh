@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Stage 12, export (with --export): a pack that runs without torch and this repository, for `timbre.load` and `timbre`.
 # Reads exp/NAME/decision/ and, for the card, exp/NAME/{results.json,analysis/}; makes exp/NAME/NAME.timbre: graphs for
-# onnxruntime, tables of the decision, a card. Ranges of int8 are found, and what smaller
-# variants lose is measured, on the recordings of the calibration's trials.
+# onnxruntime, tables of the decision, a card. Ranges of int8 are found, and what smaller variants lose is measured, on
+# the recordings of the calibration's trials: of int8 too little is told by it (export_pack.py --fit-on parts the two).
 
 option export false "true/false: at the end export the decision pack as exp/NAME/NAME.timbre"
 option export-variants fp32 "fp32, and with commas beside it int8 (computed in 8 bits, faster), int8_weights, fp16 (stored smaller)"

@@ -196,3 +196,9 @@ def test_bad_options(options: dict[str, float], rate: int) -> None:
 def test_nothing_is_nobody(wave: NDArray[np.float64]) -> None:
     quiet = list(follow(stream(), blocks_of(wave.astype(np.float32) * 1e-3)))
     assert quiet == []
+
+
+@pytest.mark.parametrize("options", [{"latency": 4}, {"hop": 0.5}, {"most_strangers": 1}, {"history": 0}, {"past": 0}])
+def test_what_cannot_be_listened_by_is_refused(options: dict[str, float]) -> None:
+    with pytest.raises(DataError, match="must be|wanted"):
+        stream(**options)

@@ -41,12 +41,16 @@ class Entries(Protocol):
         """Names, means of embeddings (N, D), numbers of recordings (N,), measures."""
 
 
-def measures_of(vectors: Vectors, seconds: Floats, common: Measures) -> list[dict[str, float]]:
-    """The measures of embeddings (M, D) of so many SECONDS of speech; COMMON: those of all, noise and band in dB."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+def magnitudes_of(vectors: Vectors) -> Floats:
+    """Logarithms (M,) of the norms of embeddings (M, D)."""
+    return np.asarray(np.log(np.linalg.norm(vectors.astype(np.float64), axis=1) + 1e-30), np.float64)
+
+
+def measures_of(seconds: Floats, magnitudes: Floats, common: Measures) -> list[dict[str, float]]:
+    """The measures of M embeddings of so many SECONDS of speech; COMMON: those of all, noise and band in dB."""
     return [
-        {"logdur": float(np.log(max(time, 0.01))), "magnitude": float(np.log(norm + 1e-30)), **common}
-        for time, norm in zip(seconds, norms, strict=True)
+        {"logdur": float(np.log(max(time, 0.01))), "magnitude": float(magnitude), **common}
+        for time, magnitude in zip(seconds, magnitudes, strict=True)
     ]
 
 
@@ -135,11 +139,13 @@ class Heard:
     def known_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """Log-likelihood ratios (N, M) of embeddings (M, D) of so many SECONDS for each person of the gallery."""
         enroll = self._means, self._num_utts, self._measures
-        return llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds, self.common)))
+        return llr_matrix(self.scorer, enroll, (vectors, measures_of(seconds, magnitudes_of(vectors), self.common)))
 
     def stranger_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """The same (U, M) for each stranger."""
-        return llr_matrix(self.scorer, self._models(), (vectors, measures_of(vectors, seconds, self.common)))
+        return llr_matrix(
+            self.scorer, self._models(), (vectors, measures_of(seconds, magnitudes_of(vectors), self.common))
+        )
 
     def llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """The same for all `people`."""
@@ -148,7 +154,9 @@ class Heard:
     def llr_of(self, model: Model, vectors: Vectors, seconds: Floats) -> Floats:
         """Those (M,) of embeddings (M, D) for one MODEL."""
         enroll = model[0][None], np.ones(1, np.int64), [model[1]]
-        row: Floats = llr_matrix(self.scorer, enroll, (vectors, measures_of(vectors, seconds, self.common)))[0]
+        row: Floats = llr_matrix(
+            self.scorer, enroll, (vectors, measures_of(seconds, magnitudes_of(vectors), self.common))
+        )[0]
         return row
 
     def log_prior(self) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timbre.people.likely_path import advance, likely_path, tempered
-from timbre.people.people_heard import Entries, Heard, Model, Scores, Vectors, measures_of
+from timbre.people.people_heard import Entries, Heard, Model, Scores, Vectors, magnitudes_of, measures_of
 from timbre.people.regrouping import Past
 from timbre.people.speech_stream import Hears, SpeechStream
 from timbre.people.stream_options import StreamOptions
@@ -191,7 +191,7 @@ class Stream:
         """The end of RUN, windows of nobody who is known, that is of one person; two may speak in those before it."""
         vectors = np.stack([one.vector for one in (windows[place] for place in run) if one.vector is not None])
         seconds = np.array([windows[place].seconds for place in run])
-        last = vectors[-1], measures_of(vectors[-1:], seconds[-1:], self.heard.common)[0]
+        last = vectors[-1], measures_of(seconds[-1:], magnitudes_of(vectors[-1:]), self.heard.common)[0]
         llr = self.heard.llr_of(last, vectors, seconds)
         others = np.flatnonzero(llr[:-1] <= 0)
         return list(run[others[-1] + 1 if len(others) else 0 :])

@@ -38,8 +38,10 @@ class StreamOptions:
             raise DataError(
                 f"windows of {self.window:g} s every {self.hop:g} s; 0.6 to 3 s, every 0.05 to 0.3 s, is wanted"
             )
-        if not 0 < self.change < 1 or self.max_gap < 0 or self.most_strangers < 2 or self.history < 1:
-            raise DataError("stream: 0 < change < 1, max_gap >= 0, most_strangers >= 2 and history >= 1 are wanted")
+        if not 0 < self.change < 1 or self.max_gap < 0 or self.most_strangers < 2:
+            raise DataError("stream: 0 < change < 1, max_gap >= 0 and most_strangers >= 2 are wanted")
+        if self.history < 1 or self.past < 1:
+            raise DataError("stream: history >= 1 and past >= 1 are wanted")
 
     @property
     def ahead(self) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from timbre.people.people_heard import Floats, Measures, Scores, Vectors
+from timbre.people.people_heard import Floats, Measures, Scores, Vectors, magnitudes_of, measures_of
 from timbre.runtime.ahc import AhcOptions, cluster
 from timbre.utils.errors import DataError
 
@@ -53,7 +53,7 @@ class Windows:
     @classmethod
     def of_vectors(cls, vectors: Vectors, seconds: Floats, common: Measures) -> "Windows":
         """Of embeddings as the network gives them."""
-        return cls(vectors, seconds, np.log(np.linalg.norm(vectors.astype(np.float64), axis=1) + 1e-30), common)
+        return cls(vectors, seconds, magnitudes_of(vectors), common)
 
     def of(self, labels: Ints) -> "Windows":
         """The means of those with each label, from 0, and their seconds together, as far as a pack knows lengths."""
@@ -66,11 +66,7 @@ class Windows:
         return Windows(self.vectors[rows], self.seconds[rows], self.magnitudes[rows], self.common)
 
     def measures(self) -> list[dict[str, float]]:
-        logdurs = np.log(np.maximum(self.seconds, 0.01))
-        return [
-            {"logdur": float(logdur), "magnitude": float(magnitude), **self.common}
-            for logdur, magnitude in zip(logdurs, self.magnitudes, strict=True)
-        ]
+        return measures_of(self.seconds, self.magnitudes, self.common)
 
 
 def speakers_of(windows: Windows, scorer: Scores, options: ClusterOptions) -> Ints:
