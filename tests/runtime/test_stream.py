@@ -200,5 +200,5 @@ def test_nothing_is_nobody(wave: NDArray[np.float64]) -> None:
 
 @pytest.mark.parametrize("options", [{"latency": 4}, {"hop": 0.5}, {"most_strangers": 1}, {"history": 0}, {"past": 0}])
 def test_what_cannot_be_listened_by_is_refused(options: dict[str, float]) -> None:
-    with pytest.raises(DataError, match="must be|wanted"):
+    with pytest.raises(DataError, match=r"must be|wanted"):
         stream(**options)
