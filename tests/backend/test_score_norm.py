@@ -191,6 +191,9 @@ def test_cohort_like_one_without_speakers_has_utterances_of_few(cohort_files: Pa
         for utt, vector in zip(cohort.ids, cohort.vectors, strict=True):
             assert np.array_equal(vector, whole.vectors[list(whole.ids).index(utt)])
     assert sorted(read_cohort(scp, utt2spk, {"b"}, set(), 99).ids) == ["a-1", "a-2", "c-1", "c-2"]
+    for few in (0, 1):
+        with pytest.raises(DataError, match=f"a cohort of {few} cannot normalise"):
+            read_cohort(scp, utt2spk, set(), set(), few)
 
 
 def test_a_cohort_member_twice_is_refused(cohort_files: Path) -> None:

@@ -64,12 +64,12 @@ def read_cohort(
     if excluded:
         log.info("cohort %s: left out %d of %d speakers, who are in the trials", path, len(excluded), len(members))
     members = {speaker: utts for speaker, utts in members.items() if speaker not in excluded}
-    if len(members) < 2:
-        raise DataError(f"a cohort of {len(members)} cannot normalise scores", path)
-    if single:
+    if single is not None:
         order = np.random.default_rng(0).permutation(sorted(members))
         drawn = [utt for speaker in order for utt in sorted(members[speaker])][:single]
         members = {utt: [utt] for utt in drawn}
+    if len(members) < 2:
+        raise DataError(f"a cohort of {len(members)} cannot normalise scores", path)
     side = embeddings.average(members, str(utt2spk))
     if (side.vectors == side.vectors[0]).all():
         raise DataError(f"all {len(members)} vectors of the cohort are the same: it cannot normalise scores", path)
