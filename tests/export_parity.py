@@ -24,7 +24,7 @@ import onnx
 import onnxruntime
 import torch
 
-from tests.network_checks import CONF, learn, trained
+from tests.network_checks import CONF, Config, learn, trained
 from tests.runtime.tiny_pack import tiny_members, write_tiny
 from timbre.corpora.small_trees import hum
 from timbre.embedding.embedder import Front
@@ -47,19 +47,19 @@ MOST = 1e-4
 NORM = NormalizeOptions()
 
 
-def made(name: str, updates: int) -> tuple[SpeakerNetwork, FbankOptions]:
-    """The network NAME with weights drawn, or trained by UPDATES, and features that it takes."""
+def made(config: Config | Path, updates: int) -> tuple[SpeakerNetwork, FbankOptions]:
+    """The network of CONFIG with weights drawn, or trained by UPDATES, and features that it takes."""
     torch.manual_seed(0)
     for bins in (80, 72, 64):
         feats = FbankOptions(num_mel_bins=bins, high_freq=7600, snip_edges=False)
         try:
-            network = build_network(CONF[name], bins)
+            network = build_network(config, bins)
             network.eval()(torch.zeros(1, network.min_frames + 20, bins))
             break
         except (DataError, RuntimeError, ValueError):
             continue
     else:
-        raise DataError(f"no features for {name}")
+        raise DataError("no number of Mel bands of 80, 72, 64 suits it")
     if updates:
         learn(network, bins, updates)
     else:
@@ -121,9 +121,9 @@ def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.SerializeToString(), quiet)
 
 
-def compare(name: str, seconds: list[float], updates: int) -> list[float]:
-    """Relative errors of the network NAME for lengths of SECONDS, of the shortest before and of a batch after them."""
-    network, feats = made(name, updates)
+def compare(config: Config | Path, seconds: list[float], updates: int) -> list[float]:
+    """Relative errors of a network for the shortest, lengths of SECONDS and a batch; then those of condition()."""
+    network, feats = made(config, updates)
     model = network_model(network)
     most = ExtractOptions().max_frames
     settings, members = tiny_members(feats, NORM)
@@ -158,7 +158,7 @@ def main() -> None:
     for name in args.networks or [name for name in CONF if not any(word in name for word in LARGE)]:
         begun = time.monotonic()
         try:
-            errors = compare(name, args.seconds, args.updates)
+            errors = compare(CONF[name], args.seconds, args.updates)
         except DataError as problem:
             errors, bad = [], bad + 1
             print(f"{name:24} {problem}", flush=True)

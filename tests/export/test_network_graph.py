@@ -1,5 +1,7 @@
 """A network as a graph gives the embeddings that it gives in torch, of any length and in batches."""
 
+import inspect
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -8,11 +10,17 @@ import torch
 from tests.network_checks import changed, trained, utterances
 from timbre.export.network_graph import network_model
 from timbre.export.smaller_weights import with_smaller_weights
+from timbre.nnet import pooling
 from timbre.nnet.network import SpeakerNetwork, build_network
 from timbre.nnet.options import SegmentOptions
 
 DIM = 9
 LENGTHS = (1, 20, 31, 58, 59, 200)
+POOLINGS = sorted(
+    name
+    for name, kind in inspect.getmembers(pooling, inspect.isclass)
+    if issubclass(kind, pooling.Pooling) and not inspect.isabstract(kind)
+)
 
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
@@ -65,3 +73,14 @@ def test_weights_of_projections_are_stored_small() -> None:
     feats = {"feats": utterances(2, 80, DIM).numpy()}
     expected, found = (session(one).run(None, feats)[0] for one in (exact.SerializeToString(), smaller))
     assert 0 < np.linalg.norm(found - expected) < 0.02 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_every_pooling(name: str) -> None:
+    torch.manual_seed(0)
+    config = changed("xvector_smoke") | {"pooling": {"class_path": name}}
+    network = trained(build_network(config, 9))
+    feats = utterances(2, 90, 9)
+    with torch.inference_mode():
+        assert not torch.allclose(*network(feats))
+    check(network, (1, 31, 200))
