@@ -7,7 +7,9 @@ are enrolled in a gallery with recordings that are not in the conversations; wit
 (tests/runtime/made_people.py) stand in for speech and a network. `der`: collar 0, overlap scored, of names that were
 said last; `named`: share of the speech of enrolled people that has their name; `late`: seconds from the beginning of a
 turn of the truth until the name that stays was said (median, 95 %), where there was a pause or somebody
-else before; `corrected`: share of the turns whose name was another at first; `rtf`: seconds of CPU for one of audio.
+else before; `corrected`: share of the turns whose name was another at first; `changes`: of names, for a turn;
+`as_heard`: DER of the names that were said first, which is what somebody who watches sees; `rtf`: seconds of CPU for
+one of audio.
 `interval`: 95 % of the DER, over conversations. --speakers: only these talk; --enroll 0: nobody is enrolled; --folder
 keeps the conversations, a data directory for the recipe's own diarization. --hours adds a stream of so many hours:
 resident memory at its quarters.
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +77,19 @@ class Told:
                 )
         return late
 
-    def corrected(self) -> float:
-        """Share of the turns that had another name at first."""
-        first = {one.number: one.name for _, one in reversed(self.said)}
-        return float(np.mean([first[one.number] != one.name for one in self.turns] or [0.0]))
+    def names(self) -> dict[int, list[str]]:
+        """Those of each turn, one after the other."""
+        found: dict[int, list[str]] = {}
+        for _, one in self.said:
+            names = found.setdefault(one.number, [])
+            if not names or names[-1] != one.name:
+                names.append(one.name)
+        return found
+
+    def as_heard(self) -> list[Turn]:
+        """The turns by the names that they had first."""
+        names = self.names()
+        return [replace(one, name=names[one.number][0]) for one in self.turns]
 
 
 class Enrolled:
@@ -185,10 +197,14 @@ def quality(args: argparse.Namespace) -> dict[str, Any]:
             name: Told(Stream(encoder, scorer, rate, gallery, vad, options), wave, rate) for name, wave, rate, _ in made
         }
         turns = {name: one.turns for name, one in told.items()}
+        names = [some for one in told.values() for some in one.names().values()]
+        heard = {name: one.as_heard() for name, one in told.items()}
         late = [value for name, one in told.items() for value in one.lateness(truth[name])] or [float("nan")]
         report[f"{latency:g} s"] = evaluate(spoken(turns), truth, people, turns) | {
             "late": [round(float(value), 2) for value in np.percentile(late, [50, 95])],
-            "corrected": round(100 * float(np.mean([one.corrected() for one in told.values()])), 1),
+            "corrected": round(100 * float(np.mean([some[0] != some[-1] for some in names])), 1),
+            "changes": round(float(np.mean([len(some) - 1 for some in names])), 2),
+            "as_heard": evaluate(spoken(heard), truth, people, heard)["der"],
             "rtf": round(sum(one.cpu for one in told.values()) / seconds, 4),
         }
     return report
