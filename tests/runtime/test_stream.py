@@ -171,6 +171,30 @@ def test_memory_is_bounded_in_the_number_of_people_and_turns() -> None:
     assert len(listening._speech._samples) <= 16 * RATE
 
 
+def test_of_more_people_than_are_remembered_each_keeps_a_number() -> None:
+    """Turns of who was forgotten are nobody new when all are looked at again; who comes back has the old number."""
+    listening = stream(most_strangers=3)
+    order = [(person, 3.0) for person in (*range(10, 20), 10)]
+    said = list(follow(listening, blocks_of(conversation(order)[0])))
+    turns = last_said(said)
+    assert [turn.name for turn in turns[:10]] == [f"unknown {number}" for number in range(1, 11)]
+    assert turns[-1].name == "unknown 1"
+    assert listening.heard.num_strangers <= 11 and len(listening.heard.strangers) <= 3
+
+
+def test_a_stranger_may_be_forgotten_while_he_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening = stream()
+    reconsider = Stream._reconsider
+
+    def forgetful(self: Stream, said: Any, at_end: float = 0.0) -> list[Turn]:
+        self.heard.forget(said.person)
+        return reconsider(self, said, at_end)
+
+    monkeypatch.setattr(Stream, "_reconsider", forgetful)
+    turns = last_said(follow(listening, blocks_of(conversation([(5, 5.0), (6, 3.0)])[0])))
+    assert sum(turn.end - turn.start for turn in turns) == pytest.approx(8, abs=1)
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [

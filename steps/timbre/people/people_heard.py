@@ -178,11 +178,7 @@ class Heard:
         self.num_strangers += 1
         person = -1 - self.num_strangers
         total = vector.astype(np.float64)
-        self.strangers[person] = Stranger(self.num_strangers, total, _log_norm(vector), 1, seconds, self.common, now)
-        self.see(person, now)
-        while len(self.strangers) > self.most:
-            oldest = min(self.strangers.values(), key=lambda one: (one.last, one.number))
-            self.forget(-1 - oldest.number)
+        self._remember(person, Stranger(self.num_strangers, total, _log_norm(vector), 1, seconds, self.common, now))
         return person
 
     def see(self, person: int, now: float) -> None:
@@ -210,11 +206,21 @@ class Heard:
         if self.num_strangers == -1 - person:
             self.num_strangers -= 1
 
-    def remodel(self, person: int, vectors: Vectors, magnitudes: Floats, seconds: float) -> None:
-        """The stranger PERSON is known by embeddings (N, D) with log norms (N,), of so many SECONDS, and no others."""
-        stranger = self.strangers[person]
-        stranger.total, stranger.norms = vectors.sum(axis=0, dtype=np.float64), float(magnitudes.sum())
-        stranger.count, stranger.seconds = len(vectors), float(seconds)
+    def remodel(self, person: int, vectors: Vectors, magnitudes: Floats, seconds: float, now: float) -> None:
+        """The stranger PERSON is known by embeddings (N, D) with log norms (N,), of so many SECONDS, and no others; one
+        who is new, or was forgotten, as if heard NOW."""
+        total, norms, count = vectors.sum(axis=0, dtype=np.float64), float(magnitudes.sum()), len(vectors)
+        if stranger := self.strangers.get(person):
+            stranger.total, stranger.norms, stranger.count, stranger.seconds = total, norms, count, seconds
+        else:
+            self._remember(person, Stranger(-1 - person, total, norms, count, seconds, self.common, now))
+
+    def _remember(self, person: int, stranger: Stranger) -> None:
+        self.strangers[person] = stranger
+        self.see(person, stranger.last)
+        while len(self.strangers) > self.most:
+            oldest = min(self.strangers.values(), key=lambda one: (one.last, one.number))
+            self.forget(-1 - oldest.number)
 
     def known_person(self, vector: Vectors, measures: Measures, before: set[int]) -> int | None:
         """Who of the gallery an embedding (D,) is of, if one is more likely than anybody else; one of BEFORE is as

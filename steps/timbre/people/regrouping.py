@@ -56,29 +56,36 @@ class Past:
     def regroup(self, heard: Heard, people: Mapping[int, int], now: float) -> dict[int, int]:
         """Who speaks in each turn, turn -> person; PEOPLE: who it was said to be.
 
-        Each cluster is of one of the gallery, if that is more likely than anybody else; or of the stranger who has most
-        of it; or of a new one. The models of strangers are made anew of their clusters.
+        Each cluster is of one of the gallery, if that is more likely than anybody else; or of the stranger who had most
+        of it before the last turn; or of a new one. The models of strangers are made anew of their clusters; one who
+        was forgotten is remembered when the last turn is hers.
         """
         windows = Windows.of_vectors(self.vectors, self.seconds, heard.common)
         labels = speakers_of(windows, heard.scorer, _OPTIONS)
         clusters = windows.of(labels)
         before = np.array([people.get(turn, _UNKNOWN) for turn in self.turns.tolist()])
-        found = np.empty(len(clusters.vectors), np.int64)
-        taken: set[int] = set()
-        shares = [self.seconds[labels == label].sum() for label in range(len(found))]
-        for label in np.argsort(shares)[::-1].tolist():
+        of_turns = {turn: self._most(labels[self.turns == turn]) for turn in set(self.turns.tolist())}
+        found: dict[int, int] = {}  # of clusters that a turn is of: others are of a window here and there
+        shares = {label: self.seconds[labels == label].sum() for label in sorted(set(of_turns.values()))}
+        for label in sorted(shares, key=lambda one: -shares[one]):
             rows = labels == label
-            person = heard.known_person(clusters.vectors[label], clusters.measures()[label], set(before[rows].tolist()))
+            persons = set(before[rows].tolist())
+            person = heard.known_person(clusters.vectors[label], clusters.measures()[label], persons)
             if person is None:
-                held = {one: float(self.seconds[rows & (before == one)].sum()) for one in set(before[rows].tolist())}
-                mine = [one for one in heard.strangers if one in held and one not in taken]
-                person = max(mine, key=lambda one: held[one]) if mine else heard.meet(clusters.vectors[label], 1.0, now)
-                heard.remodel(person, windows.vectors[rows], windows.magnitudes[rows], self.seconds[rows].sum())
-            taken.add(person)
+                earlier = rows & (self.turns != self.turns[-1])
+                held = {one: float(self.seconds[earlier & (before == one)].sum()) for one in persons}
+                mine = [one for one in held if _UNKNOWN < one < 0 and one not in found.values()]
+                if mine:
+                    person = max(mine, key=lambda one: (held[one], one))
+                else:
+                    person = heard.meet(clusters.vectors[label], 1.0, now)
+                if person in heard.strangers or rows[-1]:
+                    seconds = float(self.seconds[rows].sum())
+                    heard.remodel(person, windows.vectors[rows], windows.magnitudes[rows], seconds, now)
             found[label] = person
-        return {turn: self._most(found[labels[self.turns == turn]]) for turn in set(self.turns.tolist())}
+        return {turn: found[label] for turn, label in of_turns.items()}
 
     @staticmethod
-    def _most(people: Ints) -> int:
-        values, counts = np.unique(people, return_counts=True)
+    def _most(labels: Ints) -> int:
+        values, counts = np.unique(labels, return_counts=True)
         return int(values[counts.argmax()])

@@ -299,6 +299,8 @@ class Stream:
             return []
         vector = self.encoder.windows(samples, [(0, len(samples))])
         people, prior = self.heard.people(), self.heard.log_prior()
+        if said.person not in people:
+            return []  # a stranger whom so many others made forgotten meanwhile
         llr = np.append(self.heard.llr(vector, seconds)[:, 0], 0.0)
         here, new = people.index(said.person), len(people)
         if said.person < 0:  # as before the turn: it is in the model by now
