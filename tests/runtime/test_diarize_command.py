@@ -14,7 +14,7 @@ import soundfile
 from tests.runtime.made_people import RATE, HumEncoder, HumGallery, HumScorer, conversation
 from timbre.datadir.rttm import read_rttm
 from timbre.people import voice as voices
-from timbre.people.diarize import diarize
+from timbre.people.diarize import DiarizeOptions, diarize
 from timbre.people.main import main
 
 
@@ -46,6 +46,21 @@ def test_text_json_and_rttm(meeting: Path, capsys: pytest.CaptureFixture[str], t
     assert [turn.speaker for turn in read_rttm(out)["a_meeting"]] == ["ann_lee", "unknown_1", "ann_lee"]
     assert main(["diarize", "my.timbre", str(meeting), str(meeting), "--speakers", "1"]) == 0
     assert capsys.readouterr().out.count("a meeting.wav: 1 speaker\n") == 2
+
+
+def test_it_clusters_as_the_api_does(
+    meeting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless told otherwise; --help says how."""
+    asked: list[DiarizeOptions] = []
+    fake = SimpleNamespace(diarize=lambda source, gallery, options: asked.append(options) or [])
+    monkeypatch.setattr(voices, "load", lambda path: fake)
+    for words in ([], ["--speakers", "3"], ["--threshold", "2"]):
+        assert main(["diarize", "my.timbre", str(meeting), *words]) == 0
+    assert asked == [DiarizeOptions(), DiarizeOptions(speakers=3), DiarizeOptions(threshold=2.0)]
+    with pytest.raises(SystemExit):
+        main(["diarize", "--help"])
+    assert f"(default {DiarizeOptions().threshold:g})" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from timbre.utils.errors import DataError
@@ -13,9 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recordings", nargs="+", help="audio files; - is standard input")
     parser.add_argument("--gallery", help="people who may speak by name, what `timbre enroll` writes")
     parser.add_argument("--speakers", type=int, help="how many speak, where that is known")
-    parser.add_argument(
-        "--threshold", type=float, default=1.0, help="log-likelihood ratio above which two are one (default 1)"
-    )
+    parser.add_argument("--threshold", type=float, help="log-likelihood ratio above which two are one (default 0.75)")
     parser.add_argument("--format", choices=("text", "json", "rttm"), default="text", help="of what is written")
     parser.add_argument("--output", type=Path, help="a file instead of standard output")
 
@@ -26,7 +25,9 @@ def run(args: argparse.Namespace) -> int:
     from timbre.people.voice import load
     from timbre.runtime.turns import as_json, as_rttm
 
-    options = DiarizeOptions(args.speakers, args.threshold)
+    options = DiarizeOptions(args.speakers)
+    if args.threshold is not None:
+        options = replace(options, threshold=args.threshold)
     if args.gallery is not None and not Path(args.gallery).is_file():
         raise DataError("no such gallery; `timbre enroll` makes one", args.gallery)
     voice = load(args.pack)
