@@ -63,7 +63,7 @@ def test_the_whole_graph_takes_samples(run: Path, pack: PackFile) -> None:
 def test_smaller_weights_lose_what_the_card_says(run: Path, pack: PackFile) -> None:
     path = next(iter(read_table(run / "dev" / "wav.scp").values()))
     vectors = {one: Encoder(pack, 1, one)(read_sound(path)).vector for one in ("fp32", "int8", "int8_weights", "fp16")}
-    card = pack.settings["card"]["variants"]
+    card, page = pack.settings["card"]["variants"], pack.bytes("README.md").decode()
     for one, most in (("fp16", 2e-3), ("int8_weights", 0.05), ("int8", 0.1)):
         error = np.linalg.norm(vectors[one] - vectors["fp32"]) / np.linalg.norm(vectors["fp32"])
         assert 0 < error < most and 0.2 * error < card[one]["embedding_error"] < 5 * error
@@ -72,7 +72,11 @@ def test_smaller_weights_lose_what_the_card_says(run: Path, pack: PackFile) -> N
         assert card[one]["score_difference"] > 0
         # of weights that were drawn: embeddings hardly differ, and what int8 moves is much of that
         assert one == "int8" or abs(card[one]["eer"] - card["fp32"]["eer"]) < 0.1
-    assert card["fp32"]["embedding_error"] == card["fp32"]["score_difference"] == 0
+        assert card[one]["eer_change"] == card[one]["eer"] - card["fp32"]["eer"]
+        low, high = card[one]["eer_change_ci"]
+        assert low <= high and low >= -1 and high <= 1
+        assert f"{100 * card[one]['eer_change']:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]" in page
+    assert card["fp32"]["embedding_error"] == card["fp32"]["score_difference"] == card["fp32"]["eer_change"] == 0
 
 
 def test_the_card_says_what_is_known(run: Path, pack: PackFile) -> None:

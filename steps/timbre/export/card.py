@@ -190,5 +190,11 @@ def _variants(variants: Mapping[str, Mapping[str, Any]]) -> str:
         gap = "" if one.get("score_difference") is None else f"{one['score_difference']:.2g}"
         error = "" if one.get("embedding_error") is None else f"{one['embedding_error']:.1e}"
         told = escaped(str(one.get("measured_on", "")))
-        rows.append([name, f"{one['bytes'] / 1e6:.2f}", error, eer, gap, told])
-    return table(["weights", "MB", "embeddings, relative", "EER %", "scores, mean difference", "measured on"], rows)
+        change = ""
+        if one.get("eer_change_ci") is not None and name != "fp32":
+            change = "{:+.2f} [{:+.2f}, {:+.2f}]".format(
+                *(100 * value for value in (one["eer_change"], *one["eer_change_ci"]))
+            )
+        rows.append([name, f"{one['bytes'] / 1e6:.2f}", error, eer, change, gap, told])
+    names = ["weights", "MB", "embeddings, relative", "EER %", "beside fp32 [95 %]", "scores, mean difference"]
+    return table([*names, "measured on"], rows)
