@@ -65,7 +65,9 @@ def test_enroll_identify_and_the_gallery(
             (own / name / f"{take}.wav").write_bytes((run / "dev" / "wav" / f"{name}-{take}.wav").read_bytes())
     status, out, _ = say("enroll", "{pack}", people, "--folders", str(own), "--keep", "audio", "--json")
     assert status == 0 and json.loads(out)["enrolled"] == ["s10", "s11", "s12"]
-    assert say("enroll", "{pack}", people, "ann", "{wav}/s13-[01].wav")[1].endswith("1 people, 2 recordings\n")
+    assert say("enroll", "{pack}", people, "ann", "{wav}/s13-[01].wav")[1].endswith(
+        ": 2 recordings of ann; it has 4 people\n"
+    )
     enroll_gallery(own, tmp_path / "gallery", run / "decision")
     assert say("gallery", "remove", people, "ann")[0] == 0
     for name in ("s10-3", "s12-2", "s15-3"):

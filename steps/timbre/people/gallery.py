@@ -205,6 +205,11 @@ class Gallery:
         ]
         return people.names, means, num_utts, measures
 
+    def __len__(self) -> int:
+        """How many people there are."""
+        with self._store.reading() as database:
+            return int(database.execute("SELECT COUNT(*) FROM people").fetchone()[0])
+
     def names(self) -> list[str]:
         """All names, sorted."""
         return [one.name for one in self.people()]

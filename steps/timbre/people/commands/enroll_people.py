@@ -44,10 +44,13 @@ def run(args: argparse.Namespace) -> int:
                     raise
                 failed.append(name)
                 warn([f"'{name}' is not enrolled: {error}"])
+        total = len(gallery)
     done = [name for name in people if name not in failed]
     if args.json:
         print(json.dumps({"enrolled": done, "left_out": failed}, ensure_ascii=False, indent=2))
     else:
         number = sum(len(people[name]) for name in done)
-        print(f"{args.gallery}: {len(done)} people, {number} recordings" + f", {len(failed)} left out" * bool(failed))
+        who = done[0] if len(done) == 1 else f"{len(done)} people"
+        heard = f"{number} recording{'s' * (number != 1)} of {who}" + f", {len(failed)} left out" * bool(failed)
+        print(f"{args.gallery}: {heard}; it has {total} {'person' if total == 1 else 'people'}")
     return 3 if failed else 0
