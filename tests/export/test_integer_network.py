@@ -15,6 +15,8 @@ from timbre.runtime.encoder import Encoder
 from timbre.runtime.pack_file import PackFile
 from timbre.utils.errors import DataError
 
+INT8 = onnx.TensorProto.INT8
+
 
 def network(dim: int, kind: str = "Conv") -> onnx.ModelProto:
     """A convolution over the frames, ReLU, their mean; or the mean alone."""
@@ -43,6 +45,22 @@ def test_near_float32_and_the_same_every_time() -> None:
         feats = {"feats": rng.standard_normal(shape).astype(np.float32)}
         expected, found = (session(one.SerializeToString()).run(None, feats)[0] for one in (exact, made))
         assert 0 < np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
+
+
+def test_no_processor_cuts_sums_off() -> None:
+    """Without integer dot products two of them are added in 16 bits: with weights of 8 bits a sum may not fit."""
+    rng = np.random.default_rng(1)
+    fit = [np.abs(rng.standard_normal((80, 20))).astype(np.float32)]
+    exact = network(20)
+    weights = next(one for one in exact.graph.initializer if list(one.dims) == [16, 20, 3])
+    weights.CopyFrom(onnx.numpy_helper.from_array(np.abs(onnx.numpy_helper.to_array(weights)), weights.name))
+    made = with_integer_products(exact, fit)
+    integers = [onnx.numpy_helper.to_array(one) for one in made.graph.initializer if one.data_type == INT8]
+    most = max(int(np.abs(one.astype(int)).max()) for one in integers)
+    assert 2 * 255 * most < 2**15 and most >= 63
+    feats = {"feats": fit[0][None]}
+    expected, found = (session(one.SerializeToString()).run(None, feats)[0] for one in (exact, made))
+    assert np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
 
 
 def test_a_network_without_products() -> None:
