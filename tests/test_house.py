@@ -250,3 +250,10 @@ def test_option_sets_have_known_options(path: Path) -> None:
     for line in path.read_text().splitlines():
         value = line.partition("=")[2]
         assert not value.startswith("conf/") or all((ROOT / word).is_file() for word in value.split()), value
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "bench").glob("bench_*.py")), ids=lambda path: path.stem)
+def test_a_benchmark_runs_as_a_file(path: Path) -> None:
+    """What of the tests it imports is found however it is called."""
+    text = path.read_text()
+    assert "from tests." not in text or text.index("sys.path.insert") < text.index("from tests.")

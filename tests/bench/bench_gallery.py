@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# ruff: noqa: E402
 """A gallery of a million: how long it takes to enrol them, to read them, and to say exactly who it is.
 
 One JSON line: seconds to read everybody from rows, pack and prepare them (from_rows_s, once), and by who opens the file
@@ -12,6 +13,7 @@ import json
 import resource
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +22,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
 
 import timbre
 from tests.runtime.made_voices import Encoding, made_voice
