@@ -79,8 +79,8 @@ def test_weights_of_projections_are_stored_small() -> None:
 def test_every_pooling(name: str) -> None:
     torch.manual_seed(0)
     config = changed("xvector_smoke") | {"pooling": {"class_path": name}}
-    network = trained(build_network(config, 9))
-    feats = utterances(2, 90, 9)
+    network = trained(build_network(config, DIM))
+    feats = utterances(2, 90, DIM)
     with torch.inference_mode():
         assert not torch.allclose(*network(feats))
     check(network, (1, 31, 200))

@@ -68,6 +68,7 @@ def test_it_clusters_as_the_api_does(
     [
         (["--gallery", "none.db"], "none.db: no such gallery"),
         (["--speakers", "0"], "0 speakers; it must be at least 1"),
+        (["--threshold", "nan"], "a threshold of nan; it must be finite"),
         (["--output", "/no/such/folder/x"], "cannot be written"),
     ],
 )

@@ -138,14 +138,11 @@ class Heard:
 
     def known_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """Log-likelihood ratios (N, M) of embeddings (M, D) of so many SECONDS for each person of the gallery."""
-        enroll = self._means, self._num_utts, self._measures
-        return llr_matrix(self.scorer, enroll, (vectors, measures_of(seconds, magnitudes_of(vectors), self.common)))
+        return llr_matrix(self.scorer, (self._means, self._num_utts, self._measures), self._test(vectors, seconds))
 
     def stranger_llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """The same (U, M) for each stranger."""
-        return llr_matrix(
-            self.scorer, self._models(), (vectors, measures_of(seconds, magnitudes_of(vectors), self.common))
-        )
+        return llr_matrix(self.scorer, self._models(), self._test(vectors, seconds))
 
     def llr(self, vectors: Vectors, seconds: Floats) -> Floats:
         """The same for all `people`."""
@@ -154,9 +151,7 @@ class Heard:
     def llr_of(self, model: Model, vectors: Vectors, seconds: Floats) -> Floats:
         """Those (M,) of embeddings (M, D) for one MODEL."""
         enroll = model[0][None], np.ones(1, np.int64), [model[1]]
-        row: Floats = llr_matrix(
-            self.scorer, enroll, (vectors, measures_of(seconds, magnitudes_of(vectors), self.common))
-        )[0]
+        row: Floats = llr_matrix(self.scorer, enroll, self._test(vectors, seconds))[0]
         return row
 
     def log_prior(self) -> Floats:
@@ -178,7 +173,10 @@ class Heard:
         self.num_strangers += 1
         person = -1 - self.num_strangers
         total = vector.astype(np.float64)
-        self._remember(person, Stranger(self.num_strangers, total, _log_norm(vector), 1, seconds, self.common, now))
+        self._remember(
+            person,
+            Stranger(self.num_strangers, total, float(magnitudes_of(vector[None])[0]), 1, seconds, self.common, now),
+        )
         return person
 
     def see(self, person: int, now: float) -> None:
@@ -191,7 +189,7 @@ class Heard:
         """One more embedding (D,) of a stranger; people of the gallery stay as they were enrolled."""
         if stranger := self.strangers.get(person):
             stranger.total += vector
-            stranger.norms += _log_norm(vector)
+            stranger.norms += float(magnitudes_of(vector[None])[0])
             stranger.count += 1
             stranger.seconds += seconds
 
@@ -208,7 +206,7 @@ class Heard:
 
     def remodel(self, person: int, vectors: Vectors, magnitudes: Floats, seconds: float, now: float) -> None:
         """The stranger PERSON is known by embeddings (N, D) with log norms (N,), of so many SECONDS, and no others; one
-        who is new, or was forgotten, as if heard NOW."""
+        who was forgotten is remembered, as heard NOW."""
         total, norms, count = vectors.sum(axis=0, dtype=np.float64), float(magnitudes.sum()), len(vectors)
         if stranger := self.strangers.get(person):
             stranger.total, stranger.norms, stranger.count, stranger.seconds = total, norms, count, seconds
@@ -243,11 +241,11 @@ class Heard:
         self.see(into, max(gone.last, self.present.get(into, 0.0)))
         self.forget(person)
 
+    def _test(self, vectors: Vectors, seconds: Floats) -> tuple[Vectors, Sequence[Measures]]:
+        """A side of a comparison: embeddings (M, D) of so many SECONDS, heard now."""
+        return vectors, measures_of(seconds, magnitudes_of(vectors), self.common)
+
     def _models(self) -> tuple[Vectors, NDArray[np.int64], Sequence[Measures]]:
         models = [one.model for one in self.strangers.values()]
         means = np.stack([mean for mean, _ in models]) if models else np.zeros((0, 0), np.float32)
         return means, np.ones(len(means), np.int64), [measures for _, measures in models]
-
-
-def _log_norm(vector: Vectors) -> float:
-    return float(np.log(np.linalg.norm(vector.astype(np.float64)) + 1e-30))

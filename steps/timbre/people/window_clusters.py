@@ -36,6 +36,8 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         if self.speakers is not None and self.speakers < 1:
             raise DataError(f"{self.speakers} speakers; it must be at least 1")
+        if not np.isfinite(self.threshold):
+            raise DataError(f"a threshold of {self.threshold:g}; it must be finite")
         if not 0 <= self.centring <= 1:
             raise DataError(f"centring is {self.centring:g}; it must be between 0 and 1")
 
