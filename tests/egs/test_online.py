@@ -337,7 +337,7 @@ def test_training_on_waveforms_learns(online: Online) -> None:
     lines = read_log(online.directory / "learnt" / "log.jsonl")
     first, last = (np.mean([line["loss"] for line in part]) for part in (lines[:5], lines[-5:]))
     assert last < 0.5 * first
-    assert lines[-1]["valid_accuracy"] > 0.7  # on features, as evaluation has them
+    assert lines[-1]["valid_accuracy"] > 0.4  # of six utterances of 12 speakers; on features, as evaluation has them
 
 
 def test_other_augmentation_starts_anew(online: Online, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """Recurrent network over the frames."""
 
+import torch
 from torch import Tensor, nn
 
 from timbre.nnet.models.trunk import Trunk
@@ -51,5 +52,6 @@ class Lstm(Trunk):
 
     def forward(self, feats: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """FEATS (B, T, feat_dim) -> (B, output_dim, T) and LENGTHS."""
-        frames, _ = self.layers(feats)
+        with torch.autocast("cpu", enabled=False):  # of bfloat16, only some CPUs have the library's recurrence
+            frames, _ = self.layers(feats)
         return frames.transpose(1, 2), lengths
