@@ -3,8 +3,9 @@
 
 The egs of two runs are needed (`./run.sh ... --stop-stage 3`: of features, and of waveforms). In each of `--rounds`
 rounds each kind trains `--steps` updates of 64 examples, ECAPA 128 by default, after others that are not counted: the
-first 9,000 examples of effects wait for voices and rooms to be read. One JSON line has the examples a second of each
-round, their medians, and the median over the rounds of (features) / (the kind), which is to be at most 1.3.
+first 9,000 examples of effects wait for voices and rooms to be read. Each round is told on standard error; one JSON
+line has the examples a second of each, their medians, and the median over the rounds of (features) / (the kind), which
+is to be at most 1.3.
 """
 
 import argparse
@@ -55,6 +56,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for kind, (egs, more) in kinds.items():
             rates[kind].append(round(rate(egs, arguments.steps, arguments.network, more), 1))
+        print({kind: each[-1] for kind, each in rates.items()}, file=sys.stderr, flush=True)
     ratios = {
         kind: round(statistics.median(a / b for a, b in zip(rates["features"], each, strict=True)), 3)
         for kind, each in rates.items()
