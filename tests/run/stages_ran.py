@@ -1,6 +1,8 @@
-"""Reading what run.sh prints."""
+"""Reading what run.sh prints; an option for what is not about systems."""
 
 import subprocess
+
+FEW = ("--baseline", "false", "--backend-conf", "conf/backend/cosine.yaml")
 
 
 def ran(done: subprocess.CompletedProcess[str]) -> list[str]:

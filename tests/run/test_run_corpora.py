@@ -11,13 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from stages_ran import ran
+from stages_ran import FEW, ran
 
 import timbre
 from timbre.datadir.ark import read_vectors
 from timbre.embedding.embedder import Embedder, Front
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+BRIEF = (*FEW, "--train-conf", "brief.yaml")
+
+
+@pytest.fixture(scope="module")
+def finished(run: Run, place: Path) -> Path:
+    """exp/smoke with its model and its scores of few systems."""
+    run(*BRIEF, "--stop-stage", "8")
+    return place / "exp" / "smoke"
 
 
 @pytest.fixture
@@ -33,7 +41,6 @@ def other_corpus(finished: Path, place: Path) -> Path:
 def test_other_corpora_are_tested_beside_with_one_back_end_and_identification(
     finished: Path, run: Run, place: Path, other_corpus: Path
 ) -> None:
-    run()
     train = {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()}
     options = ["--name", "beside", "--eval-corpora", f"kaldi='{other_corpus}'", "--model", "exp/smoke/model"]
     options += ["--backend-conf", "conf/backend/cosine.yaml", "--identify"]
@@ -56,7 +63,7 @@ def test_other_corpora_are_tested_beside_with_one_back_end_and_identification(
         found = json.loads((place / "exp" / "beside" / "identification" / name / "identification.json").read_text())
         assert found["gallery"] > 0
     assert {path: path.stat().st_mtime_ns for path in (place / "data" / "synth_smoke" / "train").iterdir()} == train
-    assert ran(run(*options)) == [] and ran(run()) == [], "the other run is untouched"
+    assert ran(run(*options)) == [] and ran(run(*BRIEF, "--stop-stage", "8")) == [], "the other run is untouched"
 
 
 def test_a_model_of_another_toolkit_goes_from_its_own_features_to_decisions(
@@ -65,10 +72,9 @@ def test_a_model_of_another_toolkit_goes_from_its_own_features_to_decisions(
     weights = root / "tests" / "data" / "imports" / "resemblyzer_lstm.pt"
     words = [weights, "exp/lstm", "--from", "resemblyzer", "--licence", "mine", "--non-commercial"]
     subprocess.run([sys.executable, root / "steps" / "import_model.py", *words], cwd=place, check=True)
-    few = ["--baseline", "false", "--backend-conf", "conf/backend/cosine.yaml", "--export"]
     robust = ["--train-augment", "conf/augment/codec.yaml", "--quality-conditions", "true"]  # as conf/run/robust.conf
     robust += ["--dev-conf", "conf/condition/telephone_wide.yaml"]
-    done = run("--model", "exp/lstm", "--name", "lstm_run", *few, *robust)
+    done = run("--model", "exp/lstm", "--name", "lstm_run", *FEW, "--export", *robust)
     condition = [f"dev_{what}_telephone_wide" for what in ("audio", "features")]
     made = ["features", "dev_held_out", *condition, "embed", "held-out", "pool", "back-end", "score", "results"]
     assert ran(done) == [*made, "decision", "export"]
@@ -96,7 +102,6 @@ def test_a_model_of_another_toolkit_goes_from_its_own_features_to_decisions(
 def test_a_corpus_without_training_set_is_tested_with_a_model_that_exists(
     finished: Path, run: Run, place: Path, other_corpus: Path
 ) -> None:
-    run()
     options = ["--name", "only", "--corpus", "kaldi", "--corpus-conf", "", "--corpus-dir", str(other_corpus)]
     options += ["--calibrate", "false"]
     assert "no train set to train on; --model DIR" in run(*options, ok=False).stderr
@@ -144,7 +149,6 @@ def test_features_follow_the_network(run: Run) -> None:
 
 def test_back_ends_hear_noisy_copies_and_are_adapted_to_another_domain(finished: Path, run: Run, place: Path) -> None:
     """Nobody who is held out is among the copies, and systems that are adapted stand beside the others."""
-    run()
     (place / "hiss.yaml").write_text("effects: [{class_path: GaussianNoise}]")
     (place / "calls").mkdir()
     for number, line in enumerate((place / "data/synth_smoke/train/wav.scp").read_text().splitlines()[::8]):
@@ -195,7 +199,7 @@ def test_archives_are_unpacked_first(run: Run, place: Path) -> None:
 def test_damaged_recordings_stop_a_run_or_are_left_out_of_all_of_it(run: Run, place: Path) -> None:
     """One recording is empty, one is not there, one is none: by number or share that may be so."""
     shutil.copy(place / "conf" / "synth" / "smoke.yaml", place / "damaged.yaml")
-    options = ["--name", "damaged", "--corpus-conf", "damaged.yaml"]
+    options = ["--name", "damaged", "--corpus-conf", "damaged.yaml", *BRIEF]
     run(*options, "--stop-stage", "0")
     data = place / "data" / "synth_damaged"
     sounds = {line.split()[0]: place / line.split()[1] for line in (data / "eval" / "wav.scp").read_text().splitlines()}
@@ -221,7 +225,7 @@ def test_damaged_recordings_stop_a_run_or_are_left_out_of_all_of_it(run: Run, pl
         before = [line.split() for line in (data / "eval" / name).read_text().splitlines()]
         left = [line for line in before if not missing & set(line)]
         assert 0 < len(left) < len(before)
-        scored = (exp / "scores" / f"eval{name.removeprefix('trials')}.fusion").read_text().splitlines()
+        scored = (exp / "scores" / f"eval{name.removeprefix('trials')}.cosine_llr").read_text().splitlines()
         assert [line.split()[:2] for line in scored] == [line[:2] for line in left]
     assert "without utterances that lack an embedding (--allow-missing 4%)" in (exp / "RESULTS.md").read_text()
     assert (exp / "decision" / "pack.yaml").is_file() and (exp / "identification" / "eval").is_dir()
@@ -235,13 +239,14 @@ def test_a_study_is_one_command(run: Run, place: Path) -> None:
     tuned, study = place / "tuned.yaml", place / "study.conf"
     tuned.write_text("{freeze: [objective], train: {num_steps: 4, lr: 1.0e-4, warmup_steps: 0}}")
     study.write_text(
-        "name=study\ncalibrate=false\nbaseline=false\nprotocols=len0.5s\n"
+        "name=study\ncalibrate=false\nbaseline=false\nbackend-conf=conf/backend/cosine.yaml\nprotocols=len0.5s\n"
+        "train-conf=brief.yaml\n"
         f"[long]\n[short]\ninit-model={{long}}/model\nfine-tune-conf={tuned}\n"
     )
     run("--config", str(study))
     exp = place / "exp" / "study"
     table = (exp / "TABLE.md").read_text()
-    assert all(f"| {system}, plda_asnorm |" in table for system in ("long", "short")) and "0.5 s" in table
+    assert all(f"| {system}, cosine_asnorm |" in table for system in ("long", "short")) and "0.5 s" in table
     assert {path.name for path in exp.iterdir()} >= {"long", "short", "TABLE.md", "TABLE.tsv", "TABLE_eval.png"}
     assert "fine-tuned from exp/study/long/model" in (exp / "short" / "RESULTS.md").read_text()
     again = run("--config", str(study), "--systems", "short")
