@@ -1,6 +1,7 @@
 """Every kind of network, from audio to embedding: the pack gives what the recipe gives.
 
-The smallest of each kind, those of many blocks with one block a stage; `python -m tests.export_parity` has the others.
+The smallest of each kind, with one block a stage and narrower where that is not small; all as they are:
+`python -m tests.export_parity`.
 """
 
 import inspect
@@ -39,16 +40,27 @@ WHOLE = (
     "xvector_xi",
 )
 
+THIN = [16, 32, 64, 128]
+NARROW: dict[str, Config] = {
+    "convmixer": {"depth": 8},
+    "ftdnn": {"stem_channels": 128, "channels": 256, "output_channels": 512},
+    "iskconvnet": {"channels": THIN},
+    "res2net34_base": {"channels": THIN},
+    "rescnn10": {"channels": THIN},
+    "resnet34_2d": {"channels": THIN},
+    "simam_resnet34": {"channels": THIN},
+}
 
 IMPORTED = "preactivation"  # which only imported weights have, and no file of conf/network
 
 
 def config_of(name: str) -> Config:
-    """conf/network/NAME.yaml, with one block a stage where it has many."""
+    """conf/network/NAME.yaml, with one block a stage where it has many, and narrower where it is wide."""
     if name == IMPORTED:
         small = {"channels": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "attention_stages": 2}
         return changed("resnet34") | {"trunk": {"class_path": "PreactivationResNet", "init_args": small}}
-    return changed(name, trunk={"blocks": [1] * ONE_BLOCK[name]} if name in ONE_BLOCK else {})
+    blocks = {"blocks": [1] * ONE_BLOCK[name]} if name in ONE_BLOCK else {}
+    return changed(name, trunk=blocks | NARROW.get(name, {}))
 
 
 @pytest.mark.parametrize("name", [*ONE_BLOCK, *WHOLE, IMPORTED])
