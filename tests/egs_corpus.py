@@ -44,9 +44,9 @@ def write_data_dir(path: Path, speakers: int = 20, utts: int = 6, frames: tuple[
     return DataDir.read(path)
 
 
-def write_small_egs(path: Path, **options: object) -> Manifest:
-    """Egs of write_data_dir's features, of 20 to 40 frames unless OPTIONS say otherwise."""
-    data = write_data_dir(path.parent / f"{path.name}_data")
+def write_small_egs(path: Path, utts: int = 6, **options: object) -> Manifest:
+    """Egs of write_data_dir's features, UTTS of a speaker, of 20 to 40 frames unless OPTIONS say otherwise."""
+    data = write_data_dir(path.parent / f"{path.name}_data", utts=utts)
     settings = {"min_frames": 20, "max_frames": 40, "num_repeats": 3.0, "num_valid_speakers": 2, "num_valid_utts": 10}
     return write_egs(data, path, EgsOptions(**(settings | options)), NormalizeOptions(), nj=1, seed=0)
 

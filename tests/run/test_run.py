@@ -92,7 +92,7 @@ def test_changed_option_reruns_what_depends_on_it(altered: Path, run: Run) -> No
     assert "stage 8 score: would run (options changed: top-n 10, top-n 20)" in planned
     assert "stage 9 results: would run (exp/smoke/scores would be made again)" in planned
     assert ran(run("--top-n", "10", "--stop-stage", "8")) == ["score"]
-    assert "stage 8 score: would run (options changed: top-n" in run("--plan").stdout, "and back"
+    assert "stage 8 score: would run (options changed: top-n 10, top-n 20)" in run("--plan").stdout, "and back"
 
 
 def test_deleted_output_is_made_again_the_same(altered: Path, run: Run) -> None:

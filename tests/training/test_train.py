@@ -56,13 +56,15 @@ def _train(egs: Path, model_dir: Path, objective: str = "", **options: object) -
     return read_log(model_dir / "log.jsonl")
 
 
-def test_a_network_learns_and_can_be_loaded(egs: Path, tmp_path: Path) -> None:
+def test_a_network_learns_and_can_be_loaded(tmp_path: Path) -> None:
+    egs = tmp_path / "egs"
+    write_small_egs(egs, utts=20, num_valid_utts=40)
     intervals = {"log_interval": 40, "valid_interval": 120, "checkpoint_interval": 20}
     lines = _train(egs, tmp_path / "model", **intervals, num_steps=240, batch_size=32, lr=0.01, tensorboard=True)
     assert [line["step"] for line in lines] == [40, 80, 120, 160, 200, 240]
     assert lines[-1]["accuracy"] > 0.8 > 0.3 > lines[0]["accuracy"]
     assert [line["step"] for line in lines if "valid_accuracy" in line] == [120, 240]
-    assert 0 <= lines[-1]["valid_accuracy"] <= 1 and lines[-1]["valid_eer"] < 0.45  # of ten utterances, of two speakers
+    assert lines[-1]["valid_accuracy"] > 0.35 and lines[-1]["valid_eer"] < 0.45  # by chance: 0.06 and 0.5
     assert [line["margin"] for line in lines] == pytest.approx([0.1] * 6)
     assert lines[-1]["lr"] == QUICK.final_lr
     assert lines[-1]["epoch"] == pytest.approx(6 * lines[0]["epoch"])
